@@ -1,0 +1,50 @@
+# Two commands are enough for a newcomer: `make demo` and `make test`. Each sets up .venv by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test test-slow check fix bench lock clean
+
+help:
+	@echo "make demo       render a small corpus, run the whole job on it, end with a report (about six minutes)"
+	@echo "make test       the test suite"
+	@echo "make test-slow  the tests that take minutes"
+	@echo "make check      ruff, ruff format, mypy; changes nothing"
+	@echo "make fix        ruff and ruff format, changing files"
+	@echo "make bench      the benchmarks, as tables"
+	@echo "make lock       resolve requirements.lock anew from pyproject.toml"
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "reelmill needs Python 3.11 or newer: make PYTHON=python3.11 …"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/reelmill demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks
+
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --extra dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,13 @@
+"""The stages, in the order in which data passes through them. Each is one file, and needs no other to be understood.
+
+    sources    read a published format: events and rejects, nothing lost
+    download   fetch one video with yt-dlp, in a process of its own
+    probe      measure a file: duration, rotation, rate, frames, sound
+    segments   the grid of 5-second cells of each video
+    labels     which user likes which cell: strictly more than half of it covered
+    decode     frames in presentation order, chosen by timestamp, scaled once per size
+    extract    windows of many videos into batches, vectors into feature stores
+
+Beside them: `errors` (why a video failed), `child` (a process that can be killed), `render` and `corpus` (the planted
+corpus of the demo). Torch, Prefect and the command line are not known here; `extract` gets its extractors handed in.
+"""

@@ -1,0 +1,158 @@
+"""Why one video could not be processed. One class a reason, each knows whether trying again can help.
+
+    VideoError
+    ├── permanent ── Private, Removed, GeoBlocked, AgeRestricted, Forbidden, Unsupported, UnsafeUrl,
+    │                TooLarge, TooLong, TooManyPixels, NotFound, Corrupt, NoVideoStream, DecoderCrash
+    └── transient ── Network, ServerError, RateLimited, TimedOut, CutShort, OutOfSpace
+
+`error_class` is the word in the outcomes table. Any other exception is recorded as `unknown` with its traceback.
+"""
+
+from storage.errors import ReelmillError
+
+
+class VideoError(ReelmillError):
+    """One video could not be processed; the others go on."""
+
+    error_class = "unknown"
+    permanent = False
+    retry_after_s: float | None = None
+    """Seconds that the server asked us to wait, if it did."""
+
+
+class Permanent(VideoError):
+    """Trying again cannot help."""
+
+    permanent = True
+
+
+class Transient(VideoError):
+    """Trying again may help."""
+
+
+class Private(Permanent):
+    """The owner keeps it private, or it asks for a login we do not have."""
+
+    error_class = "private"
+
+
+class Removed(Permanent):
+    """It is gone: 404, 410, 451, or taken down."""
+
+    error_class = "removed"
+
+
+class GeoBlocked(Permanent):
+    """Not offered in this country."""
+
+    error_class = "geo_blocked"
+
+
+class AgeRestricted(Permanent):
+    """Asks for a confirmed age."""
+
+    error_class = "age_restricted"
+
+
+class Forbidden(Permanent):
+    """401 or 403 without a known reason."""
+
+    error_class = "forbidden"
+
+
+class Unsupported(Permanent):
+    """No extractor takes the URL, the page holds no video, or the format is not on the list."""
+
+    error_class = "unsupported"
+
+
+class UnsafeUrl(Permanent):
+    """A scheme or address that may not be fetched."""
+
+    error_class = "unsafe_url"
+
+
+class TooLarge(Permanent):
+    """More bytes than the limit."""
+
+    error_class = "too_large"
+
+
+class TooLong(Permanent):
+    """Longer, or more frames, than the limit."""
+
+    error_class = "too_long"
+
+
+class TooManyPixels(Permanent):
+    """More pixels a frame than the limit."""
+
+    error_class = "too_many_pixels"
+
+
+class NotFound(Permanent):
+    """A local file that is not there."""
+
+    error_class = "not_found"
+
+
+class Corrupt(Permanent):
+    """Not a media file, or no frame of it can be decoded."""
+
+    error_class = "corrupt"
+
+
+class NoVideoStream(Permanent):
+    """Sound only."""
+
+    error_class = "no_video_stream"
+
+
+class DecoderCrash(Permanent):
+    """The decoder's process died (a signal, or out of its memory limit)."""
+
+    error_class = "decoder_crash"
+
+
+class Network(Transient):
+    """Connection refused, reset, DNS."""
+
+    error_class = "network"
+
+
+class ServerError(Transient):
+    """5xx."""
+
+    error_class = "server_error"
+
+
+class RateLimited(Transient):
+    """429, or a request to prove not being a robot."""
+
+    error_class = "rate_limited"
+
+
+class TimedOut(Transient):
+    """Longer than the time limit."""
+
+    error_class = "timed_out"
+
+
+class CutShort(Transient):
+    """Fewer bytes came than were promised."""
+
+    error_class = "cut_short"
+
+
+class OutOfSpace(Transient):
+    """No room on the disk."""
+
+    error_class = "out_of_space"
+
+
+def _leaves(cls: type[VideoError]) -> list[type[VideoError]]:
+    return [leaf for sub in cls.__subclasses__() for leaf in (_leaves(sub) or [sub])]
+
+
+BY_CLASS: dict[str, type[VideoError]] = {leaf.error_class: leaf for leaf in _leaves(VideoError)}
+"""Every error class by its word, to rebuild an error that crossed a process boundary."""

@@ -1,0 +1,1 @@
+"""Adapters: each reads one published format into events and rejects."""

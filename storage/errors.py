@@ -1,0 +1,44 @@
+"""The root of every error that reelmill raises on purpose.
+
+    ReelmillError
+    ├── InputError          a setting, argument or file of the user's breaks a rule
+    ├── StoreError
+    │   ├── CorruptPart     a part file does not hold what it says
+    │   ├── SpecMismatch    features of two specs would be mixed
+    │   └── MissingFeatures a video or segment asked for is not in the store
+    └── VideoError          one video could not be processed (the tree is in `pipeline/errors.py`)
+
+A message names the value, the rule that it breaks, and what to do next.
+"""
+
+
+class ReelmillError(Exception):
+    """Anything that reelmill refuses or cannot do."""
+
+
+class InputError(ReelmillError):
+    """A setting, argument or input file breaks a rule."""
+
+
+class StoreError(ReelmillError):
+    """A table or feature store cannot be read or written."""
+
+
+class CorruptPart(StoreError):
+    """A part file does not hold what it says."""
+
+
+class SpecMismatch(StoreError):
+    """Features of two specs would be mixed."""
+
+
+class MissingFeatures(StoreError):
+    """A video or segment asked for is not in the store."""
+
+
+def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
+    """`did you mean 'X'?` for a misspelt name, or the list of what is known."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"

@@ -1,0 +1,64 @@
+"""Failures are data: one row for each thing attempted, whatever came of it.
+
+What is left to do is asked of the stores; outcomes only say what not to try again (permanent failures) and what to tell.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.compute as pc
+
+from storage.tables import Tables
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one attempt."""
+
+    stage: str
+    key: str
+    status: Literal["done", "failed"]
+    spec: str | None = None
+    error_class: str | None = None
+    permanent: bool | None = None
+    message: str | None = None
+    attempt: int = 1
+    seconds: float = 0.0
+    time: datetime = field(default_factory=lambda: datetime.fromtimestamp(time.time(), UTC))
+
+    @classmethod
+    def failure(cls, stage: str, key: str, error: BaseException, **rest: Any) -> "Outcome":
+        """The outcome of an exception. Errors that carry `error_class` and `permanent` say so themselves; any other
+        is `unknown`, not permanent, and keeps its traceback."""
+        import traceback
+
+        known = getattr(error, "error_class", None)
+        message = str(error) if known else "".join(traceback.format_exception(error))
+        return cls(stage, key, "failed", error_class=known or "unknown",
+                   permanent=bool(getattr(error, "permanent", False)), message=message[:4000], **rest)  # fmt: skip
+
+
+class Outcomes:
+    """The outcomes table of a root."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.tables = Tables(root)
+
+    def write(self, outcomes: Iterable[Outcome]) -> None:
+        """Add one part with these rows."""
+        self.tables.write("outcomes", [vars(outcome) for outcome in outcomes])
+
+    def latest(self, stage: str, spec: str | None = None) -> dict[str, dict[str, Any]]:
+        """The newest outcome of each key in this stage (and for this store), as {key: row}."""
+        table = self.tables.read("outcomes")
+        table = table.filter(pc.equal(table["stage"], stage))
+        table = table.filter(pc.is_null(table["spec"]) if spec is None else pc.equal(table["spec"], spec))
+        return {row["key"]: row for row in table.to_pylist()}
+
+    def permanently_failed(self, stage: str, spec: str | None = None) -> set[str]:
+        """Keys whose newest outcome is a failure that trying again cannot mend."""
+        return {key for key, row in self.latest(stage, spec).items() if row["status"] == "failed" and row["permanent"]}

@@ -1,0 +1,150 @@
+"""What each table holds. One `pyarrow` schema a table; each field carries its meaning as `doc` metadata.
+
+Times of a video are integer milliseconds, ranges are half-open. `UNIT` names the column by which a later part
+replaces an earlier one: a reader sees, for each unit, the rows of the newest part that covers it (`tables.py`).
+"""
+
+import pyarrow as pa
+
+
+def _field(name: str, kind: pa.DataType, doc: str, *, null: bool = True) -> pa.Field:
+    return pa.field(name, kind, nullable=null, metadata={"doc": doc})
+
+
+def _time(name: str, doc: str) -> pa.Field:
+    return _field(name, pa.timestamp("ms", tz="UTC"), doc)
+
+
+VIDEO_ID = _field("video_id", pa.string(), "identity of the video, as its source gives it", null=False)
+USER_ID = _field("user_id", pa.string(), "identity of the user, as the source gives it", null=False)
+SEGMENT = _field("segment_index", pa.int32(), "cell i of the grid: [i·L, min((i+1)·L, D))", null=False)
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "videos": pa.schema(
+        [
+            VIDEO_ID,
+            _field("url", pa.string(), "where it can be downloaded, or the path of a local file"),
+            _field("title", pa.string(), "title, by the source or by the web page"),
+            _field("description", pa.string(), "description on the web page"),
+            _field("tags", pa.list_(pa.string()), "tags on the web page, or genres"),
+            _field("categories", pa.list_(pa.string()), "categories on the web page"),
+            _field("uploader", pa.string(), "who published it"),
+            _field("upload_date", pa.string(), "day of publication, YYYYMMDD"),
+            _field("claimed_duration_ms", pa.int64(), "duration by the source or the web page: a claim"),
+        ]
+    ),
+    "media": pa.schema(
+        [
+            VIDEO_ID,
+            _field("uri", pa.string(), "path of the file; relative ones start at the root", null=False),
+            _field("sha256", pa.string(), "hash of the whole file, 64 hex digits", null=False),
+            _field("bytes", pa.int64(), "size of the file", null=False),
+            _field("container", pa.string(), "container format", null=False),
+            _field("codec", pa.string(), "codec of the video stream", null=False),
+            _field("width", pa.int32(), "pixels, as coded (before rotation)", null=False),
+            _field("height", pa.int32(), "pixels, as coded (before rotation)", null=False),
+            _field(
+                "rotation",
+                pa.int32(),
+                "degrees counter-clockwise to turn a frame upright: 0, 90, 180, 270",
+                null=False,
+            ),
+            _field("mean_fps", pa.float64(), "frames over measured duration", null=False),
+            _field("variable_rate", pa.bool_(), "frames are not evenly spaced", null=False),
+            _field("frame_count", pa.int64(), "frames in the video stream", null=False),
+            _field(
+                "duration_ms",
+                pa.int64(),
+                "measured: end of the last frame minus start of the first",
+                null=False,
+            ),
+            _field("audio_rate", pa.int32(), "samples a second; null without sound"),
+            _field("downloader", pa.string(), "program and version that fetched it; null for a local file"),
+            _field("format_id", pa.string(), "format chosen by the downloader"),
+            _time("fetched_at", "when it was fetched or first seen"),
+        ]
+    ),
+    "events": pa.schema(
+        [
+            USER_ID,
+            VIDEO_ID,
+            _field("kind", pa.string(), "highlight, watch, rating, frame_like or post", null=False),
+            _time("time", "when it happened; null if the source does not say"),
+            _field("start_ms", pa.int64(), "start in the video; null if the event is about the whole video"),
+            _field("stop_ms", pa.int64(), "stop in the video, exclusive"),
+            _field("value", pa.float64(), "rating, or share watched"),
+            _field("text", pa.string(), "text of a post"),
+            _field("source", pa.string(), "name of the source", null=False),
+            _field("source_row", pa.int64(), "row number in the source, the first data row is 1", null=False),
+        ]
+    ),
+    "rejects": pa.schema(
+        [
+            _field("source", pa.string(), "name of the source", null=False),
+            _field("source_row", pa.int64(), "row number in the source, the first data row is 1", null=False),
+            _field("reason", pa.string(), "rule that the row breaks", null=False),
+            _field("detail", pa.string(), "the offending value"),
+            _field("user_id", pa.string(), "user of the row, if it has one"),
+            _field("video_id", pa.string(), "video of the row, if it has one"),
+        ]
+    ),
+    "segments": pa.schema(
+        [
+            VIDEO_ID,
+            SEGMENT,
+            _field("start_ms", pa.int64(), "start of the segment", null=False),
+            _field("stop_ms", pa.int64(), "stop of the segment, exclusive", null=False),
+            _field(
+                "duration_source",
+                pa.string(),
+                "measured or claimed: which duration made the grid",
+                null=False,
+            ),
+        ]
+    ),
+    "labels": pa.schema(
+        [
+            USER_ID,
+            VIDEO_ID,
+            SEGMENT,
+            _field("covered_ms", pa.int64(), "how much of the segment the best record covers", null=False),
+        ]
+    ),
+    "frames": pa.schema(
+        [
+            VIDEO_ID,
+            SEGMENT,
+            _field("time_ms", pa.int64(), "presentation time of the frame", null=False),
+            _field("width", pa.int32(), "pixels of the picture", null=False),
+            _field("height", pa.int32(), "pixels of the picture", null=False),
+            _field("jpeg", pa.binary(), "the picture", null=False),
+        ]
+    ),
+    "outcomes": pa.schema(
+        [
+            _field("stage", pa.string(), "download, probe, extract, …", null=False),
+            _field("key", pa.string(), "video_id, or the name of the source", null=False),
+            _field("spec", pa.string(), "feature store the attempt was for; null elsewhere"),
+            _field("status", pa.string(), "done or failed", null=False),
+            _field("error_class", pa.string(), "class of the failure, see pipeline/errors.py"),
+            _field("permanent", pa.bool_(), "trying again cannot help; null when done"),
+            _field("message", pa.string(), "what happened, for a person"),
+            _field("attempt", pa.int32(), "how often it was tried in this run, from 1", null=False),
+            _field("seconds", pa.float64(), "how long it took", null=False),
+            _time("time", "when it ended"),
+        ]
+    ),
+}
+
+UNIT: dict[str, str | None] = {
+    "videos": "video_id",
+    "media": "video_id",
+    "events": "source",
+    "rejects": "source",
+    "segments": "video_id",
+    "labels": "video_id",
+    "frames": "video_id",
+    "outcomes": None,  # a log: every row stays
+}
+
+EVENT_KINDS = ("highlight", "watch", "rating", "frame_like", "post")

@@ -1,0 +1,64 @@
+"""What a feature is. Two features are comparable exactly when their specs are equal.
+
+The fingerprint, 8 hex digits of a hash over the whole spec, names the store: `c3d-fc6-1f0c22ab`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from storage.errors import InputError
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything that changes the numbers of a feature."""
+
+    extractor: str
+    """Network or algorithm: `c3d`, `i3d_r50`, `vgg19`."""
+    layer: str
+    """Where in the network the vector is taken: `fc6`."""
+    dim: int
+    """Length of one vector."""
+    rows: Literal["segment", "window"]
+    """One row a segment (its windows averaged), or one a window with its time."""
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    """Segment length, window length, which windows of a segment, padding policy."""
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    """Resize and its filter, crop, colour order, mean, scale."""
+    weights: str = "none"
+    """Name of the checkpoint, or `random-<seed>`."""
+    weights_sha256: str = ""
+    """Hash of the checkpoint file; empty where there is none."""
+    decoder: str = "none"
+    """Decoder and version."""
+    precision: str = "float32"
+    """Arithmetic of the forward pass."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """Type in which the vectors are stored."""
+    code_version: int = 1
+    """Raised when the code changes the numbers."""
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces. Equal specs give equal text."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Spec":
+        """Inverse of `to_json`."""
+        return cls(**json.loads(text))
+
+    @property
+    def fingerprint(self) -> str:
+        """8 hex digits of the SHA-256 of `to_json`."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:8]
+
+    @property
+    def name(self) -> str:
+        """Name of the store, a safe folder name."""
+        name = f"{self.extractor}-{self.layer}-{self.fingerprint}"
+        if not all(c.isalnum() or c in "-_" for c in name):
+            raise InputError(f"spec name {name!r}: extractor and layer may hold letters, digits and '_' only")
+        return name
