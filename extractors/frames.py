@@ -1,4 +1,4 @@
-"""How an extractor wants its frames. Plain data without torch, so that decoding processes stay small.
+"""How an extractor wants its frames. Without torch, so that decoding processes stay small.
 
 A decoder scales each frame once per distinct `Geometry`, crops it, and hands windows over as uint8 RGB arrays
 (length, height, width, 3). All arithmetic on pixel values is the extractor's own.
@@ -6,6 +6,8 @@ A decoder scales each frame once per distinct `Geometry`, crops it, and hands wi
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ class Windows:
     shorter rest is dropped unless it is the only one), or `count` runs whose starts are evenly spaced: run j of k starts
     at frame round((j + 0.5) · (n − length) / k) of the segment's n frames.
 
-    `timed`: frames at `length` times `step_ms` apart, frame = the last one shown at or before that time (the segment's
-    first frame, if none is). Every window: one after another from the segment's start; or `count`, evenly spaced.
-    A single-frame window stands for a cell of `step_ms` and takes the frame at the cell's middle.
+    `timed`: the frames shown at `length` times, in the middles of cells `step_ms` long (a segment shorter than a cell is
+    one cell). The frame shown at a time is the last one that began at or before it; the segment's first frame, if none
+    did. Every window: one after another from the segment's start; or `count`, evenly spaced in the same manner.
 
     Too few frames for a window: the last frame is repeated, and the row's mask says PADDED.
     """
@@ -64,3 +66,38 @@ class Windows:
     def describe(self) -> dict[str, Any]:
         """For the spec."""
         return {**asdict(self), "padding": "repeat_last"}
+
+    def choose(self, times_ms: np.ndarray, start_ms: int, stop_ms: int) -> tuple[np.ndarray, np.ndarray]:
+        """Which of a segment's frames form its windows.
+
+        times_ms: (n,) when each frame of the segment [start_ms, stop_ms) is shown, never falling, n ≥ 1. Returns the
+        indices of the frames (windows, length) and, for each window, whether a frame had to be repeated for want of
+        others (windows,).
+        """
+        if self.kind == "consecutive":
+            return self._consecutive(len(times_ms))
+        return self._timed(times_ms, start_ms, stop_ms)
+
+    def _consecutive(self, frames: int) -> tuple[np.ndarray, np.ndarray]:
+        spare = frames - self.length
+        if spare < 0:
+            return np.minimum(np.arange(self.length), frames - 1)[None], np.array([True])
+        if self.count is None:
+            starts = np.arange(0, spare + 1, self.length)
+        else:
+            starts = np.unique(np.round((np.arange(self.count) + 0.5) * spare / self.count).astype(int))
+        return starts[:, None] + np.arange(self.length), np.zeros(len(starts), bool)
+
+    def _timed(self, times_ms: np.ndarray, start_ms: int, stop_ms: int) -> tuple[np.ndarray, np.ndarray]:
+        segment = stop_ms - start_ms
+        step = min(self.step_ms, segment) if self.length == 1 else self.step_ms
+        spare = segment - self.length * step
+        if spare <= 0:
+            starts = np.zeros(1)
+        elif self.count is None:
+            starts = np.arange(int(segment / (self.length * step) + 1e-9)) * self.length * step
+        else:
+            starts = (np.arange(self.count) + 0.5) * spare / self.count
+        wanted = start_ms + starts[:, None] + (np.arange(self.length) + 0.5) * step
+        indices = np.maximum(np.searchsorted(times_ms, wanted, side="right") - 1, 0)
+        return indices, (wanted >= stop_ms).any(axis=1)

@@ -52,6 +52,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("mean_fps", pa.float64(), "frames over measured duration", null=False),
             _field("variable_rate", pa.bool_(), "frames are not evenly spaced", null=False),
             _field("frame_count", pa.int64(), "frames in the video stream", null=False),
+            _field("start_ms", pa.int64(), "time of the first frame on the file's own clock", null=False),
             _field(
                 "duration_ms",
                 pa.int64(),

@@ -1,0 +1,83 @@
+"""Measure a media file. What the header claims is kept apart from what the packets say: only the latter is used.
+
+`measure` runs in a child process (`pipeline.child`), like everything that parses foreign bytes.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.decode import Limits, Tally, open_video, quarter_turns, read_frames, scan
+from pipeline.errors import Corrupt, TooLong
+
+
+def measure(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Target for a child process. Job: `path`, `limits`. One message: the measured columns of the `media` table."""
+    yield probe(job["path"], job["limits"])
+
+
+def probe(path: str | Path, limits: Limits | None = None) -> dict[str, Any]:
+    """The measured columns of `media` for one file.
+
+    Duration is the end of the last frame minus the start of the first, by the packets' own times. A rate is variable
+    when frames are not evenly spaced: a gap differs from the middle one by more than 1 ms and 1 % (containers round
+    times to their clock). Raises NotFound, Unsupported, Corrupt, NoVideoStream, TooLong, TooManyPixels.
+    """
+    limits = limits or Limits()
+    path = Path(path)
+    with open_video(path, limits) as (container, stream):
+        packets = scan(container, stream)
+        seconds = packets.stop - packets.start
+        audio = container.streams.audio
+        facts = {
+            "container": container.format.name,
+            "codec": stream.codec_context.codec.canonical_name,
+            "width": stream.codec_context.width,
+            "height": stream.codec_context.height,
+            "audio_rate": audio[0].codec_context.sample_rate or None if audio else None,
+        }
+    if seconds > limits.max_seconds or len(packets.times) > limits.max_frames:
+        raise TooLong(
+            f"{path}: {seconds:.0f} s and {len(packets.times)} frames, the limits are "
+            f"{limits.max_seconds:.0f} s and {limits.max_frames} (limits.max_seconds, limits.max_frames)"
+        )
+    duration_ms = round(seconds * 1000)
+    if duration_ms <= 0:
+        raise Corrupt(f"{path}: its frames span no time")
+    return {
+        **facts,
+        "rotation": _rotation(path, limits),
+        "sha256": file_sha256(path),
+        "bytes": path.stat().st_size,
+        "start_ms": round(packets.start * 1000),
+        "duration_ms": duration_ms,
+        "frame_count": len(packets.times),
+        "mean_fps": len(packets.times) / seconds,
+        "variable_rate": _uneven(packets.times),
+        "fetched_at": datetime.fromtimestamp(path.stat().st_mtime, UTC),
+    }
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _uneven(times: np.ndarray) -> bool:
+    gaps = np.diff(times)
+    if len(gaps) < 2:
+        return False
+    return bool(np.abs(gaps - np.median(gaps)).max() > max(0.0011, 0.01 * np.median(gaps)))
+
+
+def _rotation(path: Path, limits: Limits) -> int:
+    """Degrees counter-clockwise to turn the first decodable frame upright."""
+    with open_video(path, limits) as (container, stream):
+        for _, frame in read_frames(container, stream, 0.0, limits, Tally()):
+            return 90 * quarter_turns(frame)
+    raise Corrupt(f"{path}: no frame of it can be decoded")
