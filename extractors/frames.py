@@ -45,13 +45,13 @@ class Geometry:
 class Windows:
     """Which frames of a segment form windows. A window never leaves its segment.
 
-    `consecutive`: runs of `length` neighbouring frames. Every run, one after another from the segment's first frame (a
-    shorter rest is dropped unless it is the only one), or `count` runs whose starts are evenly spaced: run j of k starts
-    at frame round((j + 0.5) · (n − length) / k) of the segment's n frames.
+    `consecutive`: runs of `length` neighbouring frames. Every run, one after another from the segment's first frame
+    (a shorter rest is dropped unless it is the only one), or `count` runs whose starts are evenly spaced: run j of k
+    starts at frame round((j + 0.5) · (n − length) / k) of the segment's n frames.
 
-    `timed`: the frames shown at `length` times, in the middles of cells `step_ms` long (a segment shorter than a cell is
-    one cell). The frame shown at a time is the last one that began at or before it; the segment's first frame, if none
-    did. Every window: one after another from the segment's start; or `count`, evenly spaced in the same manner.
+    `timed`: the frames shown at `length` times, in the middles of cells `step_ms` long (a segment shorter than a cell
+    is one cell). The frame shown at a time is the last one that began at or before it; the segment's first frame, if
+    none did. Every window: one after another from the segment's start; or `count`, evenly spaced in the same manner.
 
     Too few frames for a window: the last frame is repeated, and the row's mask says PADDED.
     """
@@ -92,12 +92,11 @@ class Windows:
         segment = stop_ms - start_ms
         step = min(self.step_ms, segment) if self.length == 1 else self.step_ms
         spare = segment - self.length * step
-        if spare <= 0:
-            starts = np.zeros(1)
-        elif self.count is None:
+        starts: np.ndarray = np.zeros(1)
+        if spare > 0 and self.count is None:
             starts = np.arange(int(segment / (self.length * step) + 1e-9)) * self.length * step
-        else:
+        elif spare > 0:
             starts = (np.arange(self.count) + 0.5) * spare / self.count
         wanted = start_ms + starts[:, None] + (np.arange(self.length) + 0.5) * step
         indices = np.maximum(np.searchsorted(times_ms, wanted, side="right") - 1, 0)
-        return indices, (wanted >= stop_ms).any(axis=1)
+        return indices, np.any(wanted >= stop_ms, axis=1)

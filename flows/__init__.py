@@ -1,0 +1,32 @@
+"""The only home of Prefect, of settings and of the command line. A flow is names in order; it decides nothing.
+
+    settings   one typed YAML file, overridden by environment and command line
+    steps      what one task does: a thin call into pipeline or models
+    ingest, extract, train, run    the flows
+    progress   bars and tables in the terminal
+    cli        the `reelmill` command
+    demo       the planted corpus, from rendering to report
+
+Importing this package sets Prefect up to stay on this machine: no telemetry, patience with its own small server.
+"""
+
+import os
+from pathlib import Path
+
+_OFFLINE = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    # The server that a flow starts for itself needs 15 s on an idle machine, and its default limit is 20 s.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # What went wrong is told once, by the command line, and kept in the outcomes table.
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+}
+for _name, _value in _OFFLINE.items():
+    os.environ.setdefault(_name, _value)
+
+# A machine that knows Prefect already keeps its own settings; elsewhere its database stays out of the user's home page.
+if not (Path.home() / ".prefect").exists():
+    _cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("PREFECT_HOME", str(_cache / "reelmill" / "prefect"))

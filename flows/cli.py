@@ -1,5 +1,198 @@
-"""The command line."""
+"""The `reelmill` command: thin verbs over flows and functions that a program can call as well.
+
+Results go to stdout, everything else to stderr. With `--json` a verb prints one JSON object there and nothing else.
+Exit status: 0 done (failures that were known before included), 1 something failed that had not failed before,
+2 the input breaks a rule.
+"""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from flows import tell
+from flows.progress import console, shown
+from flows.settings import Settings, document, load, plain
+from storage.errors import InputError, ReelmillError
+
+app = typer.Typer(
+    name="reelmill",
+    help="From who liked which seconds of which video to feature stores and fitted recommenders.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SettingsFile = Annotated[Path | None, typer.Argument(help="Settings file (YAML); see `reelmill settings`.")]
+Root = Annotated[Path | None, typer.Option("--root", help="Folder of tables, features, media and runs.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: extract.device=cpu. Repeatable.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 
 
 def main() -> None:
-    """Run the reelmill command."""
+    """Run the command; errors of the input are one message, not a traceback."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as exit:
+        sys.exit(exit.exit_code)
+    except typer.Abort:
+        console.print("[yellow]stopped; everything finished so far is kept, run the same command to go on[/]")
+        sys.exit(130)
+    except KeyboardInterrupt:
+        console.print("[yellow]stopped; everything finished so far is kept, run the same command to go on[/]")
+        sys.exit(130)
+    except ReelmillError as error:
+        console.print(f"[bold red]error:[/] {tell.safe(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except Exception as error:
+        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
+            error.show()  # type: ignore[attr-defined]
+            sys.exit(2)
+        raise
+
+
+@app.command()
+def run(settings_file: SettingsFile, root: Root = None, set: Set = None, json: Json = False) -> None:
+    """The main job: ingest → extract → train → report. Running it again does only what is missing."""
+    _flow("run", settings_file, root, set, json)
+
+
+@app.command()
+def ingest(settings_file: SettingsFile = None, root: Root = None, set: Set = None, json: Json = False) -> None:
+    """Read the source, download and measure videos, build segments and labels."""
+    _flow("ingest", settings_file, root, set, json)
+
+
+@app.command()
+def extract(settings_file: SettingsFile = None, root: Root = None, set: Set = None, json: Json = False) -> None:
+    """Run the networks on every video that lacks their features."""
+    _flow("extract", settings_file, root, set, json)
+
+
+@app.command()
+def train(settings_file: SettingsFile = None, root: Root = None, set: Set = None, json: Json = False) -> None:
+    """Fit the recommender on a feature store and evaluate it."""
+    _flow("train", settings_file, root, set, json)
+
+
+@app.command()
+def report(settings_file: SettingsFile = None, root: Root = None, set: Set = None, json: Json = False) -> None:
+    """Write the HTML page over everything in the root."""
+    from flows import steps
+
+    path = steps.report(_settings(settings_file, root, set))
+    _print({"report": str(path)}, json, lambda out, _: out.print(f"report: {path}", highlight=False, soft_wrap=True))
+
+
+@app.command()
+def label(
+    source: Annotated[Path, typer.Argument(help="Table of who liked what.")],
+    format: Annotated[str, typer.Option(help="phd2, movielens or mapped.")] = "phd2",
+    root: Annotated[Path, typer.Option(help="Folder of the tables.")] = Path("reelmill"),
+    map: Annotated[list[str] | None, typer.Option("--map", help="For mapped: ours=yours. Repeatable.")] = None,
+    set: Set = None,
+    json: Json = False,
+) -> None:
+    """Build segments and labels from claimed durations alone, with no download."""
+    from flows import steps
+
+    mapping = dict(pair.partition("=")[::2] for pair in map or ())
+    base = {"root": str(root), "source": {"path": str(source), "format": format, "mapping": mapping}}
+    settings = load(None, set or (), base)
+    figures = {"source": steps.read_source(settings), "labels": steps.label(settings)}
+    _print(figures, json, tell.ingest)
+
+
+@app.command()
+def status(
+    root: Annotated[Path, typer.Option(help="Folder of tables and features.")] = Path("reelmill"), json: Json = False
+) -> None:
+    """What is there: rows of each table, videos of each store, failures by class."""
+    from flows import steps
+
+    _existing(root)
+    _print(steps.status(str(root)), json, tell.status)
+
+
+@app.command()
+def verify(
+    root: Annotated[Path, typer.Option(help="Folder of tables and features.")] = Path("reelmill"), json: Json = False
+) -> None:
+    """Check every shard of every feature store against its checksum."""
+    from storage.features import list_stores, open_store
+
+    _existing(root)
+    found = {name: [str(e) for e in open_store(root, name).verify()] for name in list_stores(root)}
+    _print({"stores": found}, json, tell.verify)
+    if any(found.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def settings() -> None:
+    """Print a settings file with every key, its meaning and its default."""
+    sys.stdout.write(document())
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo lives; a second run goes on there.")] = Path("demo"),
+    json: Json = False,
+) -> None:
+    """Render a small planted corpus, serve it on the loopback, run the whole job on it with random weights."""
+    from flows.demo import demo as run_demo
+
+    with _bars(json):
+        figures = run_demo(folder)
+    _print(figures, json, tell.demo)
+
+
+def _flow(name: str, file: Path | None, root: Path | None, overrides: list[str] | None, as_json: bool) -> None:
+    """Run one of the flows and tell what came of it."""
+    chosen = _settings(file, root, overrides)
+    from importlib import import_module
+
+    from flows import steps
+
+    place = steps.root_of(chosen)
+    before = steps.failed_keys(place)
+    with _bars(as_json):
+        figures = getattr(import_module(f"flows.{name}"), name)(chosen)
+    fresh = sorted({(stage, key) for stage, key, _ in steps.failed_keys(place) - before})
+    figures = {**figures, "new_failures": [f"{stage}: {key}" for stage, key in fresh]}
+    _print(figures, as_json, getattr(tell, name))
+    if fresh:
+        console.print(
+            f"[yellow]{len(fresh)} failed that had not failed before[/]; see them with "
+            f"`reelmill status --root {place}`, try again with `--set retry_failed=true`",
+            soft_wrap=True,
+        )
+        raise typer.Exit(1)
+
+
+def _settings(file: Path | None, root: Path | None, overrides: list[str] | None) -> Settings:
+    extra = [f"root={root}"] if root is not None else []
+    return load(file, [*extra, *(overrides or ())])
+
+
+def _existing(root: Path) -> None:
+    if not root.is_dir():
+        raise InputError(f"root {str(root)!r} is not a folder; give the one that `reelmill run` wrote with --root")
+
+
+@contextlib.contextmanager
+def _bars(as_json: bool) -> Iterator[None]:
+    with shown(quiet=as_json and not sys.stderr.isatty()):
+        yield
+
+
+def _print(figures: dict[str, Any], as_json: bool, show: Callable[[Console, dict[str, Any]], None]) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(figures, default=plain, indent=2) + "\n")
+    else:
+        show(Console(highlight=False), figures)

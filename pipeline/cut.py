@@ -4,15 +4,13 @@ A frame is scaled once for each distinct geometry, and only if some window wants
 frames wait: as decoded where that is small, else already scaled; what comes out is the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-import av
 import numpy as np
 
 from extractors.frames import Geometry, Windows
-from pipeline.decode import Limits, Scaler, Tally, open_video, read_frames, thumbnail
+from pipeline.decode import Frame, Limits, Scaler, Tally, open_video, read_frames, thumbnail
 from pipeline.errors import Corrupt
 
 HELD_BYTES = 96 << 20
@@ -94,12 +92,12 @@ class _Held:
         self.job = job
         self.scalers = scalers or {plan.geometry: Scaler(plan.geometry) for plan in job.plans}
         self.times: list[int] = []
-        self.frames: list[av.VideoFrame | None] = []
+        self.frames: list[Frame | None] = []
         self.scaled: list[dict[Geometry, np.ndarray]] = []
         self.picture: tuple[int, int, int, bytes] | None = None
         self._bytes = 0
 
-    def add(self, time_ms: int, frame: av.VideoFrame) -> None:
+    def add(self, time_ms: int, frame: Frame) -> None:
         self.times.append(time_ms)
         self.frames.append(frame)
         self.scaled.append({})

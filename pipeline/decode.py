@@ -11,7 +11,7 @@ The file's bytes are looked at before a library opens it: a text file named .mp4
 import contextlib
 import heapq
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +28,9 @@ DECODER = f"pyav-{av.__version__}-in-order-swscale"
 """Goes into every spec: decoder and scaler change the pixels."""
 
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,asf,ogg"
+Frame = av.VideoFrame
+"""A decoded frame, not yet scaled."""
+
 REORDER = 4
 """Frames over which timestamps that are out of order are sorted."""
 
@@ -57,7 +60,10 @@ class Scan:
 
 @contextlib.contextmanager
 def open_video(path: str | Path, limits: Limits) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a file for decoding, and close it again. Raises NotFound, Unsupported, Corrupt, NoVideoStream, TooManyPixels."""
+    """Open a file for decoding, and close it again.
+
+    Raises NotFound, Unsupported, Corrupt, NoVideoStream, TooManyPixels.
+    """
     check_magic(Path(path))
     options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
     try:
@@ -137,9 +143,9 @@ class Tally:
 
 def read_frames(
     container: av.container.InputContainer, stream: av.VideoStream, start: float, limits: Limits, tally: Tally
-) -> Iterator[tuple[int, av.VideoFrame]]:
-    """(time in ms since `start`, frame), in presentation order, times never falling. Errors are counted and passed over."""
-    waiting: deque[av.VideoFrame] = deque()
+) -> Iterator[tuple[int, Frame]]:
+    """(time in ms since `start`, frame), in presentation order, times never falling; errors are counted in `tally`."""
+    waiting: deque[Frame] = deque()
     times: list[float] = []
     latest = 0
     spare = 1 / float(stream.average_rate) if stream.average_rate else 0.04
@@ -158,7 +164,7 @@ def read_frames(
         yield latest, waiting.popleft()
 
 
-def _decode(container: av.container.InputContainer, stream: av.VideoStream, tally: Tally) -> Iterator[av.VideoFrame]:
+def _decode(container: av.container.InputContainer, stream: av.VideoStream, tally: Tally) -> Iterator[Frame]:
     packets = container.demux(stream)
     while True:
         try:
@@ -183,8 +189,8 @@ class Scaler:
         self.geometry = geometry
         self._scaler = VideoReformatter()
 
-    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        """(crop height, crop width, 3) uint8 RGB. Scaling comes before turning: the two commute, and it moves fewer bytes."""
+    def __call__(self, frame: Frame) -> np.ndarray:
+        """(crop height, crop width, 3) uint8 RGB. Scaling comes before turning: they commute, and fewer bytes move."""
         turns = quarter_turns(frame)
         height, width = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
         height, width = self.geometry.scaled(height, width)
@@ -198,12 +204,12 @@ class Scaler:
         return np.ascontiguousarray(picture[top : top + crop_height, left : left + crop_width])
 
 
-def quarter_turns(frame: av.VideoFrame) -> int:
+def quarter_turns(frame: Frame) -> int:
     """Quarter turns counter-clockwise that show the frame upright, 0 to 3, from the display matrix."""
     return round(frame.rotation / 90) % 4
 
 
-def thumbnail(frame: av.VideoFrame, height: int) -> tuple[int, int, bytes]:
+def thumbnail(frame: Frame, height: int) -> tuple[int, int, bytes]:
     """(width, height, JPEG) of an upright frame scaled to this height, for people."""
     turned = quarter_turns(frame) % 2
     shown = (frame.height, frame.width) if turned else (frame.width, frame.height)

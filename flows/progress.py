@@ -1,0 +1,87 @@
+"""What a person sees while work goes on. Steps report to `current()`; without a terminal nothing is drawn."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from threading import Lock
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+console = Console(stderr=True)
+"""Everything for people goes to stderr; stdout is for results."""
+
+
+class _Rate(ProgressColumn):
+    """Multiples of real time for video work, things a second for other work."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        if task.fields.get("realtime"):
+            return Text(f"{speed:.1f}× real time", style="cyan")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{60 * speed:.1f}/min", style="cyan")
+
+
+class Reporter:
+    """Progress of one stage at a time, safe to call from many threads. Silent unless it was given a display."""
+
+    def __init__(self, display: Progress | None = None) -> None:
+        self.display = display
+        self._tasks: dict[str, TaskID] = {}
+        self._lock = Lock()
+
+    def start(self, stage: str, total: float, *, items: int = 0, unit: str = "videos", realtime: bool = False) -> None:
+        """Begin a stage of `total` steps (seconds of video when `realtime`) over `items` things."""
+        if self.display is not None:
+            with self._lock:
+                fields = {"done": 0, "items": items, "unit": unit, "realtime": realtime, "note": ""}
+                self._tasks[stage] = self.display.add_task(f"{stage:<9}", total=total, **fields)  # type: ignore[arg-type]
+
+    def advance(self, stage: str, steps: float = 1, *, items: int = 1, note: str = "") -> None:
+        """`steps` more of the total and `items` more things are done."""
+        if self.display is not None and stage in self._tasks:
+            with self._lock:
+                number = self._tasks[stage]
+                done = next(t for t in self.display.tasks if t.id == number).fields["done"] + items
+                self.display.update(number, advance=steps, done=done, note=note)
+
+    def say(self, text: str) -> None:
+        """One line for people, above the bars."""
+        if self.display is not None:
+            self.display.console.print(text)
+
+
+_current = Reporter()
+
+
+def current() -> Reporter:
+    """The reporter of this process."""
+    return _current
+
+
+@contextlib.contextmanager
+def shown(quiet: bool = False) -> Iterator[Reporter]:
+    """Draw bars on stderr while the block runs (plain lines when stderr is no terminal)."""
+    global _current
+    if quiet:
+        yield _current
+        return
+    display = Progress(
+        TextColumn("{task.description}", style="bold"),
+        BarColumn(bar_width=28),
+        TextColumn("{task.fields[done]}/{task.fields[items]} {task.fields[unit]}"),
+        _Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("[dim]{task.fields[note]}"),
+        console=console,
+        refresh_per_second=4 if sys.stderr.isatty() else 0.2,
+    )
+    before, _current = _current, Reporter(display)
+    try:
+        with display:
+            yield _current
+    finally:
+        _current = before

@@ -1,0 +1,280 @@
+"""One typed, documented settings file. Later sources win: defaults, the YAML file, the environment, `--set`.
+
+    REELMILL__EXTRACT__DEVICE=cpu reelmill run settings.yaml --set extract.workers=2
+
+An unknown key is an error that names the nearest known one. `reelmill settings` prints every key with its meaning.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from storage.errors import InputError, nearest
+
+PREFIX = "REELMILL__"
+
+
+class Section(BaseModel):
+    """A part of the settings: unknown keys are refused, docstrings below a field describe it."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class SourceSettings(Section):
+    """Where the records come from."""
+
+    path: Path
+    """Table of who liked what, or a folder or file of videos (format folder)."""
+    format: Literal["phd2", "movielens", "mapped", "folder"] = "mapped"
+    """phd2: its CSV; movielens: ratings files; mapped: any CSV, Parquet or JSONL by `mapping`; folder: media files."""
+    mapping: dict[str, str] = Field(default_factory=dict)
+    """For mapped: our column to yours, such as {user_id: uid, video_id: clip, start_s: from, stop_s: to, url: link}."""
+    url_template: str | None = None
+    """Address of a video where the table has none, such as https://example.org/{video_id}.mp4."""
+    name: str | None = None
+    """Name of the source in the tables; the file name if not given. Reading a source again replaces its rows."""
+
+
+class DownloadSettings(Section):
+    """How videos are fetched with yt-dlp."""
+
+    max_height: int = Field(360, gt=0)
+    """Largest height in pixels; larger networks' inputs gain nothing from more."""
+    max_bytes: int = Field(2 << 30, gt=0)
+    """Largest file."""
+    max_seconds: float = Field(1800.0, gt=0)
+    """Longest time for one video; then its download is stopped."""
+    workers: int = Field(4, gt=0, le=64)
+    """Downloads at a time."""
+    attempts: int = Field(4, gt=0)
+    """Tries for a failure that may pass (network, 5xx, rate limit), with growing pauses."""
+    per_host_interval_s: float = Field(1.0, ge=0)
+    """Shortest pause between two videos of one host."""
+    rate_limit_bytes: int | None = None
+    """Bytes a second for each download."""
+    cookies_file: Path | None = None
+    """Cookies in Netscape format, for videos that need a login."""
+    proxy: str | None = None
+    """Proxy address."""
+    allow_private_addresses: bool = False
+    """Fetch from loopback and private networks as well; off, because a redirect could reach into yours."""
+
+
+class SegmentSettings(Section):
+    """The grid and the label rule."""
+
+    segment_ms: int = Field(5000, ge=100)
+    """Length of a segment."""
+    theta: float = Field(0.5, ge=0, lt=1)
+    """A record labels a segment when it covers strictly more than this share of it."""
+
+
+class ExtractorSettings(Section):
+    """One network."""
+
+    layers: list[str] | None = None
+    """Layers to store; the extractor's default if not given."""
+    windows: int | None = Field(None, gt=0)
+    """Windows a segment, evenly spaced; every one if not given."""
+    weights: str = "default"
+    """default: the published checkpoint; random: seeded, for trying out; or the path of a checkpoint file."""
+    weights_sha256: str | None = None
+    """Hash of the checkpoint file, where none was published."""
+    batch_size: int | None = Field(None, gt=0)
+    """Windows a forward pass; by device if not given."""
+
+
+class ExtractSettings(Section):
+    """How features are extracted."""
+
+    extractors: dict[str, ExtractorSettings] = Field(default_factory=lambda: {"c3d": ExtractorSettings()})
+    """Networks to run: c3d, i3d_r50, vgg19."""
+    rows: Literal["segment", "window"] = "segment"
+    """One row a segment, its windows averaged; or one a window with its time."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic; auto is bfloat16 where the machine computes in it. Part of the spec: the numbers differ a little."""
+    format: Literal["hdf5", "parquet"] = "hdf5"
+    """File format of the feature stores."""
+    workers: int = Field(1, gt=0, le=64)
+    """Decoding processes."""
+    block: int = Field(64, gt=0)
+    """Videos in one task."""
+    thumbnail_height: int = Field(180, ge=0)
+    """Height of the key frame kept of each segment; 0 keeps none."""
+    max_seconds: float = Field(6 * 3600.0, gt=0)
+    """Longest video."""
+    max_pixels: int = Field(4096 * 2304, gt=0)
+    """Most pixels a frame."""
+    wall_seconds: float = Field(3600.0, gt=0)
+    """Longest time to decode one video; then its process is killed."""
+
+
+class TrainSettings(Section):
+    """Which recommender is fitted on which store."""
+
+    model: str = "transgrec"
+    """Recommender."""
+    store: str = "c3d-fc6"
+    """Feature store, by name or by a prefix that fits one store."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Hyper-parameters that differ from the model's defaults, such as {epochs: 20, layers: 2}."""
+
+
+class Settings(Section):
+    """Everything a run needs."""
+
+    root: Path
+    """Folder of tables, features, media and runs."""
+    source: SourceSettings | None = None
+    """Where the records come from; not needed to go on with what is in the root."""
+    download: DownloadSettings = Field(default_factory=DownloadSettings)
+    """Fetching."""
+    segments: SegmentSettings = Field(default_factory=SegmentSettings)
+    """Grid and labels."""
+    extract: ExtractSettings = Field(default_factory=ExtractSettings)
+    """Features."""
+    train: TrainSettings = Field(default_factory=TrainSettings)
+    """Fitting."""
+    report: Path = Path("report.html")
+    """Report page; a relative path starts at the root."""
+    retry_failed: bool = False
+    """Try permanent failures again."""
+
+
+def load(path: Path | None = None, overrides: Sequence[str] = (), base: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from a YAML file, the environment, and `key.sub=value` overrides (values are YAML).
+
+    Relative paths in the file start at the file's folder. Raises InputError naming the key and the rule.
+    """
+    values: dict[str, Any] = dict(base or {})
+    if path is not None:
+        values = _merge(values, _read(path))
+        _anchor(values, path.resolve().parent)
+    for name, text in sorted(os.environ.items()):
+        if name.startswith(PREFIX):
+            _put(values, name.removeprefix(PREFIX).lower().split("__"), _value(text), name)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise InputError(f"--set {override!r}: give key=value, such as --set extract.device=cpu")
+        _put(values, key.split("."), _value(text), f"--set {key}")
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise InputError(_explain(error)) from None
+
+
+def document(model: type[BaseModel] = Settings, indent: int = 0) -> str:
+    """The whole settings file as commented YAML: every key, its meaning, its default."""
+    lines = []
+    for name, field in model.model_fields.items():
+        pad = "  " * indent
+        lines.append(f"{pad}# {field.description}")
+        section = _section(field.annotation)
+        if section is not None and name != "extractors":
+            lines += [f"{pad}{name}:", document(section, indent + 1).rstrip("\n")]
+        elif name == "extractors":
+            lines += [f"{pad}{name}:", f"{pad}  c3d:", document(ExtractorSettings, indent + 2).rstrip("\n")]
+        elif field.is_required():
+            lines.append(f"{pad}{name}: …  # required")
+        else:
+            default = field.get_default(call_default_factory=True)
+            text = json_like(str(default) if isinstance(default, Path) else default)
+            lines.append(f"{pad}{name}: {text}")
+    return "\n".join(lines) + "\n"
+
+
+def json_like(value: Any) -> str:
+    """A value as one line of YAML."""
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").rstrip("\n")
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, models and paths as plain data, for JSON."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if hasattr(value, "__dataclass_fields__"):
+        return asdict(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"settings file {path} does not exist; `reelmill settings > {path}` writes one") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"settings file {path} is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"settings file {path} holds {type(values).__name__}, expected keys and values")
+    return values
+
+
+def _anchor(values: dict[str, Any], folder: Path) -> None:
+    """Make the file's relative paths independent of where the command is typed."""
+    source, download = values.get("source"), values.get("download")
+    for section, key in ((values, "root"), (source, "path"), (download, "cookies_file")):
+        if isinstance(section, dict) and isinstance(section.get(key), str) and "://" not in section[key]:
+            section[key] = str(folder / section[key])
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(dict(merged[key]), value) if both else value
+    return merged
+
+
+def _put(values: dict[str, Any], keys: Sequence[str], value: Any, what: str) -> None:
+    for key in keys[:-1]:
+        inner = values.get(key)
+        if inner is None:
+            inner = values[key] = {}
+        if not isinstance(inner, dict):
+            raise InputError(f"{what}: {key!r} is a value, not a section")
+        values = inner
+    values[keys[-1]] = value
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        where = [str(part) for part in problem["loc"]]
+        if problem["type"] == "extra_forbidden":
+            known = list(_model_at(where[:-1]).model_fields)
+            lines.append(f"setting {'.'.join(where)!r} is not known; {nearest(where[-1], known)}")
+        elif problem["type"] == "missing":
+            lines.append(f"setting {'.'.join(where)!r} is missing; give it in the file or by --set {'.'.join(where)}=…")
+        else:
+            lines.append(f"setting {'.'.join(where)}: {problem['msg']} (given: {problem['input']!r})")
+    return "\n".join(lines)
+
+
+def _model_at(keys: Sequence[str]) -> type[BaseModel]:
+    model: type[BaseModel] = Settings
+    for key in keys:
+        if key in model.model_fields:
+            model = _section(model.model_fields[key].annotation) or model
+    return model

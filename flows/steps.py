@@ -1,0 +1,224 @@
+"""What the flows' tasks do: plain functions over settings, callable without Prefect. Each returns its figures."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.download import DownloadOptions, HostPacer
+
+from flows.progress import current
+from flows.settings import Settings, plain
+from pipeline import labels, sources
+from pipeline.decode import Limits
+from pipeline.extract import ExtractOptions, ExtractSummary, Video, extract, missing, specs_of
+from pipeline.ingest import Wanted, fetch_media, missing_media
+from storage import Outcome, Outcomes, Tables
+from storage.errors import InputError
+from storage.features import list_stores, open_store
+
+if TYPE_CHECKING:
+    from extractors.base import Extractor
+
+
+def root_of(settings: Settings) -> str:
+    """The root as an absolute path."""
+    return str(settings.root.expanduser().resolve())
+
+
+def read_source(settings: Settings) -> dict[str, Any]:
+    """Source table → events, rejects, videos. Does nothing when the source stands in the tables already."""
+    source = settings.source
+    if source is None:
+        return {"read": False}
+    root = root_of(settings)
+    if source.format == "folder":
+        result = sources.read_folder(source.path)
+    else:
+        media = Tables(root).read("media", ["video_id", "duration_ms"])
+        measured = dict(zip(media["video_id"].to_pylist(), media["duration_ms"].to_pylist(), strict=True))
+        result = sources.read(
+            source.path, source.format, mapping=source.mapping or None, url_template=source.url_template,
+            name=source.name, durations=measured,
+        )  # fmt: skip
+    written = sources.write_source(root, result)
+    return {
+        "read": True,
+        "written": bool(written),
+        "rows": result.rows,
+        "events": result.events.num_rows,
+        "rejects": dict(Counter(result.rejects["reason"].to_pylist())),
+        "clipped": result.clipped,
+        "videos": result.videos.num_rows,
+    }
+
+
+def download_plan(settings: Settings) -> list[Wanted]:
+    """Videos without media."""
+    return missing_media(root_of(settings), retry=settings.retry_failed)
+
+
+def fetch_block(settings: Settings, wanted: Sequence[Wanted], pacer: HostPacer) -> list[Outcome]:
+    """Fetch and measure some videos, one after another."""
+    report = current()
+
+    def seen(_: Wanted, outcome: Outcome) -> None:
+        report.advance("download", note="" if outcome.status == "done" else f"{outcome.key}: {outcome.error_class}")
+
+    return fetch_media(root_of(settings), wanted, download_options(settings), limits(settings), pacer, seen)
+
+
+def label(settings: Settings) -> dict[str, Any]:
+    """Grid and labels of every video that has a duration."""
+    grid = settings.segments
+    return plain(labels.write_labels(root_of(settings), grid.segment_ms, grid.theta))
+
+
+def extractors(settings: Settings) -> "list[Extractor]":
+    """The networks that the settings name, with their weights loaded."""
+    from extractors.registry import build
+
+    chosen = settings.extract
+    if not chosen.extractors:
+        raise InputError("extract.extractors is empty; name at least one, such as {c3d: {}}")
+    built = []
+    for name, how in chosen.extractors.items():
+        given = {"layers": tuple(how.layers) if how.layers else None, "batch_size": how.batch_size,
+                 "weights_sha256": how.weights_sha256}  # fmt: skip
+        given = {key: value for key, value in given.items() if value is not None}
+        built.append(
+            build(
+                name,
+                weights=how.weights,
+                windows=how.windows,
+                device=chosen.device,
+                precision=chosen.precision,
+                **given,
+            )
+        )
+    return built
+
+
+def extract_plan(settings: Settings, networks: "Sequence[Extractor]") -> list[Video]:
+    """Videos with media that lack a block of some spec."""
+    root = root_of(settings)
+    videos = media_videos(settings)
+    return [v for v, _ in missing(root, videos, networks, extract_options(settings), retry=settings.retry_failed)]
+
+
+def media_videos(settings: Settings) -> list[Video]:
+    """Every video with media."""
+    root = root_of(settings)
+    columns = ["video_id", "uri", "sha256", "start_ms", "duration_ms"]
+    rows = Tables(root).read("media", columns).sort_by("video_id").to_pylist()
+    return [
+        Video(r["video_id"], str(Path(root) / r["uri"]), r["sha256"], r["start_ms"], r["duration_ms"]) for r in rows
+    ]
+
+
+def extract_block(settings: Settings, videos: Sequence[Video], networks: "Sequence[Extractor]") -> ExtractSummary:
+    """Decode some videos and run every network on them."""
+    report = current()
+
+    def seen(video: Video, outcome: Outcome) -> None:
+        note = "" if outcome.status == "done" else f"{video.video_id}: {outcome.error_class}"
+        report.advance("extract", video.duration_ms / 1000, note=note)
+
+    options = extract_options(settings)
+    return extract(root_of(settings), videos, networks, options, retry=settings.retry_failed, on_video=seen)
+
+
+def spec_names(settings: Settings, networks: "Sequence[Extractor]") -> list[str]:
+    """Names of the stores that these networks write."""
+    return [spec.name for specs in specs_of(networks, extract_options(settings)) for spec in specs]
+
+
+def train(settings: Settings) -> dict[str, Any]:
+    """Fit the recommender on a store and the tables; does nothing if the same run is complete."""
+    from models import fit
+
+    chosen, report = settings.train, current()
+    store = open_store(root_of(settings), chosen.store)
+    model_settings = fit.settings_for(chosen.model, chosen.options)
+    report.start("train", model_settings.epochs, items=model_settings.epochs, unit="epochs")
+
+    def seen(epoch: int, figures: dict[str, float]) -> None:
+        report.advance("train", note="  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+
+    result = fit.train(
+        root_of(settings), store.spec.name, model_settings, model=chosen.model, device=chosen.device, on_epoch=seen
+    )
+    return {
+        "folder": str(result.folder), "skipped": result.skipped, "metrics": result.metrics,
+        "counts": plain(result.counts), "store": store.spec.name,
+    }  # fmt: skip
+
+
+def report(settings: Settings, runs: Iterable[str] = ()) -> Path:
+    """The HTML page over everything in the root."""
+    from models.report import write_report
+
+    path = settings.report if settings.report.is_absolute() else Path(root_of(settings)) / settings.report
+    folders = [Path(r) for r in runs] or sorted(p.parent for p in Path(root_of(settings)).glob("runs/*/metrics.json"))
+    return write_report(root_of(settings), path, title=f"reelmill · {settings.root.name}", runs=folders)
+
+
+def status(root: str) -> dict[str, Any]:
+    """What is there: rows of each table, videos in each store, failures by stage and class."""
+    from storage.schema import SCHEMAS
+
+    tables = Tables(root)
+    failures: Counter[str] = Counter()
+    for stage in ("download", "probe"):
+        failures.update(_failed(Outcomes(root).latest(stage), stage))
+    stores = {}
+    for name in list_stores(root):
+        store = open_store(root, name)
+        stores[name] = {"videos": len(store), "rows": sum(len(s.mask) for s in store.shards)}
+        failures.update(_failed(Outcomes(root).latest("extract", name), f"extract {name}"))
+    return {
+        "root": root,
+        "tables": {name: tables.read(name, [SCHEMAS[name].names[0]]).num_rows for name in SCHEMAS},
+        "stores": stores,
+        "failures": dict(failures),
+    }
+
+
+def failed_keys(root: str) -> set[tuple[str, str, str | None]]:
+    """(stage, key, spec) of everything whose newest outcome is a failure."""
+    rows = Tables(root).read("outcomes", ["stage", "key", "spec", "status"]).to_pylist()
+    newest = {(r["stage"], r["key"], r["spec"]): r["status"] for r in rows}
+    return {key for key, state in newest.items() if state == "failed"}
+
+
+def download_options(settings: Settings) -> DownloadOptions:
+    """The downloader's own options."""
+    chosen = settings.download.model_dump(exclude={"workers"})
+    chosen["cookies_file"] = str(chosen["cookies_file"]) if chosen["cookies_file"] else None
+    return DownloadOptions(**chosen)
+
+
+def extract_options(settings: Settings) -> ExtractOptions:
+    """The extraction stage's own options."""
+    chosen = settings.extract
+    return ExtractOptions(
+        segment_ms=settings.segments.segment_ms, rows=chosen.rows, thumbnail_height=chosen.thumbnail_height,
+        format=chosen.format, workers=chosen.workers, limits=limits(settings),
+    )  # fmt: skip
+
+
+def limits(settings: Settings) -> Limits:
+    """Bounds of decoding."""
+    chosen = settings.extract
+    return Limits(
+        max_seconds=chosen.max_seconds, max_pixels=chosen.max_pixels, wall_seconds=chosen.wall_seconds
+    )  # fmt: skip
+
+
+def by_class(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    """Failures by class."""
+    return dict(Counter(str(o.error_class) for o in outcomes if o.status == "failed"))
+
+
+def _failed(latest: dict[str, dict[str, Any]], stage: str) -> Iterable[str]:
+    return (f"{stage}: {row['error_class']}" for row in latest.values() if row["status"] == "failed")

@@ -1,0 +1,118 @@
+"""Figures as short tables for people. One function a verb, each takes the same dict that `--json` prints."""
+
+import unicodedata
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def safe(text: str) -> str:
+    """Text from outside for a terminal: control characters made visible, markup switched off."""
+    return escape("".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else repr(c)[1:-1] for c in text))
+
+
+def ingest(out: Console, figures: dict[str, Any]) -> None:
+    """Source, downloads and labels."""
+    table = _stages()
+    _ingest_rows(table, figures)
+    out.print(table)
+
+
+def extract(out: Console, figures: dict[str, Any]) -> None:
+    """Videos and stores."""
+    table = _stages()
+    _extract_row(table, figures)
+    out.print(table)
+    for store in figures["stores"]:
+        out.print(f"store: {store}")
+
+
+def train(out: Console, figures: dict[str, Any]) -> None:
+    """Metrics against chance."""
+    if figures["skipped"]:
+        out.print("train: skipped, this run is complete already")
+    out.print(metrics(figures["metrics"]))
+    out.print(f"run: {figures['folder']}", soft_wrap=True)
+
+
+def run(out: Console, figures: dict[str, Any]) -> None:
+    """All stages, the metrics, the report."""
+    table = _stages()
+    _ingest_rows(table, figures["ingest"])
+    _extract_row(table, figures["extract"])
+    fitted = figures["train"]
+    table.add_row("train", *(("0", "1") if fitted["skipped"] else ("1", "0")), "", fitted["store"])
+    out.print(table)
+    out.print(metrics(fitted["metrics"]))
+    out.print(f"run:    {fitted['folder']}", soft_wrap=True)
+    out.print(f"report: {figures['report']}", soft_wrap=True)
+
+
+def demo(out: Console, figures: dict[str, Any]) -> None:
+    """The whole job, with the control."""
+    run(out, figures["run"])
+
+
+def status(out: Console, figures: dict[str, Any]) -> None:
+    """Tables, stores, failures."""
+    table = Table("table", "rows", title=safe(figures["root"]), title_justify="left")
+    for name, rows in figures["tables"].items():
+        table.add_row(name, f"{rows:,}")
+    out.print(table)
+    stores = Table("feature store", "videos", "rows")
+    for name, counts in figures["stores"].items():
+        stores.add_row(name, f"{counts['videos']:,}", f"{counts['rows']:,}")
+    out.print(stores)
+    for what, count in figures["failures"].items():
+        out.print(f"failed  {what}: {count}")
+
+
+def verify(out: Console, figures: dict[str, Any]) -> None:
+    """Sound or not, a line a store."""
+    for name, wrong in figures["stores"].items():
+        out.print(f"{name}: {'sound' if not wrong else f'{len(wrong)} shards are damaged'}")
+        for line in wrong:
+            out.print(f"  {safe(line)}", soft_wrap=True)
+
+
+def metrics(rows: list[dict[str, Any]]) -> Table:
+    """Metric rows with 95 % intervals: one line a row of the evaluation, one column a metric."""
+    names = list(dict.fromkeys(row["metric"] for row in rows))
+    table = Table("", *names, title="mean [95 % interval]", title_justify="left")
+    for name in dict.fromkeys(row["name"] for row in rows):
+        cells = {
+            r["metric"]: f"{r['mean']:.3f} [dim][{r['low']:.3f}, {r['high']:.3f}][/]" for r in rows if r["name"] == name
+        }
+        table.add_row(safe(name), *(cells.get(metric, "") for metric in names))
+    return table
+
+
+def _stages() -> Table:
+    return Table("stage", "done", "skipped, present", "failed", "")
+
+
+def _ingest_rows(table: Table, figures: dict[str, Any]) -> None:
+    source, labels = figures["source"], figures["labels"]
+    if source["read"]:
+        rejects = _classes(source["rejects"])
+        note = f"{source['rows']:,} rows, {source['videos']:,} videos, {source['clipped']:,} clipped"
+        done = ("0", f"{source['events']:,}") if not source["written"] else (f"{source['events']:,}", "0")
+        table.add_row("events", *done, rejects, note)
+    if "download" in figures:
+        fetched = figures["download"]
+        table.add_row("download", f"{fetched['done']:,}", f"{fetched['skipped']:,}", _classes(fetched["failed"]), "")
+    rows = (f"{labels['labels']:,}", "0") if labels["written"] else ("0", f"{labels['labels']:,}")
+    table.add_row("labels", *rows, "", f"{labels['segments']:,} segments of {labels['videos']:,} videos")
+
+
+def _extract_row(table: Table, figures: dict[str, Any]) -> None:
+    note = f"{figures['segments']:,} segments"
+    if figures["seconds"]:
+        note += f", {figures['video_seconds'] / figures['seconds']:.1f}× real time"
+    table.add_row("extract", f"{figures['done']:,}", f"{figures['skipped']:,}", str(figures["failed"] or ""), note)
+
+
+def _classes(failed: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in sorted(failed.items()))

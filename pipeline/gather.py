@@ -1,0 +1,152 @@
+"""The vectors of one video on their way to blocks: windows averaged into segments, or kept one by one."""
+
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from extractors.base import Extractor
+from pipeline.cut import CutSegment, CutWindows
+from pipeline.decode import DECODER, Tally
+from pipeline.segments import grid
+from storage import Outcome, Spec
+from storage.features import NO_DATA, PADDED, VALID, Block
+
+if TYPE_CHECKING:
+    from pipeline.extract import Video
+
+
+class _Layer:
+    """Vectors of one spec."""
+
+    def __init__(self, spec: Spec, segments: int) -> None:
+        self.spec = spec
+        self.sums = np.zeros((segments, spec.dim), np.float32) if spec.rows == "segment" else None
+        self.windows: list[np.ndarray] = []
+
+    def add(self, segment: int, vectors: np.ndarray) -> None:
+        if self.sums is None:
+            self.windows.append(vectors.copy())
+        else:
+            np.add.at(self.sums, np.full(len(vectors), segment), vectors)  # one after another: order decides rounding
+
+    def rows(self, counts: np.ndarray) -> np.ndarray:
+        if self.sums is None:
+            return np.concatenate([np.zeros((0, self.spec.dim), np.float32), *self.windows]).astype(self.spec.dtype)
+        with np.errstate(invalid="ignore"):
+            return (self.sums / counts[:, None]).astype(self.spec.dtype)  # 0 / 0 is NaN: no data
+
+
+class _Lane:
+    """One extractor's windows of one video."""
+
+    def __init__(self, specs: Sequence[Spec], segments: int) -> None:
+        self.layers = {spec.layer: _Layer(spec, segments) for spec in specs}
+        self.expected = np.zeros(segments, np.int64)
+        self.padded = np.zeros(segments, bool)
+        self.arrived = 0
+        self.windows: list[tuple[int, CutWindows]] = []
+
+
+class Gather:
+    """One video: knows which windows are on their way, and is complete when decoding ended and all have come back."""
+
+    def __init__(
+        self,
+        video: "Video",
+        lacking: Mapping[int, Sequence[Spec]],
+        extractors: Sequence[Extractor],
+        segment_ms: int,
+        rows: Literal["segment", "window"],
+    ) -> None:
+        self.video, self.video_id, self.by = video, video.video_id, rows
+        self.cells = grid([video.video_id], np.array([video.duration_ms]), segment_ms)
+        self.segments = self.cells.num_rows
+        self.numbers = sorted(lacking)
+        self.names = {number: extractors[number].name for number in self.numbers}
+        self.lanes = {self.names[n]: _Lane(lacking[n], self.segments) for n in self.numbers}
+        self.pictures: list[dict[str, object]] = []
+        self.tally: Tally | None = None
+        self.error: Exception | None = None
+        self.began = time.monotonic()
+
+    @property
+    def complete(self) -> bool:
+        """Nothing more will come."""
+        if self.error is not None:
+            return True
+        return self.tally is not None and all(lane.arrived == lane.expected.sum() for lane in self.lanes.values())
+
+    def expect(self, number: int, segment: int, cut: CutWindows) -> None:
+        """Windows of this segment were sent to extractor `number`."""
+        lane = self.lanes[self.names[number]]
+        lane.expected[segment] += len(cut.padded)
+        lane.padded[segment] |= bool(cut.padded.any())
+        if self.by == "window":
+            lane.windows.append((segment, CutWindows(cut.pixels[:0], cut.padded, cut.start_ms, cut.stop_ms)))
+
+    def add(self, extractor: str, segment: int, vectors: Mapping[str, np.ndarray]) -> None:
+        """Vectors (n, dim) of each layer for n windows of this segment."""
+        lane = self.lanes[extractor]
+        for name, layer in lane.layers.items():
+            layer.add(segment, vectors[name])
+        lane.arrived += len(next(iter(vectors.values())))
+
+    def take_picture(self, segment: CutSegment) -> None:
+        """Keep the key frame of a segment."""
+        if segment.picture:
+            time_ms, width, height, jpeg = segment.picture
+            self.pictures.append({"video_id": self.video_id, "segment_index": segment.index, "time_ms": time_ms,
+                                  "width": width, "height": height, "jpeg": jpeg})  # fmt: skip
+
+    def finish_decoding(self, tally: Tally) -> None:
+        """Every segment was sent."""
+        self.tally = tally
+
+    def fail(self, error: Exception) -> None:
+        """The video cannot be used; what came of it is dropped."""
+        self.error, self.pictures = error, []
+
+    def blocks(self) -> Iterator[tuple[Block, Spec]]:
+        """A block for each spec that was lacking; none after a failure."""
+        if self.error is not None or self.tally is None:
+            return
+        provenance = {
+            "media_sha256": self.video.sha256, "decoder": DECODER, "frames": self.tally.frames,
+            "decode_errors": self.tally.errors, "damaged_frames": self.tally.damaged,
+            "reelmill": version("reelmill"), "host": socket.gethostname(),
+            "extracted_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }  # fmt: skip
+        for lane in self.lanes.values():
+            columns = self._segments(lane) if self.by == "segment" else self._windows(lane)
+            for layer in lane.layers.values():
+                yield Block(self.video_id, layer.rows(lane.expected), *columns, provenance), layer.spec
+
+    def _segments(self, lane: _Lane) -> tuple[np.ndarray, ...]:
+        mask = np.where(lane.expected == 0, NO_DATA, np.where(lane.padded, PADDED, VALID)).astype(np.uint8)
+        return (mask, *(self.cells[name].to_numpy() for name in ("segment_index", "start_ms", "stop_ms")))
+
+    def _windows(self, lane: _Lane) -> tuple[np.ndarray, ...]:
+        cuts = [cut for _, cut in lane.windows]
+        none = np.zeros(0, np.int64)
+        padded = np.concatenate([np.zeros(0, bool), *(cut.padded for cut in cuts)])
+        return (
+            np.where(padded, PADDED, VALID).astype(np.uint8),
+            np.repeat([segment for segment, _ in lane.windows], [len(c.padded) for c in cuts]).astype(np.int32),
+            np.concatenate([none, *(cut.start_ms for cut in cuts)]),
+            np.concatenate([none, *(cut.stop_ms for cut in cuts)]),
+        )
+
+    def outcomes(self) -> list[Outcome]:
+        """One outcome for each spec that was lacking."""
+        specs = [layer.spec.name for lane in self.lanes.values() for layer in lane.layers.values()]
+        seconds = time.monotonic() - self.began
+        if self.error is not None:
+            return [Outcome.failure("extract", self.video_id, self.error, spec=s, seconds=seconds) for s in specs]
+        assert self.tally is not None
+        message = f"{self.tally.frames} frames, {self.tally.errors} packets could not be decoded"
+        return [Outcome("extract", self.video_id, "done", spec=s, message=message, seconds=seconds) for s in specs]
