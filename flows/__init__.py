@@ -26,7 +26,8 @@ _OFFLINE = {
 for _name, _value in _OFFLINE.items():
     os.environ.setdefault(_name, _value)
 
-# A machine that knows Prefect already keeps its own settings; elsewhere its database stays out of the user's home page.
-if not (Path.home() / ".prefect").exists():
-    _cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    os.environ.setdefault("PREFECT_HOME", str(_cache / "reelmill" / "prefect"))
+# A machine that knows Prefect already keeps its own settings; elsewhere its small database goes to the user's cache.
+if "PREFECT_HOME" not in os.environ and not (Path.home() / ".prefect").exists():
+    _home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reelmill" / "prefect"
+    _home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder of the path only
+    os.environ["PREFECT_HOME"] = str(_home)

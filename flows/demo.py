@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.loopback import serve_folder
-
 from flows import steps
 from flows.ingest import ingest
 from flows.progress import current
@@ -17,6 +15,7 @@ from flows.run import run
 from flows.settings import Settings, load
 from flows.train import train
 from pipeline.corpus import CorpusPlan, planted_videos, render, write_source
+from pipeline.loopback import serve_folder
 from storage import Tables
 
 PLAN = CorpusPlan()

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from pipeline.download import HostPacer
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -16,21 +15,21 @@ from storage import Outcome
 BLOCK = 32
 """Most videos in one download task."""
 
-read_source = task(steps.read_source, cache_policy=NO_CACHE)
-label = task(steps.label, cache_policy=NO_CACHE)
+read_source = task(cache_policy=NO_CACHE)(steps.read_source)
+label = task(cache_policy=NO_CACHE)(steps.label)
 
 
 @task(task_run_name="fetch-{number}", cache_policy=NO_CACHE)
-def fetch_block(number: int, settings: Settings, wanted: list[Wanted], pacer: HostPacer) -> list[Outcome]:
+def fetch_block(number: int, settings: Settings, wanted: list[Wanted]) -> list[Outcome]:
     """One block of downloads."""
-    return steps.fetch_block(settings, wanted, pacer)
+    return steps.fetch_block(settings, wanted)
 
 
 def ingest(settings: Settings) -> dict[str, Any]:
     """Read the source, bring in the media that is missing (so many at a time as the settings say), build segments
     and labels."""
-    runner = ThreadPoolTaskRunner(max_workers=settings.download.workers)
-    return _ingest.with_options(task_runner=runner)(settings)  # type: ignore[arg-type]
+    runner: Any = ThreadPoolTaskRunner(max_workers=settings.download.workers)
+    return _ingest.with_options(task_runner=runner)(settings)
 
 
 @flow(name="ingest", validate_parameters=False)
@@ -42,10 +41,9 @@ def _ingest(settings: Settings) -> dict[str, Any]:
         current().start("download", len(wanted), items=len(wanted))
         size = min(BLOCK, -(-len(wanted) // settings.download.workers))
         blocks = [wanted[i : i + size] for i in range(0, len(wanted), size)]
-        pacer = HostPacer(settings.download.per_host_interval_s)
-        futures = [fetch_block.submit(number, settings, block, pacer) for number, block in enumerate(blocks)]
+        futures = [fetch_block.submit(number, settings, block) for number, block in enumerate(blocks)]
         outcomes = [outcome for future in futures for outcome in future.result()]
-    if source.get("rejects", {}).get("unknown_duration") and outcomes:
+    if source.get("reasons", {}).get("unknown_duration") and outcomes:
         source = read_source(settings)  # durations are measured now: rows that waited for one become events
     return {
         "source": source,

@@ -11,7 +11,7 @@ from flows.ingest import ingest
 from flows.settings import Settings
 from flows.train import train
 
-report = task(steps.report, cache_policy=NO_CACHE)
+report = task(cache_policy=NO_CACHE)(steps.report)
 
 
 @flow(name="run", validate_parameters=False)

@@ -45,10 +45,14 @@ class DownloadSettings(Section):
 
     max_height: int = Field(360, gt=0)
     """Largest height in pixels; larger networks' inputs gain nothing from more."""
+    format: str | None = None
+    """A yt-dlp format selector instead of ours: H.264 with AAC up to max_height, else what comes nearest."""
     max_bytes: int = Field(2 << 30, gt=0)
     """Largest file."""
+    max_duration_s: float | None = None
+    """Longest video, by what its page claims."""
     max_seconds: float = Field(1800.0, gt=0)
-    """Longest time for one video; then its download is stopped."""
+    """Longest time for one video, all tries and pauses together."""
     workers: int = Field(4, gt=0, le=64)
     """Downloads at a time."""
     attempts: int = Field(4, gt=0)

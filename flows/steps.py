@@ -5,13 +5,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.download import DownloadOptions, HostPacer
-
 from flows.progress import current
 from flows.settings import Settings, plain
 from pipeline import labels, sources
 from pipeline.decode import Limits
 from pipeline.extract import ExtractOptions, ExtractSummary, Video, extract, missing, specs_of
+from pipeline.fetch import DownloadOptions
 from pipeline.ingest import Wanted, fetch_media, missing_media
 from storage import Outcome, Outcomes, Tables
 from storage.errors import InputError
@@ -33,7 +32,7 @@ def read_source(settings: Settings) -> dict[str, Any]:
         return {"read": False}
     root = root_of(settings)
     if source.format == "folder":
-        result = sources.read_folder(source.path)
+        result = sources.read_folder(source.path, source.name)
     else:
         media = Tables(root).read("media", ["video_id", "duration_ms"])
         measured = dict(zip(media["video_id"].to_pylist(), media["duration_ms"].to_pylist(), strict=True))
@@ -41,16 +40,7 @@ def read_source(settings: Settings) -> dict[str, Any]:
             source.path, source.format, mapping=source.mapping or None, url_template=source.url_template,
             name=source.name, durations=measured,
         )  # fmt: skip
-    written = sources.write_source(root, result)
-    return {
-        "read": True,
-        "written": bool(written),
-        "rows": result.rows,
-        "events": result.events.num_rows,
-        "rejects": dict(Counter(result.rejects["reason"].to_pylist())),
-        "clipped": result.clipped,
-        "videos": result.videos.num_rows,
-    }
+    return {"read": True, **plain(sources.write_source(root, result))}
 
 
 def download_plan(settings: Settings) -> list[Wanted]:
@@ -58,14 +48,14 @@ def download_plan(settings: Settings) -> list[Wanted]:
     return missing_media(root_of(settings), retry=settings.retry_failed)
 
 
-def fetch_block(settings: Settings, wanted: Sequence[Wanted], pacer: HostPacer) -> list[Outcome]:
+def fetch_block(settings: Settings, wanted: Sequence[Wanted]) -> list[Outcome]:
     """Fetch and measure some videos, one after another."""
     report = current()
 
     def seen(_: Wanted, outcome: Outcome) -> None:
         report.advance("download", note="" if outcome.status == "done" else f"{outcome.key}: {outcome.error_class}")
 
-    return fetch_media(root_of(settings), wanted, download_options(settings), limits(settings), pacer, seen)
+    return fetch_media(root_of(settings), wanted, download_options(settings), limits(settings), seen)
 
 
 def label(settings: Settings) -> dict[str, Any]:
@@ -149,8 +139,8 @@ def train(settings: Settings) -> dict[str, Any]:
         root_of(settings), store.spec.name, model_settings, model=chosen.model, device=chosen.device, on_epoch=seen
     )
     return {
-        "folder": str(result.folder), "skipped": result.skipped, "metrics": result.metrics,
-        "counts": plain(result.counts), "store": store.spec.name,
+        "folder": str(result.folder), "skipped": result.skipped, "metrics": result.metrics["rows"],
+        "counts": result.counts, "store": store.spec.name,
     }  # fmt: skip
 
 

@@ -7,6 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+SHOWN = ("map", "hr@1", "hr@5", "ndcg@5")
+"""Metrics of the terminal table; the report and metrics.json have them all."""
+
 
 def safe(text: str) -> str:
     """Text from outside for a terminal: control characters made visible, markup switched off."""
@@ -89,6 +92,10 @@ def metrics(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def _interval(row: dict[str, Any]) -> str:
+    return f"{row['mean']:.3f} [dim]({row['low']:.3f} – {row['high']:.3f})[/]"
+
+
 def _stages() -> Table:
     return Table("stage", "done", "skipped, present", "failed", "")
 
@@ -96,7 +103,7 @@ def _stages() -> Table:
 def _ingest_rows(table: Table, figures: dict[str, Any]) -> None:
     source, labels = figures["source"], figures["labels"]
     if source["read"]:
-        rejects = _classes(source["rejects"])
+        rejects = _classes(source["reasons"])
         note = f"{source['rows']:,} rows, {source['videos']:,} videos, {source['clipped']:,} clipped"
         done = ("0", f"{source['events']:,}") if not source["written"] else (f"{source['events']:,}", "0")
         table.add_row("events", *done, rejects, note)

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from flows import steps
 from flows.settings import Settings
 
-fit = task(steps.train, name="fit", cache_policy=NO_CACHE)
+fit = task(name="fit", cache_policy=NO_CACHE)(steps.train)
 
 
 @flow(name="train", validate_parameters=False)

@@ -1,0 +1,23 @@
+"""Recommenders: they read the tables and feature stores of a root, and never see a video.
+
+Read in this order:
+
+    data         who liked which segment: tables and a store as arrays, with counts of all that is left out
+    splits       what trains, validates and tests
+    metrics      one formula each, ties by expectation, bootstrap intervals
+    baselines    rankings that need no training
+    evaluate     from scores to tables with intervals and paired differences
+    base         what a recommender is: settings, model, task
+    graph, sampling    parts that several models use
+    transgrec    TransGRec, equations and task
+    registry     the recommenders by name
+    runs         a run's folder and its checkpoint
+    fit          the trainer
+
+A fit from a program:
+
+    from models.fit import train
+    from models.transgrec import TransGRecSettings
+
+    result = train("root", "c3d-fc6", TransGRecSettings(epochs=50))
+"""

@@ -8,8 +8,8 @@ The target is a generator function of one argument, the job. It runs in a proces
 the other, so that imports are paid once. Both ends are ours and trust each other: jobs and messages are pickles, and
 arrays travel beside the pickle (protocol 5), copied once by the kernel on each side of the pipe.
 
-A child leads its own session: Ctrl-C reaches the parent only, and killing the child's process group also kills an ffmpeg
-that it started. It never outlives its parent, not even one that was killed (see `_die_with_parent`).
+A child leads its own session: Ctrl-C reaches the parent only, and killing the child's process group also kills an
+ffmpeg that it started. It never outlives its parent, not even one that was killed (see `_die_with_parent`).
 """
 
 import contextlib
@@ -27,6 +27,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
 
@@ -72,12 +73,10 @@ class Child:
         try:
             if self._process is not None and not self._process.alive():
                 self.close()  # killed from outside between two jobs: no job's fault
-            if self._process is None:
-                self._process = _Process(self.target, self.memory_bytes)
-                self._receive(_Clock(f"the start of {self.target}", START_SECONDS))
+            process = self._process or self._start()
             clock = _Clock(self.target, limit_s, idle_limit_s)
-            with contextlib.suppress(BrokenPipeError):  # it has just died: `_receive` says of what
-                self._process.send(job, clock)
+            with contextlib.suppress(BrokenPipeError):  # it has just died: `_receive` will say of what
+                process.send(job, clock)
             while (received := self._receive(clock)) is not None:
                 yield received[0]
             clean = True
@@ -102,6 +101,15 @@ class Child:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _start(self) -> "_Process":
+        self._process = process = _Process(self.target, self.memory_bytes)
+        try:
+            self._receive(_Clock(f"the start of {self.target}", START_SECONDS))
+        except VideoError:
+            self.close()
+            raise
+        return process
 
     def _receive(self, clock: "_Clock") -> tuple[Any] | None:
         """The next message, in a tuple; None when the child is ready or done. Raises what `run` raises."""
@@ -130,7 +138,7 @@ class _Clock:
     """What is left of a job's time. Only waiting counts."""
 
     def __init__(self, what: str, limit_s: float, idle_limit_s: float | None = None) -> None:
-        self.what, self.limit_s, self.idle_limit_s = target, limit_s, idle_limit_s
+        self.what, self.limit_s, self.idle_limit_s = what, limit_s, idle_limit_s
         self.waited = 0.0
 
     @contextlib.contextmanager
@@ -160,7 +168,7 @@ class _Process:
     def __init__(self, target: str, memory_bytes: int | None) -> None:
         (job_end, jobs), (results, result_end) = _pipe(), _pipe()
         command = [sys.executable, "-u", "-P", "-m", "pipeline.child", str(job_end), str(result_end), target]
-        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100: "" is the current folder
+        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)  # "" is the current folder
         try:
             self.popen = subprocess.Popen(
                 [*command, str(memory_bytes or 0)],
@@ -175,8 +183,8 @@ class _Process:
             os.close(job_end)
             os.close(result_end)
         assert self.popen.stdout is not None
-        self.jobs: IO[bytes] = open(jobs, "wb", buffering=0)  # noqa: PTH123, SIM115: a descriptor, closed by `kill`
-        self.results: IO[bytes] = open(results, "rb", buffering=0)  # noqa: PTH123, SIM115
+        self.jobs: IO[bytes] = os.fdopen(jobs, "wb", buffering=0)
+        self.results: IO[bytes] = os.fdopen(results, "rb", buffering=0)
         self.output: IO[bytes] | None = self.popen.stdout
         for file in (self.jobs, self.results, self.output):
             os.set_blocking(file.fileno(), False)
@@ -294,16 +302,35 @@ def _die_with_parent() -> None:
 
 def _serve(jobs: int, results: int, target: str) -> None:
     """Import the target, say so, and do jobs until the parent closes its end."""
-
-    def load() -> Iterator[Any]:
-        nonlocal function
+    try:
         module, _, name = target.partition(":")
         function = getattr(importlib.import_module(module), name)
-        return iter(())
+    except Exception as error:
+        _write(results, _report(error))
+        return
+    _write(results, ("ready", None))
+    while True:
+        try:
+            job = _read(jobs)
+        except EOFError:
+            return
+        end: tuple[Kind, Any] = ("done", None)
+        try:
+            for message in function(job):
+                _write(results, ("message", message))
+        except Exception as error:
+            end = _report(error)
+        job = message = None  # neither stays in memory until the next job comes
+        _write(results, end)
 
-    function: Callable[[Any], Iterator[Any]]
-    kind = _attempt(results, load)
-    _write(results, ("ready", None) if kind == "done" else kind)
+
+def _report(error: Exception) -> tuple[Kind, tuple[str | None, str, float | None]]:
+    """What the parent needs to raise it again."""
+    if isinstance(error, MemoryError):
+        return "memory", (None, str(error), None)
+    if isinstance(error, VideoError):
+        return "error", (error.error_class, str(error), error.retry_after_s)
+    return "error", (None, "".join(traceback.format_exception(error)), None)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import TypeAlias
 
 import av
 import numpy as np
@@ -28,7 +29,7 @@ DECODER = f"pyav-{av.__version__}-in-order-swscale"
 """Goes into every spec: decoder and scaler change the pixels."""
 
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,asf,ogg"
-Frame = av.VideoFrame
+Frame: TypeAlias = av.VideoFrame
 """A decoded frame, not yet scaled."""
 
 REORDER = 4

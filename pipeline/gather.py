@@ -122,9 +122,10 @@ class Gather:
             "extracted_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
         for lane in self.lanes.values():
-            columns = self._segments(lane) if self.by == "segment" else self._windows(lane)
+            mask, segment, start, stop = self._segments(lane) if self.by == "segment" else self._windows(lane)
             for layer in lane.layers.values():
-                yield Block(self.video_id, layer.rows(lane.expected), *columns, provenance), layer.spec
+                rows = layer.rows(lane.expected)
+                yield Block(self.video_id, rows, mask, segment, start, stop, provenance), layer.spec
 
     def _segments(self, lane: _Lane) -> tuple[np.ndarray, ...]:
         mask = np.where(lane.expected == 0, NO_DATA, np.where(lane.padded, PADDED, VALID)).astype(np.uint8)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline.child import Child
 from pipeline.decode import Limits
-from pipeline.download import Downloader, DownloadOptions, Fetched, HostPacer
+from pipeline.fetch import Downloader, DownloadOptions, Fetched
 from storage import Outcome, Outcomes, Tables
 
 COMMIT_SECONDS = 20.0
@@ -51,7 +51,6 @@ def fetch_media(
     wanted: Sequence[Wanted],
     options: DownloadOptions,
     limits: Limits,
-    pacer: HostPacer | None = None,
     on_video: Callable[[Wanted, Outcome], None] | None = None,
 ) -> list[Outcome]:
     """Fetch and measure videos one after another; one thread. A failure becomes an outcome and the next video follows.
@@ -61,7 +60,7 @@ def fetch_media(
     outcomes: list[Outcome] = []
     batch = _Rows(root)
     with (
-        Downloader(root, options, pacer) as downloader,
+        Downloader(root, options) as downloader,
         Child("pipeline.probe:measure", memory_bytes=limits.memory_bytes) as prober,
     ):
         try:

@@ -1,17 +1,42 @@
 """The bottom room: schemas, part files, tables and feature stores. Imports nothing else of reelmill.
 
 Read in this order: `schema` (what each table holds), `parts` (the promise: complete parts only), `tables`
-(append and read), `spec` (what a feature is), `features` (the store of blocks, with its HDF5 and Parquet formats in
-`hdf5` and `parquet`), `outcomes` (failures are data).
+(append and read), `spec` (what a feature is), `blocks` and `features` (the store of blocks; `writer` fills it, `shards`
+with its formats `hdf5` and `parquet` are its files), `outcomes` (failures are data).
 
 A training job needs two names:
 
     from storage import Tables, open_store
 """
 
-from storage.features import FeatureStore, FeatureWriter, open_store
-from storage.outcomes import Outcome, Outcomes
-from storage.spec import Spec
-from storage.tables import Tables
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["FeatureStore", "FeatureWriter", "Outcome", "Outcomes", "Spec", "Tables", "open_store"]
+if TYPE_CHECKING:
+    from storage.blocks import Block
+    from storage.features import FeatureStore, open_store
+    from storage.outcomes import Outcome, Outcomes
+    from storage.spec import Spec
+    from storage.tables import Tables
+    from storage.writer import FeatureWriter
+
+__all__ = ["Block", "FeatureStore", "FeatureWriter", "Outcome", "Outcomes", "Spec", "Tables", "open_store"]
+
+_HOME = {
+    "Block": "blocks",
+    "FeatureStore": "features",
+    "FeatureWriter": "writer",
+    "Outcome": "outcomes",
+    "Outcomes": "outcomes",
+    "Spec": "spec",
+    "Tables": "tables",
+    "open_store": "features",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for: download and decode processes need `storage.errors` only, and start
+    twice as fast without pyarrow and h5py."""
+    if name in _HOME:
+        return getattr(import_module(f"storage.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'storage' has no attribute {name!r}")

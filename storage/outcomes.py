@@ -1,6 +1,7 @@
 """Failures are data: one row for each thing attempted, whatever came of it.
 
-What is left to do is asked of the stores; outcomes only say what not to try again (permanent failures) and what to tell.
+What is left to do is asked of the stores; outcomes only say what not to try again (permanent failures), and what to
+tell.
 """
 
 import time

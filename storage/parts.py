@@ -1,25 +1,36 @@
 """Folders of immutable part files: a part is visible when it is complete, and nothing else is.
 
-A writer fills `.part-….tmp-<host>-<pid>` in the same folder, fsyncs it, renames it to `part-<sequence>-<random>.<suffix>`
-and fsyncs the folder. A reader lists `part-*`: no lock, no server. The sequence is microseconds since 1970, or one more
-than the newest part's if the clock was set back, so sorting by name is sorting by age.
+A writer fills `.part-….tmp-<host>-<pid>` in the same folder, fsyncs it, renames it to
+`part-<sequence>-<random>.<suffix>` and fsyncs the folder. A reader lists `part-*`: no lock, no server. The sequence is
+microseconds since 1970, or one more than the newest part's if the clock was set back, so parts sort by name from the
+oldest to the newest.
 """
 
-import contextlib
 import os
+import re
 import socket
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+
+from storage.errors import CorruptPart
 
 STALE_SECONDS = 24 * 3600
-"""A temporary file of another machine is swept when it was not written to for this long."""
+"""A temporary file is swept when it was not written to for this long, whoever made it."""
+
+_NAME = re.compile(r"part-(\d{16})-[0-9a-f]{8}(\.\w+)")
 
 
 def list_parts(folder: Path, suffix: str = "") -> list[Path]:
-    """Complete parts of a folder, oldest first; none if the folder does not exist."""
-    return sorted(p for p in folder.glob(f"part-*{suffix}") if p.is_file())
+    """Complete parts of a folder, oldest first; none if there is no folder. Raises CorruptPart for a stranger."""
+    found = []
+    for name in _names(folder):
+        if not _NAME.fullmatch(name):
+            raise CorruptPart(f"{folder / name} is not a part that reelmill wrote; move it out of this folder")
+        if name.endswith(suffix):
+            found.append(folder / name)
+    return sorted(found)
 
 
 def sequence(part: Path) -> int:
@@ -27,21 +38,33 @@ def sequence(part: Path) -> int:
     return int(part.name.split("-")[1])
 
 
-@contextlib.contextmanager
-def new_part(folder: Path, suffix: str) -> Iterator[Path]:
-    """Give a temporary path to fill; on a clean exit it becomes the newest part, on an error it is removed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tag = uuid.uuid4().hex[:8]
-    temporary = folder / f".part-{tag}.tmp-{socket.gethostname()}-{os.getpid()}"
-    try:
-        yield temporary
-        _sync(temporary)
-        newest = max((sequence(p) for p in list_parts(folder)), default=0)
-        number = max(time.time_ns() // 1000, newest + 1)
-        temporary.rename(folder / f"part-{number:016d}-{tag}{suffix}")
-        _sync(folder)
-    finally:
-        temporary.unlink(missing_ok=True)
+class new_part:
+    """Context that gives a temporary path to fill. On a clean exit it becomes the newest part, whose path is then
+    `committed`; on an error it is removed."""
+
+    committed: Path
+
+    def __init__(self, folder: Path, suffix: str, number: int = 0) -> None:
+        """`number`: the sequence to take in place of a new one, for a part that stands for older ones."""
+        self.folder, self.suffix, self.number = folder, suffix, number
+        self.tag = uuid.uuid4().hex[:8]
+        self.temporary = folder / f".part-{self.tag}.tmp-{socket.gethostname()}-{os.getpid()}"
+
+    def __enter__(self) -> Path:
+        _make(self.folder)
+        return self.temporary
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                _sync(self.temporary)
+                number = self.number or max(time.time_ns() // 1000, newest(self.folder) + 1)
+                self.committed = self.temporary.rename(self.folder / f"part-{number:016d}-{self.tag}{self.suffix}")
+                _sync(self.folder)
+        finally:
+            self.temporary.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> list[Path]:
@@ -49,14 +72,44 @@ def sweep(folder: Path) -> list[Path]:
     swept = []
     for path in folder.glob(".part-*.tmp-*"):
         host, _, pid = path.name.split(".tmp-", 1)[1].rpartition("-")
-        if host == socket.gethostname():
-            stale = not _alive(int(pid))
-        else:
-            stale = time.time() - path.stat().st_mtime > STALE_SECONDS
-        if stale:
-            path.unlink(missing_ok=True)
-            swept.append(path)
+        try:
+            dead = host == socket.gethostname() and pid.isdigit() and not _alive(int(pid))
+            if dead or time.time() - path.stat().st_mtime > STALE_SECONDS:
+                path.unlink()
+                swept.append(path)
+        except FileNotFoundError:
+            continue  # its writer was alive, or another sweeper was faster
     return swept
+
+
+def _names(folder: Path) -> list[str]:
+    """Names of the files `part-*`, as they stood at one moment: were the folder changed while it is read, a part and
+    those that it replaces could all be missed."""
+    names: list[str] = []
+    for _ in range(100):  # a folder under heavy writing may never stand still
+        try:
+            before = folder.stat().st_mtime_ns
+            with os.scandir(folder) as entries:
+                names = [e.name for e in entries if e.name.startswith("part-") and e.is_file()]
+            if folder.stat().st_mtime_ns == before:
+                break
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+    return names
+
+
+def newest(folder: Path) -> int:
+    """Sequence of the newest part; 0 if there is none."""
+    matches = (_NAME.fullmatch(name) for name in _names(folder))
+    return max((int(match[1]) for match in matches if match), default=0)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that a power cut does not take away again."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
 
 
 def _alive(pid: int) -> bool:

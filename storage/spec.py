@@ -5,6 +5,7 @@ The fingerprint, 8 hex digits of a hash over the whole spec, names the store: `c
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -12,9 +13,9 @@ from typing import Any, Literal
 from storage.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spec:
-    """Everything that changes the numbers of a feature."""
+    """Everything that changes the numbers of a feature. Equal is what has the same canonical JSON."""
 
     extractor: str
     """Network or algorithm: `c3d`, `i3d_r50`, `vgg19`."""
@@ -41,9 +42,22 @@ class Spec:
     code_version: int = 1
     """Raised when the code changes the numbers."""
 
+    def __post_init__(self) -> None:
+        if self.dim < 1:
+            raise InputError(f"spec of {self.extractor!r}: dim is {self.dim}, a vector has at least one number")
+        for part in (self.extractor, self.layer):
+            if not re.fullmatch(r"\w+", part, re.ASCII):
+                raise InputError(f"spec name {part!r}: extractor and layer may hold letters, digits and '_' only")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spec) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
+
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces. Equal specs give equal text."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Spec":
@@ -58,7 +72,4 @@ class Spec:
     @property
     def name(self) -> str:
         """Name of the store, a safe folder name."""
-        name = f"{self.extractor}-{self.layer}-{self.fingerprint}"
-        if not all(c.isalnum() or c in "-_" for c in name):
-            raise InputError(f"spec name {name!r}: extractor and layer may hold letters, digits and '_' only")
-        return name
+        return f"{self.extractor}-{self.layer}-{self.fingerprint}"

@@ -1,7 +1,7 @@
 """The tables of a root: folders of Parquet parts that any Parquet reader can open as one dataset.
 
-A part replaces, for each unit it covers (`schema.UNIT`, mostly a video), what earlier parts say of that unit. A part can
-cover a unit without having a row of it ("this video has no labels any more"): such units stand in the part's metadata.
+A part replaces, for each unit it covers (`schema.UNIT`, mostly a video), what earlier parts say of that unit. A part
+can cover a unit without having a row of it ("this video has no labels any more"): such units stand in its metadata.
 """
 
 import json

@@ -1,0 +1,191 @@
+"""Fit a recommender: load, train, stop, evaluate, write. Reads from top to bottom.
+
+result = train("root", "c3d-fc6", TransGRecSettings(epochs=50))
+print(result.folder, result.metrics["rows"])
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models import registry
+from models.base import FitSettings, Model, Task
+from models.runs import Run, open_run
+from storage.errors import InputError
+
+SAVE_EVERY_S = 20.0
+"""A kill costs at most so many seconds of training."""
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+"""Called after each epoch with its number, from 1, and its figures."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What came of a fit."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    """The content of `metrics.json`: `rows`, `by_sparsity`, `counts`, `fit`."""
+    counts: dict[str, int]
+    skipped: bool
+    """True if a complete run of the same identity was found and nothing was done."""
+
+
+def train(
+    root: str | Path,
+    store: str,
+    settings: FitSettings | None = None,
+    *,
+    model: str = "transgrec",
+    device: str = "auto",
+    on_epoch: OnEpoch | None = None,
+    save_every_s: float = SAVE_EVERY_S,
+) -> FitResult:
+    """Fit `model` on a root's tables and one of its feature stores; go on where a killed fit stopped."""
+    recommender = registry.find(model)
+    settings = settings if settings is not None else recommender.settings()
+    if not isinstance(settings, recommender.settings):
+        raise InputError(f"{model} takes {recommender.settings.__name__}, not {type(settings).__name__}")
+    data = recommender.load(root, store)
+    run = open_run(root, model, settings, data)
+    if run.complete:
+        metrics = run.metrics()
+        return FitResult(run.folder, metrics, metrics["counts"], skipped=True)
+
+    task = recommender.task(data, settings, find_device(device))
+    fit = _Fit(task, settings, find_device(device))
+    if (saved := run.progress()) is not None:
+        fit.restore(saved)
+    _epochs(fit, run, on_epoch, save_every_s)
+
+    fit.network.load_state_dict(fit.best["state"])
+    fit.network.eval()
+    tables = task.evaluate(fit.network)
+    metrics = {**tables, "counts": task.counts, "fit": _summary(fit)}
+    checkpoint = {
+        "model": model,
+        "settings": settings.to_dict(),
+        "sizes": fit.network.sizes,
+        "state": {name: value.cpu() for name, value in fit.network.state_dict().items()},
+        "identities": task.identities(),
+        "store": data.spec,
+        "data": data.fingerprint,
+        "code_version": recommender.version,
+        "epoch": fit.best["epoch"],
+    }
+    run.finish(checkpoint, fit.history, metrics)
+    return FitResult(run.folder, metrics, task.counts, skipped=False)
+
+
+def settings_for(model: str, options: Mapping[str, Any]) -> FitSettings:
+    """A recommender's settings from plain options. Raises InputError for an unknown model, setting or value."""
+    return registry.find(model).settings.from_dict(options)
+
+
+def find_device(name: str) -> torch.device:
+    """`auto` is the first GPU if there is one, else the CPU; any other name must exist. Raises InputError."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device {name!r}: this machine has no usable GPU; say auto or cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"device {name!r}: {error}") from error
+
+
+class _Fit:
+    """Everything that changes while training, so that it can be saved and restored as one."""
+
+    def __init__(self, task: Task, settings: FitSettings, device: torch.device) -> None:
+        self.task, self.settings = task, settings
+        self.network: Model = task.model(torch.Generator().manual_seed(settings.seed))
+        self.optimizers = [torch.optim.Adam(group, lr=settings.learning_rate, fused=True) for group in self.network.turns()]
+        self.generator = torch.Generator(device).manual_seed(settings.seed)
+        self.epoch = 0
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {"epoch": 0, "value": float("-inf"), "state": {}}
+
+    @property
+    def finished(self) -> bool:
+        patience = self.settings.patience
+        stale = patience > 0 and self.best["epoch"] > 0 and self.epoch - self.best["epoch"] >= patience
+        return self.epoch >= self.settings.epochs or stale
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "generator": self.generator.get_state(),
+            "epoch": self.epoch,
+            "history": self.history,
+            "best": self.best,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        self.network.load_state_dict(saved["network"])
+        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        self.generator.set_state(saved["generator"])
+        self.epoch, self.history, self.best = saved["epoch"], saved["history"], saved["best"]
+
+
+def _epochs(fit: _Fit, run: Run, on_epoch: OnEpoch | None, save_every_s: float) -> None:
+    """Train until the epochs or the patience are used up."""
+    saved_at = time.monotonic()
+    while not fit.finished:
+        started = time.monotonic()
+        figures = _epoch(fit)
+        fit.epoch += 1
+        fit.network.eval()
+        checked = fit.task.validate(fit.network)
+        # Without validation cases the last epoch is the best one.
+        value = checked.get(fit.task.watch, float(fit.epoch))
+        if value > fit.best["value"]:
+            fit.best = {"epoch": fit.epoch, "value": value, "state": deepcopy(fit.network.state_dict())}
+        figures |= {f"validation_{name}": number for name, number in checked.items()}
+        figures["seconds"] = time.monotonic() - started
+        fit.history.append({"epoch": fit.epoch, **figures})
+        if time.monotonic() - saved_at >= save_every_s:
+            run.save_progress(fit.state())
+            saved_at = time.monotonic()
+        if on_epoch is not None:
+            on_epoch(fit.epoch, figures)
+
+
+def _epoch(fit: _Fit) -> dict[str, float]:
+    """One round over the training positives; mean of each term of the loss. Raises InputError if the loss diverges."""
+    fit.network.train()
+    sums: dict[str, torch.Tensor] = {}
+    steps = 0
+    for batch in fit.task.batches(fit.generator):
+        steps += 1
+        for turn, optimizer in enumerate(fit.optimizers):
+            terms = fit.network.loss(batch, turn)
+            optimizer.zero_grad()
+            terms["loss"].backward()
+            optimizer.step()
+            for name, value in terms.items():
+                name = name if turn == 0 or name != "loss" else f"loss_{turn}"
+                sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
+    figures = {name: float(total) / steps for name, total in sums.items()}
+    if not all(abs(value) < float("inf") for value in figures.values()):
+        raise InputError(f"the loss diverged ({figures}); lower learning_rate or check the features")
+    return figures
+
+
+def _summary(fit: _Fit) -> dict[str, Any]:
+    known = fit.task.watch if f"validation_{fit.task.watch}" in fit.history[-1] else None
+    return {
+        "epochs": fit.epoch,
+        "best_epoch": fit.best["epoch"],
+        "watch": known,
+        "best_validation": fit.best["value"] if known else None,
+        "seconds": sum(row["seconds"] for row in fit.history),
+    }

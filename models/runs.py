@@ -1,0 +1,163 @@
+"""A run is a folder: `ROOT/runs/<model>-<8 hex digits of its identity>/`.
+
+    settings.json    what was asked: model, settings, store, fingerprint of the data, code version
+    last.pt          where training stands, to go on after a kill; gone when the run is complete
+    checkpoint.pt    the best model: rebuilds itself with `load`
+    history.csv      one line an epoch
+    metrics.json     tables and counts; written last, so a run is complete exactly when this exists
+
+Each file is written under a temporary name, synced and renamed. Equal identity means equal numbers (on one kind of
+device): fitting again finds the complete run and does nothing.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import socket
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models import registry
+from models.base import Data, FitSettings, Model
+from storage import parts
+from storage.errors import CorruptPart, InputError
+from storage.tables import local_root
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder."""
+
+    folder: Path
+
+    @property
+    def complete(self) -> bool:
+        return (self.folder / "metrics.json").exists()
+
+    def metrics(self) -> dict[str, Any]:
+        """The tables and counts of a complete run."""
+        return json.loads((self.folder / "metrics.json").read_text())
+
+    def save_progress(self, state: dict[str, Any]) -> None:
+        """Keep where training stands."""
+        _write(self.folder / "last.pt", _pickle(state))
+
+    def progress(self) -> dict[str, Any] | None:
+        """Where training stood, or None at the start. Always on the CPU."""
+        path = self.folder / "last.pt"
+        return _read(path) if path.exists() else None
+
+    def finish(self, checkpoint: dict[str, Any], history: list[dict[str, Any]], metrics: dict[str, Any]) -> None:
+        """Write the results; the metrics come last."""
+        _write(self.folder / "checkpoint.pt", _pickle(checkpoint))
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(history)
+        _write(self.folder / "history.csv", text.getvalue().encode())
+        _write(self.folder / "metrics.json", _json(metrics))
+        (self.folder / "last.pt").unlink(missing_ok=True)
+
+
+def open_run(root: str | Path, model: str, settings: FitSettings, data: Data) -> Run:
+    """The run of this identity, its folder made if it is new, and cleared of what dead writers left."""
+    asked = {
+        "model": model,
+        "settings": settings.to_dict(),
+        "store": data.spec,
+        "data": data.fingerprint,
+        "code_version": registry.find(model).version,
+    }
+    identity = hashlib.sha256(_json(asked)).hexdigest()[:8]
+    run = Run(local_root(root) / "runs" / f"{model}-{identity}")
+    run.folder.mkdir(parents=True, exist_ok=True)
+    parts.sweep(run.folder)
+    if not (run.folder / "settings.json").exists():
+        _write(run.folder / "settings.json", _json(asked))
+    return run
+
+
+def list_runs(root: str | Path) -> list[Run]:
+    """The complete runs of a root, oldest first."""
+    done = sorted((local_root(root) / "runs").glob("*/metrics.json"), key=lambda path: path.stat().st_mtime_ns)
+    return [Run(path.parent) for path in done]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model out of its checkpoint, in evaluation mode."""
+
+    model: Model
+    name: str
+    settings: FitSettings
+    store: str
+    """The feature store whose vectors it reads."""
+    identities: dict[str, list[str]]
+    """Names behind the model's rows, for example `users`."""
+
+    @cached_property
+    def _rows(self) -> dict[str, dict[str, int]]:
+        return {kind: {name: row for row, name in enumerate(names)} for kind, names in self.identities.items()}
+
+    def row(self, kind: str, name: str) -> int:
+        """Row of a user (or other kind) by its name. Raises InputError if the model has never seen it."""
+        try:
+            return self._rows[kind][name]
+        except KeyError:
+            raise InputError(f"{name!r} is not among the {kind} that {self.name} was trained on") from None
+
+
+def load(folder: str | Path, device: torch.device | str = "cpu") -> Fitted:
+    """Rebuild the model of a run from its `checkpoint.pt` alone. Runs no code of the file."""
+    path = Path(folder) / "checkpoint.pt"
+    if not path.exists():
+        raise InputError(f"{folder} holds no checkpoint.pt; the fit is not finished (reelmill train)")
+    saved = _read(path)
+    recommender = registry.find(saved["model"])
+    if saved["code_version"] != recommender.version:
+        raise InputError(
+            f"{path} is of code version {saved['code_version']}, this program has {recommender.version}; fit again"
+        )
+    settings = recommender.settings.from_dict(saved["settings"])
+    model = recommender.model(settings, **saved["sizes"])
+    model.load_state_dict(saved["state"])
+    return Fitted(model.to(device).eval(), saved["model"], settings, saved["store"], saved["identities"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise CorruptPart(f"{path} cannot be read ({error}); remove it and fit again") from error
+
+
+def _pickle(state: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file by a complete new one. The temporary's name is one that `storage.parts.sweep` knows."""
+    temporary = path.parent / f".part-{uuid.uuid4().hex[:8]}.tmp-{socket.gethostname()}-{os.getpid()}"
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

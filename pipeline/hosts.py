@@ -1,0 +1,79 @@
+"""Whom a download may talk to, and how often.
+
+`HostPacer` keeps the pause between two requests to one host, and the wait that a host asked for, over all threads and
+processes that download into a root: its memory is one small locked file a host.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import ipaddress
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import RateLimited
+
+LONGEST_HOLD_S = 24 * 3600.0
+"""No host is left alone for longer, whatever it asks for and whatever happens to the clock."""
+
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+@dataclass(frozen=True)
+class HostPacer:
+    """Pauses between requests to the same host. Plain data: hand it to as many threads and processes as you like."""
+
+    folder: str
+    interval_s: float = 0.0
+
+    def wait(self, host: str, limit_s: float) -> None:
+        """Take the host's next slot and sleep until then. RateLimited if the host asked to be left alone for longer
+        than `limit_s` from now."""
+        with self._slots(host) as slots:
+            now = time.time()
+            shut = slots["shut_until"] - now
+            if limit_s < shut <= LONGEST_HOLD_S:
+                error = RateLimited(f"{host} asked for a pause, {shut:.0f} s are left of it; try again later")
+                error.retry_after_s = shut
+                raise error
+            start = max(now, *(moment for moment in slots.values() if moment - now <= LONGEST_HOLD_S))
+            slots["next"] = start + self.interval_s
+        time.sleep(start - now)
+
+    def hold(self, host: str, seconds: float) -> None:
+        """Ask nothing of this host for that long."""
+        with self._slots(host) as slots:
+            slots["shut_until"] = max(slots["shut_until"], time.time() + min(seconds, LONGEST_HOLD_S))
+
+    @contextlib.contextmanager
+    def _slots(self, host: str) -> Iterator[dict[str, float]]:
+        """What is remembered of a host, in seconds since 1970; locked, and written back on leaving."""
+        folder = Path(self.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / hashlib.sha256(host.lower().encode()).hexdigest()[:16]).open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            before = file.read()
+            slots = {"next": 0.0, "shut_until": 0.0}
+            with contextlib.suppress(ValueError):  # a machine that lost power while writing: start anew
+                slots.update(json.loads(before or "{}"))
+            yield slots
+            if slots["next"] > time.time() or slots["shut_until"] > time.time():
+                file.truncate(0)
+                file.write(json.dumps(slots))
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the open internet: not loopback, private, link-local, multicast or reserved, also
+    not in the disguise of an IPv6 address that stands for an IPv4 one."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
+        if ip in NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner:
+            return is_public(str(inner))
+    return ip.is_global and not ip.is_multicast

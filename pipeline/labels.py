@@ -1,0 +1,213 @@
+"""Which user likes which segment: the 50 % rule.
+
+A (user, video, segment) is a label when one record of the user covers strictly more than θ of that segment's own length
+(the last segment of a video may be short). Several records are not added up; the best one's cover is kept. All in
+integers, with θ as a fraction, so exactly 50 % is never more than 50 %.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.segments import SEGMENT_MS, check_durations, count, grid
+from storage.errors import InputError
+from storage.schema import SCHEMAS
+from storage.tables import Tables
+
+KINDS = ("highlight",)
+CELLS_AT_ONCE = 1 << 22
+"""Records are compared with their segments in runs of about this many cells; each needs some 100 bytes."""
+
+Durations = Mapping[str, int] | tuple[Sequence[str] | pa.Array, np.ndarray | Sequence[int]]
+"""Milliseconds by video_id, as a mapping or as ids and (videos,) integers."""
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """What `write_labels` found, and whether the tables had to change."""
+
+    videos: int
+    """Videos with a grid."""
+    measured: int
+    """Those of them whose grid is made from a measured duration; the others' from a claimed one."""
+    segments: int
+    labels: int
+    users: int
+    """Users with at least one label."""
+    events: int
+    """Records compared with a grid."""
+    events_without_duration: int
+    """Records of videos of which nobody knows the duration; they wait."""
+    videos_written: int
+    """Videos whose segments or labels are new or changed."""
+    written: bool
+    """False: the tables already said all of it."""
+
+
+def label(
+    events: pa.Table,
+    durations: Durations,
+    segment_ms: int = SEGMENT_MS,
+    theta: float | str | Fraction = 0.5,
+    kinds: Sequence[str] = KINDS,
+) -> pa.Table:
+    """The `labels` table of records, by video in the order of `durations`, then by segment, then by user.
+
+    `events`: table with user_id, video_id, kind, start_ms, stop_ms. Used are those of the `kinds` that have a range and
+    whose video has a duration; what lies beyond it does not count. `theta`: in [0, 1), read as the decimal it is
+    written as. Raises InputError for durations that are not positive, or a theta out of range.
+    """
+    ids, duration = _arrays(durations)
+    over, under = _ratio(theta, segment_ms)
+    events = _ranges(events, kinds)
+    events = events.filter(pc.is_in(events["video_id"], value_set=ids))
+    users = events["user_id"].combine_chunks().dictionary_encode()
+    video = pc.index_in(events["video_id"], value_set=ids).to_numpy()
+    start = np.maximum(events["start_ms"].to_numpy(), 0)
+    stop = np.minimum(events["stop_ms"].to_numpy(), duration[video])
+    record, segment, covered = _covers(start, stop, duration[video], segment_ms, over, under)
+
+    # one number for each (video, segment, user), in the order in which the labels shall stand
+    first = np.cumsum(np.append(0, count(duration, segment_ms)))  # where the cells of each video begin
+    many = max(len(users.dictionary), 1)
+    key = (first[video[record]] + segment) * many + np.asarray(users.indices, np.int64)[record]
+    order = np.lexsort((-covered, key))
+    best = order[np.unique(key[order], return_index=True)[1]]
+    columns = [
+        users.take(pa.array(record[best])).cast(pa.string()),
+        ids.take(pa.array(video[record[best]])),
+        segment[best].astype(np.int32),
+        covered[best],
+    ]
+    return pa.table(columns, schema=SCHEMAS["labels"])
+
+
+def _covers(
+    start: np.ndarray, stop: np.ndarray, duration: np.ndarray, segment_ms: int, over: int, under: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each record with each segment of which it covers more than `over`/`under`: record, segment index, covered ms."""
+    first = start // segment_ms
+    cells = np.where(stop > start, -(-stop // segment_ms) - first, 0)
+    run = np.cumsum(cells) // CELLS_AT_ONCE
+    edges = np.concatenate(([0], np.flatnonzero(np.diff(run)) + 1, [len(cells)]))
+    found = []
+    for a, b in itertools.pairwise(edges):
+        record = np.repeat(np.arange(a, b), cells[a:b])
+        segment = first[record] + np.arange(len(record)) - np.repeat(np.cumsum(cells[a:b]) - cells[a:b], cells[a:b])
+        begin = segment * segment_ms
+        end = np.minimum(begin + segment_ms, duration[record])
+        covered = np.minimum(stop[record], end) - np.maximum(start[record], begin)
+        liked = covered * under > over * (end - begin)
+        found.append((record[liked], segment[liked], covered[liked]))
+    record, segment, covered = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    return record, segment, covered
+
+
+def _arrays(durations: Durations) -> tuple[pa.Array, np.ndarray]:
+    if isinstance(durations, Mapping):
+        durations = list(durations), list(durations.values())
+    ids, duration = durations
+    ids = ids if isinstance(ids, pa.Array) else pa.array(ids, pa.string())
+    duration = np.asarray(duration, np.int64)
+    check_durations(ids, duration)
+    return ids, duration
+
+
+def _ratio(theta: float | str | Fraction, segment_ms: int) -> tuple[int, int]:
+    """θ as numerator and denominator, small enough for 64-bit products."""
+    try:
+        exact = Fraction(str(theta))  # by way of text: 0.1 is a tenth, not the binary number next to it
+    except ValueError as error:
+        raise InputError(f"theta {theta!r} is no number; give a share such as 0.5") from error
+    if not 0 <= exact < 1:
+        raise InputError(f"theta is {theta}; it must be at least 0 and below 1")
+    if exact.denominator * segment_ms >= 1 << 62:
+        raise InputError(f"theta {theta} has too many digits; give a share such as 0.5")
+    return exact.numerator, exact.denominator
+
+
+def _ranges(events: pa.Table, kinds: Sequence[str]) -> pa.Table:
+    """Events of these kinds that have a range."""
+    ranged = pc.and_(events["start_ms"].is_valid(), events["stop_ms"].is_valid())
+    return events.filter(pc.and_(pc.is_in(events["kind"], value_set=pa.array(kinds, pa.string())), ranged))
+
+
+def write_labels(root: str | Path, segment_ms: int = SEGMENT_MS, theta: float | str | Fraction = 0.5) -> LabelCounts:
+    """Bring the tables `segments` and `labels` of a root up to date with `videos`, `media` and `events`.
+
+    A grid is made from the measured duration where there is one, else from the claimed one. Written are the videos
+    whose segments or labels are not what the tables say, and no others.
+    """
+    tables = Tables(root)
+    ids, duration, measured = _known_durations(tables)
+    events = _ranges(tables.read("events", ["user_id", "video_id", "kind", "start_ms", "stop_ms"]), KINDS)
+    used = int(pc.sum(pc.is_in(events["video_id"], value_set=ids)).as_py() or 0)
+    labels = label(events, (ids, duration), segment_ms, theta)
+    sources = pc.if_else(pa.array(measured), "measured", "claimed")
+    fresh, gone = _changed_grids(tables, ids, duration, sources, segment_ms)
+    grids = grid(ids.filter(fresh), duration[np.asarray(fresh)], segment_ms, sources.filter(fresh))
+    regridded = {*ids.filter(fresh).to_pylist(), *gone}
+    relabelled = regridded | _changed_labels(tables.read("labels"), labels)
+    tables.write("segments", grids, covers=gone)
+    stale = pc.is_in(labels["video_id"], value_set=pa.array(sorted(relabelled), pa.string()))
+    tables.write("labels", labels.filter(stale), covers=relabelled)
+    return LabelCounts(
+        videos=len(ids),
+        measured=int(measured.sum()),
+        segments=int(count(duration, segment_ms).sum()),
+        labels=labels.num_rows,
+        users=len(labels["user_id"].unique()),
+        events=used,
+        events_without_duration=events.num_rows - used,
+        videos_written=len(relabelled),
+        written=bool(relabelled),
+    )
+
+
+def _known_durations(tables: Tables) -> tuple[pa.Array, np.ndarray, np.ndarray]:
+    """Videos with a duration: ids, milliseconds, whether measured; each (videos,)."""
+    media, videos = tables.read("media", ["video_id", "duration_ms"]), tables.read("videos")
+    ids = pa.chunked_array([*media["video_id"].chunks, *videos["video_id"].chunks]).unique()
+
+    def lookup(table: pa.Table, column: str) -> np.ndarray:
+        place = pc.index_in(ids, value_set=table["video_id"])
+        return pc.fill_null(table[column].take(place), 0).to_numpy()
+
+    measured, claimed = lookup(media, "duration_ms"), lookup(videos, "claimed_duration_ms")
+    duration = np.where(measured > 0, measured, claimed)
+    known = duration > 0
+    return ids.filter(pa.array(known)), duration[known], (measured > 0)[known]
+
+
+def _changed_grids(
+    tables: Tables, ids: pa.Array, duration: np.ndarray, sources: pa.Array, segment_ms: int
+) -> tuple[pa.Array, list[str]]:
+    """Which videos have another grid than the table says, (videos,) bool; videos in the table that have none now."""
+    old = tables.read("segments", ["video_id", "start_ms", "stop_ms", "duration_source"])
+    last = [("start_ms", "max"), ("stop_ms", "max"), ("duration_source", "max"), ("stop_ms", "count")]
+    old = old.group_by("video_id").aggregate(last)
+    place = pc.index_in(ids, value_set=old["video_id"])
+    cells = count(duration, segment_ms)
+    # with the start of the last cell and their number the length of the others is known
+    wanted = ((cells - 1) * segment_ms, duration, sources, cells)
+    same = pa.repeat(True, len(ids))
+    for name, column in zip(
+        ("start_ms_max", "stop_ms_max", "duration_source_max", "stop_ms_count"), wanted, strict=True
+    ):
+        same = pc.and_(same, pc.fill_null(pc.equal(old[name].take(place), pa.array(column)), False))
+    gone = old["video_id"].filter(pc.invert(pc.is_in(old["video_id"], value_set=ids)))
+    return pc.invert(same).combine_chunks(), gone.to_pylist()
+
+
+def _changed_labels(old: pa.Table, new: pa.Table) -> set[str]:
+    """Videos with a label that only one of the tables has."""
+    if old.equals(new):
+        return set()
+    rows = pa.concat_tables([old, new]).group_by(new.column_names).aggregate([([], "count_all")])
+    return set(rows.filter(pc.equal(rows["count_all"], 1))["video_id"].to_pylist())

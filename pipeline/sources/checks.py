@@ -1,0 +1,212 @@
+"""The one place that decides which source rows become events: nothing is lost, nothing is silent.
+
+Every row ends as an event or as a reject with the first reason of this list that holds (the order of precedence):
+
+    malformed_row        not a row of this format: number of fields, quotes, UTF-8, NUL byte, JSON
+    missing_id           no user or no video
+    unparsable_number    a text where a number belongs
+    unparsable_time      a point in time that is neither Unix seconds nor ISO 8601
+    unknown_kind         no kind of event that reelmill knows
+    not_finite           NaN or infinity as time in the video, point in time or value (as duration of a video: unknown)
+    negative_time        start, stop or length below zero
+    out_of_range         a point in time after the year 9999 (milliseconds given as seconds?), a video of over a week
+    missing_time         a highlight without start or stop, a frame_like without start, a stop without start
+    empty_range          stop at or before start, in whole milliseconds
+    unknown_duration     a range in a video whose duration the source gives as −1, 0 or nothing, and nobody measured
+    start_beyond_end     start at or after the end of the video
+    duplicate            equal in every field to an earlier event of the source
+
+A stop beyond the end is clipped to it and counted. The end of a video is the measured duration if the caller has it,
+else the claimed one; where rows claim different durations the most frequent counts, of equally frequent ones the first,
+and such videos are counted. A row that leaves the duration unknown takes that of the other rows of its video. A source
+without a column for durations claims none, and its ranges are kept as they are.
+
+Times become integer milliseconds by rounding (half to even): `start_ms`, and `stop_ms` from the unrounded start plus
+length, so each is within half a millisecond of what the source says, and no later comparison depends on the text or the
+binary form of a fraction.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.sources.rows import MAX_DURATION_MS, Rows, SourceResult, is_true, video_table, videos_of
+from storage.schema import EVENT_KINDS, SCHEMAS
+
+Reason = Literal[
+    "malformed_row",
+    "missing_id",
+    "unparsable_number",
+    "unparsable_time",
+    "unknown_kind",
+    "not_finite",
+    "negative_time",
+    "out_of_range",
+    "missing_time",
+    "empty_range",
+    "unknown_duration",
+    "start_beyond_end",
+    "duplicate",
+]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+MIN_TIME_MS, MAX_TIME_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999, as Python knows them
+
+NEED_START = pa.array(["highlight", "frame_like"])
+NEED_STOP = pa.array(["highlight", "watch"])  # watch: if it has a start
+
+
+class _Rule(NamedTuple):
+    reason: Reason
+    broken: np.ndarray
+    label: str = ""
+    raw: pa.Array | pa.ChunkedArray | None = None
+    """Detail of a reject: `label` and the row's value in `raw`."""
+
+
+def check(rows: Rows, durations: Mapping[str, int] | None, url_template: str | None = None) -> SourceResult:
+    """Make events and rejects of rows. `durations` (measured milliseconds by video), `url_template`: as in `read`."""
+    videos = videos_of(rows, durations or {})
+    start, stop = _range(rows)
+    end = np.append(videos.end_ms, 0)[videos.code]  # the last one for −1: no video
+    rules = [*_reading(rows), *_numbers(rows), *_ranges(rows, start, stop, end)]
+    verdict = _first_broken(rules, len(start))
+    cut = (end > 0) & (stop > end)
+    columns = _event_columns(rows, start, np.where(cut, end, stop))
+    original = _originals(columns, videos.code, np.flatnonzero(verdict < 0))
+    rules.append(_Rule("duplicate", original >= 0, "same as row ", pa.array(original + 1)))
+    verdict[original >= 0] = len(rules) - 1
+    kept = np.flatnonzero(verdict < 0)
+    measurable = [rule.reason == "unknown_duration" for rule in rules] + [True]  # the last one for −1: kept
+    return SourceResult(
+        rows.source,
+        pa.table(columns, schema=SCHEMAS["events"]).take(pa.array(kept)),
+        _rejects(rows, rules, verdict),
+        video_table(rows, videos, np.unique(videos.code[np.array(measurable)[verdict]]), url_template),
+        len(start),
+        int(cut[kept].sum()),
+        videos.conflicting,
+    )
+
+
+def _reading(rows: Rows) -> list[_Rule]:
+    rules = [_Rule("malformed_row", is_true(rows.problem.is_valid()), "", rows.problem)]
+    for name in ("user_id", "video_id"):
+        rules.append(_Rule("missing_id", is_true(getattr(rows, name).is_null()), name))
+    for column in (rows.start, rows.stop, rows.length, rows.video_duration, rows.value):
+        if column is not None:
+            rules.append(_Rule("unparsable_number", column.unreadable, f"{column.name}=", column.raw))
+    if rows.time is not None:
+        rules.append(_Rule("unparsable_time", rows.time.unreadable, f"{rows.time.name}=", rows.time.raw))
+    known = pc.is_in(rows.kind, pa.array(EVENT_KINDS))
+    return [*rules, _Rule("unknown_kind", ~is_true(known), "kind=", rows.kind)]
+
+
+def _numbers(rows: Rows) -> list[_Rule]:
+    times = [column for column in (rows.start, rows.stop, rows.length) if column is not None]
+    others = [column for column in (rows.time, rows.value) if column is not None]
+    rules = [_Rule("not_finite", c.not_finite, f"{c.name}=", c.raw) for c in (*times, *others)]
+    rules += [_Rule("negative_time", c.values < 0, f"{c.name}=", c.raw) for c in times]
+    limits = [(column, MAX_TIME_MS) for column in (*times, rows.time)] + [(rows.video_duration, MAX_DURATION_MS)]
+    for column, limit in limits:
+        if column is not None:
+            outside = (column.values > limit) | (column.values < MIN_TIME_MS)
+            rules.append(_Rule("out_of_range", outside & column.finite, f"{column.name}=", column.raw))
+    return rules
+
+
+def _ranges(rows: Rows, start: np.ndarray, stop: np.ndarray, end: np.ndarray) -> list[_Rule]:
+    starts, stops = start >= 0, stop >= 0
+    needs_start, needs_stop = is_true(pc.is_in(rows.kind, NEED_START)), is_true(pc.is_in(rows.kind, NEED_STOP))
+    for column in (rows.stop, rows.length):
+        needs_start |= ~column.missing if column is not None else False
+    rules = [
+        _Rule("missing_time", ~starts & needs_start, "start"),
+        _Rule("missing_time", starts & ~stops & needs_stop, "stop"),
+        _Rule("empty_range", starts & stops & (stop <= start), "stop_ms=", pa.array(stop)),
+    ]
+    if (claim := rows.video_duration) is not None:
+        rules.append(_Rule("unknown_duration", starts & (end <= 0), f"{claim.name}=", claim.raw))
+    return [*rules, _Rule("start_beyond_end", starts & (end > 0) & (start >= end), "start_ms=", pa.array(start))]
+
+
+def _range(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """start_ms and stop_ms, (n,) int64 each, −1 where there is none or it cannot be used."""
+    n = len(rows.problem)
+    none = np.full(n, np.nan)
+    start = rows.start.values if rows.start is not None else none
+    stop = rows.stop.values if rows.stop is not None else none
+    if rows.length is not None:
+        stop = start + rows.length.values
+    return _whole(start), _whole(stop)
+
+
+def _whole(milliseconds: np.ndarray) -> np.ndarray:
+    usable = (milliseconds >= 0) & (milliseconds <= 2 * MAX_TIME_MS)  # a start plus a length; NaN is not
+    return np.where(usable, np.rint(np.where(usable, milliseconds, 0)), -1).astype(np.int64)
+
+
+def _first_broken(rules: Iterable[_Rule], rows: int) -> np.ndarray:
+    """(rows,) int64: place of the first rule that a row breaks, −1 if none."""
+    verdict = np.full(rows, -1)
+    for number, rule in enumerate(rules):
+        verdict[(verdict < 0) & rule.broken] = number
+    return verdict
+
+
+def _event_columns(rows: Rows, start: np.ndarray, stop: np.ndarray) -> dict[str, Any]:
+    """Columns of the events table, (n,) each; rejected rows hold anything."""
+    n = len(start)
+    time = pa.nulls(n, pa.int64()) if rows.time is None else _integers(rows.time.values)
+    value = pa.nulls(n, pa.float64()) if rows.value is None else pa.array(rows.value.values, from_pandas=True)
+    return {
+        "user_id": rows.user_id,
+        "video_id": rows.video_id,
+        "kind": rows.kind,
+        "time": time.cast(pa.timestamp("ms", tz="UTC")),
+        "start_ms": pa.array(start, mask=start < 0),
+        "stop_ms": pa.array(stop, mask=stop < 0),
+        "value": value,
+        "text": pa.nulls(n, pa.string()) if rows.text is None else rows.text,
+        "source": pa.repeat(rows.source, n),
+        "source_row": pa.array(np.arange(1, n + 1)),
+    }
+
+
+def _integers(values: np.ndarray) -> pa.Array:
+    usable = (values >= MIN_TIME_MS) & (values <= MAX_TIME_MS)
+    return pa.array(np.rint(np.where(usable, values, 0)).astype(np.int64), mask=~usable)
+
+
+def _originals(columns: dict[str, Any], video: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """(n,) int64: the earlier row that says the same, −1 if there is none; only `kept` rows are compared."""
+    names = ("user_id", "kind", "time", "start_ms", "stop_ms", "value", "text")
+    table = pa.table({**{name: columns[name] for name in names}, "video": video}).take(pa.array(kept))
+    table = table.append_column("row", pa.array(kept))
+    groups = table.group_by([*names, "video"]).aggregate([("row", "min"), ("row", "list")])
+    original = np.full(len(video), -1)
+    sizes = pc.list_value_length(groups["row_list"]).to_numpy()
+    members = pc.list_flatten(groups["row_list"]).to_numpy()
+    first = np.repeat(groups["row_min"].to_numpy(), sizes)
+    original[members[members != first]] = first[members != first]
+    return original
+
+
+def _rejects(rows: Rows, rules: list[_Rule], verdict: np.ndarray) -> pa.Table:
+    schema = SCHEMAS["rejects"]
+    found = [schema.empty_table()]
+    for number, rule in enumerate(rules):
+        place = pa.array(np.flatnonzero(verdict == number))
+        detail = pa.repeat(rule.label, len(place))
+        if rule.raw is not None:
+            raw = pc.fill_null(rule.raw.take(place).cast(pa.string()), "")
+            detail = pc.binary_join_element_wise(detail, raw, "")
+        source, reason = pa.repeat(rows.source, len(place)), pa.repeat(rule.reason, len(place))
+        readable = pa.repeat(rule.reason != "malformed_row", len(place))
+        user, video = (pc.if_else(readable, ids.take(place), None) for ids in (rows.user_id, rows.video_id))
+        found.append(pa.table([source, pc.add(place, 1), reason, detail, user, video], schema=schema))
+    table = pa.concat_tables(found)
+    return table.take(pc.sort_indices(table, [("source_row", "ascending")]))

@@ -1,0 +1,75 @@
+"""A source into the tables of a root: `videos` merged, `events` and `rejects` replaced; a second time, nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.sources.rows import SourceResult, is_true
+from storage.tables import Tables
+
+
+@dataclass(frozen=True)
+class IngestCounts:
+    """What a source held, and whether the tables had to change."""
+
+    source: str
+    rows: int
+    events: int
+    rejects: int
+    reasons: dict[str, int]
+    """Rejects by reason."""
+    videos: int
+    clipped: int
+    conflicting_durations: int
+    videos_written: int
+    """Rows of `videos` that are new or changed."""
+    written: bool
+    """False: the tables already said all of it."""
+
+
+def write_source(root: str | Path, result: SourceResult) -> IngestCounts:
+    """Write a source's videos, events and rejects.
+
+    A fact about a video that the source has goes before what the table has; one that it lacks leaves the table's. The
+    events and rejects of a source of that name are replaced as a whole. What stands in the tables is not written again.
+    """
+    tables = Tables(root)
+    videos = _changed_videos(tables.read("videos"), result.videos)
+    written = bool(tables.write("videos", videos))
+    for name, new in (("events", result.events), ("rejects", result.rejects)):
+        old = tables.read(name)
+        if not old.filter(pc.equal(old["source"], result.source)).equals(new):
+            tables.write(name, new, covers=[result.source])
+            written = True
+    return IngestCounts(
+        result.source,
+        result.rows,
+        result.events.num_rows,
+        result.rejects.num_rows,
+        result.reasons(),
+        result.videos.num_rows,
+        result.clipped,
+        result.conflicting_durations,
+        videos.num_rows,
+        written,
+    )
+
+
+def _changed_videos(old: pa.Table, new: pa.Table) -> pa.Table:
+    """The new rows, with what they leave null taken from the old ones, without those that say nothing new."""
+    place = pc.index_in(new["video_id"], value_set=old["video_id"])
+    before = old.take(place)
+    merged = pa.table([pc.coalesce(new[name], before[name]) for name in new.column_names], schema=new.schema)
+    same = np.ones(new.num_rows, bool)
+    for name in new.column_names:
+        a, b = (_comparable(table[name]) for table in (merged, before))
+        same &= is_true(pc.equal(a, b)) | is_true(pc.and_(a.is_null(), b.is_null()))
+    return merged.filter(pa.array(~same))
+
+
+def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Lists of texts as one text (Arrow compares no lists); no text of a source holds a NUL byte."""
+    return pc.binary_join(column, "\0") if pa.types.is_list(column.type) else column

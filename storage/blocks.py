@@ -1,0 +1,87 @@
+"""A block: the features of one video under one spec. What extractors produce and what stores keep."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from storage.errors import InputError
+from storage.spec import Spec
+
+NO_DATA, VALID, PADDED = 0, 1, 2
+"""Values of a mask: no frame could be decoded (the row is NaN); full windows; too few frames, the last one repeated."""
+
+COLUMNS: dict[str, type[np.generic]] = {
+    "mask": np.uint8,
+    "segment_index": np.int32,
+    "start_ms": np.int64,
+    "stop_ms": np.int64,
+}
+"""What stands beside each vector, and its type in a shard."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """The features of one video under one spec. `rows` is the number of segments, or of windows; it may be 0."""
+
+    video_id: str
+    features: np.ndarray
+    """(rows, dim), the spec's dtype; NaN where `mask` is NO_DATA."""
+    mask: np.ndarray
+    """(rows,) uint8: NO_DATA, VALID or PADDED. Usable rows are `mask > 0`."""
+    segment_index: np.ndarray
+    """(rows,) int32, ascending; each at most once in a store of segments."""
+    start_ms: np.ndarray
+    """(rows,) int64, start of the segment, or time of the window's first frame."""
+    stop_ms: np.ndarray
+    """(rows,) int64, end of the segment, or time after the window's last frame."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Where it came from: media hash, frames decoded, decoding errors, program version, time. Plain JSON values."""
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def check(self, spec: Spec) -> None:
+        """Raise InputError if the block breaks a rule of its spec."""
+        rows, name = len(self.features), f"block {self.video_id!r}"
+        if not self.video_id or "\0" in self.video_id or not _encodes(self.video_id):
+            raise InputError(f"{name}: a video id is text that UTF-8 can hold, not empty and without NUL")
+        if self.features.shape != (rows, spec.dim):
+            raise InputError(f"{name}: features are {self.features.shape}, the spec says (rows, {spec.dim})")
+        for column in COLUMNS:
+            if (shape := getattr(self, column).shape) != (rows,):
+                raise InputError(f"{name}: {column} is {shape}, expected ({rows},)")
+        if not np.isin(self.mask, (NO_DATA, VALID, PADDED)).all():
+            raise InputError(f"{name}: mask holds something else than {NO_DATA}, {VALID} and {PADDED}")
+        step = np.diff(self.segment_index)
+        if (step < (1 if spec.rows == "segment" else 0)).any() or (rows and self.segment_index[0] < 0):
+            raise InputError(f"{name}: segment_index must ascend from 0 or more, one row a segment")
+        if (self.stop_ms < self.start_ms).any():
+            raise InputError(f"{name}: a row stops before it starts")
+        with np.errstate(over="ignore"):
+            stored = self.features.astype(spec.dtype, copy=False)
+        valid = self.mask > NO_DATA
+        if not np.isfinite(stored[valid]).all():
+            raise InputError(f"{name}: a valid row holds NaN or infinity as {spec.dtype}; mask it instead")
+        if not np.isnan(stored[~valid]).all():
+            raise InputError(f"{name}: a row without data (mask {NO_DATA}) must be NaN, so that nobody trains on it")
+        try:
+            json.dumps(dict(self.provenance), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{name}: provenance must be plain JSON ({error})") from error
+
+    def packed(self, spec: Spec) -> "Block":
+        """A checked copy in the types of a shard, which shares no memory with what it was made from."""
+        self.check(spec)
+        features = np.array(self.features, spec.dtype, order="C")
+        columns = {name: np.array(getattr(self, name), dtype) for name, dtype in COLUMNS.items()}
+        return Block(self.video_id, features, **columns, provenance=dict(self.provenance))
+
+
+def _encodes(text: str) -> bool:
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False

@@ -1,0 +1,154 @@
+"""The Parquet format of a shard, for readers without HDF5: dense vectors as a FixedSizeList column.
+
+    video_id       string
+    segment_index  int32
+    start_ms       int64
+    stop_ms        int64
+    mask           uint8                 0 no data, 1 valid, 2 padded
+    features       fixed_size_list<float or halffloat>[dim]
+    file metadata  format, version, spec (JSON), fingerprint, sha256, and index: the JSON object
+                   {video_id: […], row_start: […], row_stop: […], provenance: […]}, each key after `reelmill.`
+
+A row group holds a few videos, since a reader has to decode all of it to get one row: training reads HDF5.
+"""
+
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.blocks import COLUMNS, Block
+from storage.shards import Index, Shard, checksum, columns_of, description, readable
+from storage.spec import Spec
+
+PREFIX = "reelmill."
+GROUP_ROWS = 64
+"""A row group takes in whole videos until it has this many rows."""
+GROUP_LIMIT = 256
+"""A longer one is cut."""
+GROUPS = 8
+"""Decoded row groups that a process keeps, for readers that go through a video row by row."""
+
+
+def write(path: Path, spec: Spec, blocks: Sequence[Block]) -> None:
+    """Write one shard; raises OSError (no space, no permission)."""
+    columns, index = columns_of(blocks), Index.of(blocks)
+    described = description(spec, checksum(spec, (b.features for b in blocks), columns, index))
+    listed = {name: np.asarray(values).tolist() for name, values in vars(index).items()}
+    schema = _schema(spec)
+    with pq.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=["video_id"],
+        write_statistics=["video_id", *COLUMNS],
+        write_page_checksum=True,
+    ) as writer:
+        for group in _groups(blocks):
+            values = np.concatenate([b.features for b in group]).ravel()
+            arrays = {
+                "video_id": pa.array([b.video_id for b in group for _ in range(len(b))], pa.string()),
+                "features": pa.FixedSizeListArray.from_arrays(pa.array(values), type=schema.field("features").type),
+                **{name: pa.array(column) for name, column in columns_of(group).items()},
+            }
+            writer.write_table(pa.table([arrays[n] for n in schema.names], schema=schema), row_group_size=GROUP_LIMIT)
+        texts = {**described, "index": json.dumps(listed)}
+        writer.add_key_value_metadata({PREFIX + key: str(text) for key, text in texts.items()})
+
+
+class ParquetShard(Shard):
+    """A sealed Parquet shard. Vectors are decoded a row group at a time, when they are asked for."""
+
+    def _open(self) -> None:
+        with pq.ParquetFile(self.path) as file:
+            self._metadata = file.metadata
+            names = file.schema_arrow.names
+        texts = {k.decode(): v.decode() for k, v in (self._metadata.metadata or {}).items() if k != b"ARROW:schema"}
+        self._describe({key.removeprefix(PREFIX): text for key, text in texts.items() if key.startswith(PREFIX)})
+        if names != _schema(self.spec).names:
+            raise ValueError(f"its columns are {names}")
+        listed = json.loads(texts[PREFIX + "index"])
+        starts, stops = (np.array(listed[name], np.int64) for name in ("row_start", "row_stop"))
+        self.index = Index(listed["video_id"], starts, stops, listed["provenance"])
+        self.rows = self._metadata.num_rows
+        sizes = [self._metadata.row_group(g).num_rows for g in range(self._metadata.num_row_groups)]
+        self._edges = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    def _read(self, columns: list[str], group: int | None = None) -> pa.Table:
+        """Columns of one row group or of all."""
+        options = {"memory_map": True, "page_checksum_verification": True}
+        with readable(self.path), pq.ParquetFile(self.path, metadata=self._metadata, **options) as file:
+            if group is None:
+                return file.read(columns, use_threads=False)
+            return file.read_row_group(group, columns, use_threads=False)
+
+    def column(self, name: str) -> np.ndarray:
+        return _columns(self)[name]
+
+    def slice(self, start: int, stop: int) -> np.ndarray:
+        none = np.empty((0, self.spec.dim), self.spec.dtype)
+        first, last = np.searchsorted(self._edges, [start, stop - 1], side="right") - 1
+        groups = range(first, last + 1) if start < stop else range(0)
+        return np.concatenate([none, *(_vectors(self, group) for group in groups)])[start - self._edges[first] :][
+            : stop - start
+        ]
+
+    def lookup(self, rows: np.ndarray, ahead: bool) -> dict[int, np.ndarray]:
+        rows = np.unique(rows)
+        groups = np.searchsorted(self._edges, rows, side="right") - 1
+        found = {}
+        for group, row in zip(groups.tolist(), rows.tolist(), strict=True):
+            found[row] = _vectors(self, group)[row - self._edges[group]].copy()  # else it would keep the whole group
+        return found
+
+    def verify(self) -> None:
+        super().verify()
+        with readable(self.path):  # the column repeats the index for plain readers, so the checksum leaves it out
+            sizes = (self.index.row_stop - self.index.row_start).tolist()
+            named = [video for video, size in zip(self.video_ids, sizes, strict=True) for _ in range(size)]
+            if (
+                named
+                != np.repeat(np.array(self.video_ids, object), self.index.row_stop - self.index.row_start).tolist()
+            ):
+                raise ValueError("its column video_id does not match its index")
+
+
+@functools.lru_cache(maxsize=GROUPS)
+def _vectors(shard: ParquetShard, group: int) -> np.ndarray:
+    """Vectors (rows, dim) of a row group."""
+    column = shard._read(["features"], group)["features"].combine_chunks()
+    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, shard.spec.dim)
+
+
+@functools.lru_cache(maxsize=GROUPS)
+def _columns(shard: ParquetShard) -> dict[str, np.ndarray]:
+    """The columns beside the vectors, (rows,) each."""
+    table = shard._read(list(COLUMNS))
+    return {name: table[name].to_numpy().astype(dtype, copy=False) for name, dtype in COLUMNS.items()}
+
+
+def _schema(spec: Spec) -> pa.Schema:
+    vector = pa.list_(pa.field("element", pa.from_numpy_dtype(spec.dtype), nullable=False), spec.dim)
+    types = {
+        "video_id": pa.string(),
+        **{name: pa.from_numpy_dtype(COLUMNS[name]) for name in ("segment_index", "start_ms", "stop_ms", "mask")},
+        "features": vector,
+    }
+    return pa.schema([pa.field(name, type, nullable=False) for name, type in types.items()])
+
+
+def _groups(blocks: Sequence[Block]) -> Iterator[list[Block]]:
+    """Neighbouring blocks that share a row group; blocks without rows stand in the index only."""
+    group: list[Block] = []
+    for block in blocks:
+        if len(block):
+            group.append(block)
+        if sum(map(len, group)) >= GROUP_ROWS:
+            yield group
+            group = []
+    if group:
+        yield group

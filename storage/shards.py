@@ -1,0 +1,193 @@
+"""What the two formats of a shard share: columns, index, checksum, and how both are checked.
+
+A shard is one sealed file. Its checksum covers the spec, every vector and column, the index and the provenance, by one
+rule for both formats: shards of the same blocks in the same order have the same checksum.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from storage.blocks import COLUMNS, Block
+from storage.errors import CorruptPart
+from storage.spec import Spec
+
+Format = Literal["hdf5", "parquet"]
+SUFFIX: dict[Format, str] = {"hdf5": ".h5", "parquet": ".parquet"}
+MARK, VERSION = "reelmill-features", 1
+"""What a shard says it is."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """Which rows of a shard belong to which video, and where each block came from."""
+
+    video_id: list[str]
+    row_start: np.ndarray
+    """(videos,) int64: block b is rows row_start[b] to row_stop[b]."""
+    row_stop: np.ndarray
+    """(videos,) int64"""
+    provenance: list[str]
+    """(videos,) JSON"""
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block]) -> "Index":
+        """The index of blocks written one after another."""
+        stops = np.cumsum([len(b) for b in blocks], dtype=np.int64)
+        starts = np.concatenate([[0], stops[:-1]]).astype(np.int64)[: len(stops)]
+        texts = [json.dumps(dict(b.provenance), sort_keys=True) for b in blocks]
+        return cls([b.video_id for b in blocks], starts, stops, texts)
+
+    def check(self, rows: int) -> None:
+        """Raise ValueError unless the blocks follow one another and fill `rows` rows."""
+        edges = np.concatenate([[0], self.row_stop])
+        counts = {len(self.video_id), len(self.row_start), len(self.row_stop), len(self.provenance)}
+        if len(counts) > 1 or (self.row_start != edges[:-1]).any() or (np.diff(edges) < 0).any() or edges[-1] != rows:
+            raise ValueError(f"its index does not describe its {rows} rows")
+
+
+def columns_of(blocks: Sequence[Block]) -> dict[str, np.ndarray]:
+    """The columns beside the vectors, (rows,) each."""
+    return {
+        name: np.concatenate([np.zeros(0, dtype), *(getattr(b, name) for b in blocks)]).astype(dtype)
+        for name, dtype in COLUMNS.items()
+    }
+
+
+def checksum(spec: Spec, vectors: Iterator[np.ndarray], columns: dict[str, np.ndarray], index: Index) -> str:
+    """SHA-256, 64 hex digits, over everything in a shard. `vectors`: (n, dim) arrays in row order, cut anywhere."""
+    sha = hashlib.sha256(spec.to_json().encode())
+    for array in (*vectors, *(columns[name] for name in COLUMNS), index.row_start, index.row_stop):
+        if array.size:
+            sha.update(np.ascontiguousarray(array).view(np.uint8).data)
+    for texts in (index.video_id, index.provenance):
+        sha.update("\0".join(texts).encode())
+    return sha.hexdigest()
+
+
+def description(spec: Spec, sha256: str) -> dict[str, str | int]:
+    """What a shard says of itself."""
+    return {
+        "format": MARK,
+        "version": VERSION,
+        "spec": spec.to_json(),
+        "fingerprint": spec.fingerprint,
+        "sha256": sha256,
+    }
+
+
+class Shard(ABC):
+    """One sealed file. Holds its index and no file handle, so that it can be forked, pickled and kept by thousands."""
+
+    spec: Spec
+    sha256: str
+    index: Index
+    rows: int
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with readable(path):
+            self._open()
+            self.index.check(self.rows)
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Read spec, sha256, index and rows; any exception that `readable` knows means a broken file."""
+
+    def _describe(self, facts: Mapping[str, Any]) -> None:
+        """Take in a `description`, as read back."""
+        if facts["format"] != MARK or int(facts["version"]) != VERSION:
+            raise ValueError(f"format {facts['format']!r} version {facts['version']}, expected {MARK!r} {VERSION}")
+        self.spec, self.sha256 = Spec.from_json(facts["spec"]), str(facts["sha256"])
+        if facts["fingerprint"] != self.spec.fingerprint:
+            raise ValueError("its spec and its fingerprint disagree")
+
+    @abstractmethod
+    def column(self, name: str) -> np.ndarray:
+        """One of COLUMNS, (rows,)."""
+
+    @abstractmethod
+    def slice(self, start: int, stop: int) -> np.ndarray:
+        """Vectors (stop − start, dim) of neighbouring rows."""
+
+    @abstractmethod
+    def lookup(self, rows: np.ndarray, ahead: bool) -> np.ndarray | dict[int, np.ndarray]:
+        """Something that gives the vector (dim,) of each of these rows (n,) as `source[row]`. `ahead`: the rows are
+        likely not in memory."""
+
+    @property
+    def video_ids(self) -> list[str]:
+        """Videos of this shard, in row order."""
+        return self.index.video_id
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(rows,) uint8"""
+        return self.column("mask")
+
+    def block(self, place: int) -> Block:
+        """The block at this place of the index, as arrays of its own."""
+        start, stop = int(self.index.row_start[place]), int(self.index.row_stop[place])
+        columns = {name: np.array(self.column(name)[start:stop]) for name in COLUMNS}
+        provenance: dict[str, Any] = json.loads(self.index.provenance[place])
+        return Block(self.video_ids[place], np.array(self.slice(start, stop)), provenance=provenance, **columns)
+
+    def verify(self) -> None:
+        """Raise CorruptPart if the content does not match the checksum written with it."""
+        with readable(self.path):
+            vectors = (self.slice(start, min(start + 1024, self.rows)) for start in range(0, self.rows, 1024))
+            columns = {name: self.column(name) for name in COLUMNS}
+            if checksum(self.spec, vectors, columns, self.index) != self.sha256:
+                some = ", ".join(self.video_ids[:3]) + (", …" if len(self.video_ids) > 3 else "")
+                raise ValueError(f"its {len(self.video_ids)} videos ({some}) do not match its checksum")
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn what a damaged file makes the libraries raise into CorruptPart; what the system refuses (no such file, no
+    permission, too many open files) passes."""
+    try:
+        yield
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, IndexError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = f"{type(error).__name__}: {error}"
+        raise CorruptPart(f"{path} is not a complete feature shard ({reason}); move it away, extract again") from error
+
+
+def open_shard(path: Path) -> Shard:
+    """Open a shard of either format. Shards never change, so those opened before are not read again."""
+    facts = path.stat()
+    return _open(path, (facts.st_ino, facts.st_size, facts.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _open(path: Path, identity: tuple[int, int, int]) -> Shard:
+    return read_shard(path)
+
+
+def read_shard(path: Path) -> Shard:
+    """Open a shard of either format from the file as it is now."""
+    from storage.hdf5 import Hdf5Shard  # here: they import this module, and listing tables needs no h5py
+    from storage.parquet import ParquetShard
+
+    if path.suffix == SUFFIX["hdf5"]:
+        return Hdf5Shard(path)
+    if path.suffix == SUFFIX["parquet"]:
+        return ParquetShard(path)
+    raise CorruptPart(f"{path}: a feature store holds {' and '.join(SUFFIX.values())} parts only; move it away")
+
+
+def write_shard(path: Path, format: Format, spec: Spec, blocks: Sequence[Block]) -> None:
+    """Write one shard of packed blocks to a path. Blocks keep their order, rows of a video are adjacent."""
+    from storage import hdf5, parquet
+
+    (hdf5 if format == "hdf5" else parquet).write(path, spec, blocks)

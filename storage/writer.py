@@ -1,0 +1,68 @@
+"""Writing features: blocks are collected and sealed into shards."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from storage import parts
+from storage.blocks import Block
+from storage.errors import InputError, nearest
+from storage.shards import SUFFIX, Format, write_shard
+from storage.spec import Spec
+from storage.tables import local_root
+
+
+class FeatureWriter:
+    """Collects blocks and seals them into shards. Use it as a context: leaving it seals what is left, also on an error,
+    so that an interrupted run keeps every finished video. For one thread; any number of writers may share a store."""
+
+    def __init__(
+        self,
+        root: str | Path,
+        spec: Spec,
+        format: Format = "hdf5",
+        shard_bytes: int = 256 << 20,
+        shard_blocks: int = 1024,
+    ) -> None:
+        if format not in SUFFIX:
+            raise InputError(f"feature format {format!r}: {nearest(format, list(SUFFIX))}")
+        self.folder = features_folder(root) / spec.name
+        self.spec, self.format = spec, format
+        self.shard_bytes, self.shard_blocks = shard_bytes, shard_blocks
+        self._blocks: list[Block] = []
+        self._bytes = 0
+        parts.sweep(self.folder)
+
+    def add(self, block: Block) -> None:
+        """Check a block and take in a copy; seals a shard when enough is together. Raises InputError."""
+        packed = block.packed(self.spec)
+        self._blocks.append(packed)
+        self._bytes += packed.features.nbytes
+        if self._bytes >= self.shard_bytes or len(self._blocks) >= self.shard_blocks:
+            self.seal()
+
+    def seal(self) -> Path | None:
+        """Write what was collected as one complete shard; return its path, or None if there was nothing.
+
+        On an error (no space left) the blocks stay, so that it can be tried again.
+        """
+        if not self._blocks:
+            return None
+        part = parts.new_part(self.folder, SUFFIX[self.format])
+        with part as path:
+            write_shard(path, self.format, self.spec, self._blocks)
+        self._blocks, self._bytes = [], 0
+        return part.committed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.seal()
+
+
+def features_folder(root: str | Path) -> Path:
+    """`ROOT/features`."""
+    return local_root(root) / "features"
