@@ -160,8 +160,9 @@ class TransGRec(Model):
         given = g if self.settings.transfer_input == "content" else y
         if self.judge is None:
             terms = self._preference(batch, u, v)
-            transfer = self._euclidean(given, v)
-            return {"loss": terms["loss"] + self.settings.balance * transfer, **_rest(terms), "transfer": transfer}
+            terms["transfer"] = self._euclidean(given, v)
+            terms["loss"] = terms["loss"] + self._balance(batch) * terms["transfer"]
+            return terms
         if turn == 0:
             return self._preference(batch, u, v)
         return self._adversarial(batch, u, v, given, turn)
@@ -177,6 +178,12 @@ class TransGRec(Model):
         rows = self.x[a].square().sum(-1) + self.z[i].square().sum(-1) + self.z[j].square().sum(-1).mean(1)
         l2 = rows.mean()
         return {"loss": bpr + self.settings.l2 * l2, "bpr": bpr, "l2": l2}
+
+    def _balance(self, batch: Batch) -> float:
+        """λ of eq. 1, times items over pairs: eq. 15 adds a sum over all pairs to a sum over all items, here are means.
+        Its pairs are those of an epoch, E positives with S negatives each."""
+        items, pairs = len(batch.graph.features), len(batch.graph.by_item) * batch.negative.shape[1]
+        return self.settings.balance * items / pairs
 
     def _euclidean(self, given: Tensor, v: Tensor) -> Tensor:
         """Eq. 12: mean over all N items of |T(g_i) − v_i|²."""
@@ -218,10 +225,6 @@ class TransGRec(Model):
     def score(self, users: Tensor, features: Tensor) -> Tensor:
         """Eq. 18: r̂ = u_a·v̂_i, (n,), of user rows (n,) and their candidates' features (n, dim) as in the store."""
         return (self.final_users[users] * self.embed(self.standardise(features))).sum(-1)
-
-
-def _rest(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value for name, value in terms.items() if name != "loss"}
 
 
 class TransGRecTask:

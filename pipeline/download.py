@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import re
-import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -42,8 +41,10 @@ def download(job: DownloadJob) -> Iterator[Fetched]:
     second one finds the file of the first."""
     lock = _lock(job.place.partial)
     try:
-        fetched = job.place.standing() or _fetch(job)
-        shutil.rmtree(job.place.partial, ignore_errors=True)
+        if (fetched := job.place.standing()) is not None:
+            job.place.clear()
+        else:
+            fetched = _fetch(job)
     finally:
         os.close(lock)
     yield fetched
@@ -60,9 +61,9 @@ def _fetch(job: DownloadJob) -> Fetched:
                 # A signed media address may have run out while it was used; look it up anew, once.
                 expired = isinstance(known, errors.Forbidden) and ydl.transferring
                 if last or not (expired or isinstance(known, _Changed)):
-                    if known.permanent:
-                        shutil.rmtree(job.place.partial, ignore_errors=True)
                     ydl.hold(known)
+                    if known.permanent or not any(job.place.partial.iterdir()):
+                        job.place.clear()
                     raise known from None
     raise AssertionError("the last round returns or raises")
 
@@ -167,13 +168,17 @@ class _Ydl(yt_dlp.YoutubeDL):
             raise errors.Unsupported("yt-dlp ended without a file and without an error")
         if self.options.max_bytes is not None and file.stat().st_size > self.options.max_bytes:
             raise self.too_large(file.stat().st_size)
-        return self.job.place.put(file, _columns(info), DOWNLOADER, written.get("format_id") or info.get("format_id"))
+        return self.job.place.put(file, _columns(info), DOWNLOADER, written.get("format_id"))
 
     def hold(self, error: errors.VideoError) -> None:
         """Leave the hosts alone that a site's words, not a header, asked us to."""
         if isinstance(error, errors.RateLimited) and error.retry_after_s:
             for host in self.asked_hosts:
                 self.job.pacer.hold(host, error.retry_after_s)
+
+    def get_output_path(self, dir_type: str = "", filename: str | None = None) -> str:
+        """yt-dlp would expand a $ or ~ in the name of the folder."""
+        return str(self.job.place.partial / (filename or ""))
 
     def process_ie_result(self, ie_result: Any, download: bool = True, extra_info: Any = None) -> Any:
         """A list is no video, unless it has one entry."""
@@ -255,7 +260,7 @@ def _params(ydl: _Ydl) -> dict[str, Any]:
     params: dict[str, Any] = {
         "quiet": True, "noprogress": True, "color": "never", "logger": silent, "cachedir": False,
         "format": options.selector(), "merge_output_format": "mp4/mkv", "noplaylist": True,
-        "paths": {"home": str(ydl.job.place.partial)}, "outtmpl": {"default": "media.%(ext)s"},
+        "outtmpl": {"default": "media.%(ext)s"},
         "overwrites": True, "continuedl": True, "updatetime": False,
         "fixup": "never",  # it would need ffprobe, and our decoder does not mind
         "ffmpeg_location": imageio_ffmpeg.get_ffmpeg_exe(),

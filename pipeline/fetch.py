@@ -159,7 +159,13 @@ class Downloader:
 
     def _download(self, place: "Place", url: str, deadline: float) -> Fetched:
         job = DownloadJob(place, url, self.options, self.pacer)
-        (fetched,) = self._child.run(job, max(deadline - time.monotonic(), 0))
+        try:
+            (fetched,) = self._child.run(job, max(deadline - time.monotonic(), 0))
+        except errors.TimedOut:
+            limit = self.options.max_seconds
+            raise errors.TimedOut(
+                f"the download took longer than its limit of {limit:g} s, all attempts together"
+            ) from None
         return fetched
 
     def _pause(self, attempt: int, error: errors.VideoError) -> float:
@@ -258,8 +264,12 @@ class Place:
         draft.replace(self.note)
         file.replace(path)
         _sync(self.folder)
-        shutil.rmtree(self.partial, ignore_errors=True)
+        self.clear()
         return Fetched(path, sha256, size, info, downloader, format_id)
+
+    def clear(self) -> None:
+        """Forget what is on its way."""
+        shutil.rmtree(self.partial, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class HostPacer:
                 error = RateLimited(f"{host} asked for a pause, {shut:.0f} s are left of it; try again later")
                 error.retry_after_s = shut
                 raise error
-            start = max(now, *(moment for moment in slots.values() if moment - now <= LONGEST_HOLD_S))
+            start = max(now, *(moment if moment - now <= LONGEST_HOLD_S else now for moment in slots.values()))
             slots["next"] = start + self.interval_s
         time.sleep(start - now)
 

@@ -130,12 +130,8 @@ class _Rows:
             known = known.filter(pc.is_in(known["video_id"], pc.cast(list(self.info), known["video_id"].type)))
             rows = {row["video_id"]: row for row in known.to_pylist()}
             for video_id, info in self.info.items():
-                news = {key: value for key, value in info.items() if value not in (None, [], "")}
-                # A claim of the source stays where the page makes none; where both speak the source is kept for the
-                # duration, since the labels' ranges were made against it.
-                if rows[video_id]["claimed_duration_ms"] is not None:
-                    news.pop("claimed_duration_ms", None)
-                rows[video_id] = {**rows[video_id], **news}
+                known_facts = {k: v for k, v in rows.get(video_id, {"video_id": video_id}).items() if v is not None}
+                rows[video_id] = {**info, **known_facts}  # what the source says stays; the page fills the gaps
             tables.write("videos", list(rows.values()))
         tables.write("media", self.media)
         Outcomes(self.root).write(self.outcomes)

@@ -172,7 +172,8 @@ def write_labels(root: str | Path, segment_ms: int = SEGMENT_MS, theta: float | 
 
 def _known_durations(tables: Tables) -> tuple[pa.Array, np.ndarray, np.ndarray]:
     """Videos with a duration: ids, milliseconds, whether measured; each (videos,)."""
-    media, videos = tables.read("media", ["video_id", "duration_ms"]), tables.read("videos")
+    media = tables.read("media", ["video_id", "duration_ms"])
+    videos = tables.read("videos", ["video_id", "claimed_duration_ms"])
     ids = pa.chunked_array([*media["video_id"].chunks, *videos["video_id"].chunks]).unique()
 
     def lookup(table: pa.Table, column: str) -> np.ndarray:

@@ -105,20 +105,25 @@ class FeatureStore:
     def take(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Vectors (n, dim) of row numbers (n,), in the order asked, duplicates allowed."""
         rows = np.asarray(rows, dtype=np.int64)
-        if len(rows) and (rows.min() < 0 or rows.max() >= self._row_edges[-1]):
-            raise InputError(f"row number out of range: the store has {self._row_edges[-1]} rows")
         if out is None:
             out = np.empty((len(rows), self.spec.dim), self.spec.dtype)
         elif out.shape != (len(rows), self.spec.dim) or out.dtype != self.spec.dtype:
             raise InputError(f"out is {out.shape} {out.dtype}, expected {(len(rows), self.spec.dim)} {self.spec.dtype}")
+        if not len(rows):
+            return out
         home = np.searchsorted(self._row_edges, rows, side="right") - 1
+        starts = [0, *(np.flatnonzero(np.diff(home)) + 1).tolist()]  # neighbours of one shard are copied in one step
+        homes = home[starts].tolist()
+        touched = set(homes)
+        if min(touched) < 0 or max(touched) >= len(self._opened):
+            raise InputError(f"row number out of range: the store has {self._row_edges[-1]} rows")
         local = rows - self._row_edges[home]
-        order = np.argsort(home, kind="stable")
-        numbers, starts = np.unique(home[order], return_index=True)
-        asked = zip(numbers.tolist(), np.split(local[order], starts[1:]), strict=True)
-        sources = {number: self._opened[number].lookup(some, self._large) for number, some in asked}
-        for place, (number, row) in enumerate(zip(home.tolist(), local.tolist(), strict=True)):
-            out[place] = sources[number][row]  # faster than numpy's own indexing, which would copy twice
+        if self._large:
+            for number in touched:
+                self._opened[number].read_ahead(local[home == number])
+        vectors = {number: self._opened[number].vectors for number in touched}
+        for number, start, stop in zip(homes, starts, [*starts[1:], len(rows)], strict=True):
+            vectors[number].take(local[start:stop], 0, out[start:stop], "clip")  # "clip": without it numpy buffers
         return out
 
     def row_mask(self, rows: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ h5py's fancy index on the same array and much faster than on chunks; and a map s
 
 import functools
 import io
+import math
 import mmap
 import resource
 from collections.abc import Sequence
@@ -66,8 +67,8 @@ class Hdf5Shard(Shard):
                 file["provenance"].asstr()[:].tolist(),
             )
             self.rows = len(file["features"])
-            self._places = {name: self._place(file[name], dtype) for name, dtype in COLUMNS.items()}
-            self._places["features"] = self._place(file["features"], self.spec.dtype, self.spec.dim)
+            self.places = {name: self._place(file[name], dtype) for name, dtype in COLUMNS.items()}
+            self.places["features"] = self._place(file["features"], self.spec.dtype, self.spec.dim)
 
     def _place(self, data: h5py.Dataset, dtype: Any, *rest: int) -> tuple[int, np.dtype, tuple[int, ...]]:
         """Where in the file an array stands: offset, type and shape."""
@@ -79,42 +80,41 @@ class Hdf5Shard(Shard):
             raise ValueError(f"{data.name} is not contiguous")
         return offset or 0, data.dtype, shape
 
-    def column(self, name: str) -> np.ndarray:
-        """One of COLUMNS, or `features`: a read-only view of the map."""
-        offset, dtype, shape = self._places[name]
-        if not self.rows:
-            return np.empty(shape, dtype)
-        count = self.rows if len(shape) == 1 else shape[0] * shape[1]
-        return np.frombuffer(_mapped(self), dtype, count, offset).reshape(shape)
-
-    def slice(self, start: int, stop: int) -> np.ndarray:
-        return self.column("features")[start:stop]
-
-    def lookup(self, rows: np.ndarray, ahead: bool) -> np.ndarray:
-        if ahead:
-            self._read_ahead(np.unique(rows))
+    @property
+    def vectors(self) -> np.ndarray:
         return self.column("features")
 
-    def _read_ahead(self, rows: np.ndarray) -> None:
-        """Have the system fetch these rows (n,), ascending, all at once. Without this each page fault waits for the one
-        before; with it random rows of a store larger than memory come 60 times as fast (a page cache dropped before
-        each batch of 256 rows of 16 kB: 8 ms in place of 510)."""
-        offset, dtype, (_, dim) = self._places["features"]
+    def column(self, name: str) -> np.ndarray:
+        """One of COLUMNS, or `features`: a read-only view of the map."""
+        return _mapped(self)[1][name]
+
+    def slice(self, start: int, stop: int) -> np.ndarray:
+        return self.vectors[start:stop]
+
+    def read_ahead(self, rows: np.ndarray) -> None:
+        """Have the system fetch these rows all at once, where otherwise each page fault would wait for the one before:
+        256 random rows of 16 kB that are not in the page cache come in 8 ms in place of 510."""
+        rows = np.unique(rows)
+        offset, dtype, (_, dim) = self.places["features"]
         width = dim * dtype.itemsize
         breaks = np.flatnonzero(np.diff(rows) > 1) + 1
         starts = offset + rows[np.concatenate([[0], breaks])] * width
         stops = offset + (rows[np.concatenate([breaks - 1, [-1]])] + 1) * width
         starts -= starts % mmap.PAGESIZE
-        pages = _mapped(self)
+        pages = _mapped(self)[0]
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
             pages.madvise(mmap.MADV_WILLNEED, start, stop - start)
 
 
 @functools.lru_cache(maxsize=MAPS)
-def _mapped(shard: Hdf5Shard) -> mmap.mmap:
-    """The file as a read-only map; the least recently used ones are closed."""
+def _mapped(shard: Hdf5Shard) -> tuple[mmap.mmap, dict[str, np.ndarray]]:
+    """The file as a read-only map, and the arrays in it; the least recently used ones are closed."""
     with shard.path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    arrays = {}
+    for name, (offset, dtype, shape) in shard.places.items():
+        arrays[name] = np.frombuffer(pages, dtype, math.prod(shape), offset).reshape(shape)
+    return pages, arrays
 
 
 class _Sink(io.FileIO):

@@ -16,6 +16,7 @@ import functools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -89,21 +90,24 @@ class ParquetShard(Shard):
     def column(self, name: str) -> np.ndarray:
         return _columns(self)[name]
 
-    def slice(self, start: int, stop: int) -> np.ndarray:
-        none = np.empty((0, self.spec.dim), self.spec.dtype)
-        first, last = np.searchsorted(self._edges, [start, stop - 1], side="right") - 1
-        groups = range(first, last + 1) if start < stop else range(0)
-        return np.concatenate([none, *(_vectors(self, group) for group in groups)])[start - self._edges[first] :][
-            : stop - start
-        ]
+    @property
+    def vectors(self) -> Self:
+        return self
 
-    def lookup(self, rows: np.ndarray, ahead: bool) -> dict[int, np.ndarray]:
-        rows = np.unique(rows)
+    def take(self, rows: np.ndarray, axis: int, out: np.ndarray, mode: str) -> None:
+        """Copy rows (n,) into `out` (n, dim); the other arguments are there for numpy's sake."""
         groups = np.searchsorted(self._edges, rows, side="right") - 1
-        found = {}
-        for group, row in zip(groups.tolist(), rows.tolist(), strict=True):
-            found[row] = _vectors(self, group)[row - self._edges[group]].copy()  # else it would keep the whole group
-        return found
+        for group in np.unique(groups).tolist():
+            here = np.flatnonzero(groups == group)
+            out[here] = _vectors(self, group)[rows[here] - self._edges[group]]
+
+    def slice(self, start: int, stop: int) -> np.ndarray:
+        values = np.empty((stop - start, self.spec.dim), self.spec.dtype)
+        self.take(np.arange(start, stop), 0, values, "clip")
+        return values
+
+    def read_ahead(self, rows: np.ndarray) -> None:
+        """Nothing: whole row groups are read anyway."""
 
     def verify(self) -> None:
         super().verify()

@@ -114,14 +114,18 @@ class Shard(ABC):
     def column(self, name: str) -> np.ndarray:
         """One of COLUMNS, (rows,)."""
 
+    @property
+    @abstractmethod
+    def vectors(self) -> Any:
+        """Something with numpy's `take(rows, 0, out, "clip")` over the vectors (rows, dim): reading starts here."""
+
     @abstractmethod
     def slice(self, start: int, stop: int) -> np.ndarray:
         """Vectors (stop − start, dim) of neighbouring rows."""
 
     @abstractmethod
-    def lookup(self, rows: np.ndarray, ahead: bool) -> np.ndarray | dict[int, np.ndarray]:
-        """Something that gives the vector (dim,) of each of these rows (n,) as `source[row]`. `ahead`: the rows are
-        likely not in memory."""
+    def read_ahead(self, rows: np.ndarray) -> None:
+        """Say that these rows (n,) will be taken next and are likely not in memory."""
 
     @property
     def video_ids(self) -> list[str]:

@@ -134,6 +134,15 @@ def test_any_bytes_as_movielens(tmp_path_factory: pytest.TempPathFactory, lines:
     fuzz(tmp_path_factory.getbasetemp() / "fuzz.dat", b"", lines, ended, format="movielens")
 
 
+@settings(max_examples=70, deadline=None)
+@given(lines=lines_of(","), ended=st.booleans())
+@example(lines=[b'v,1,2,u,60,"T', b'"'], ended=True)
+def test_any_bytes_as_a_mapped_table(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], ended: bool) -> None:
+    mapping = {"user_id": "user_id", "video_id": "youtubeId", "kind": "watch", "start_ms": "start", "time": "duration",
+               "text": "is_last"}  # fmt: skip
+    fuzz(tmp_path_factory.getbasetemp() / "any.csv", HEAD.encode(), lines, ended, format="mapped", mapping=mapping)
+
+
 MAPPING = {"user_id": "u", "video_id": "v", "kind": "highlight", "start_s": "s", "stop_s": "e", "video_duration_s": "d"}
 
 

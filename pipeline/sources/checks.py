@@ -140,7 +140,8 @@ def _range(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     start = rows.start.values if rows.start is not None else none
     stop = rows.stop.values if rows.stop is not None else none
     if rows.length is not None:
-        stop = start + rows.length.values
+        with np.errstate(invalid="ignore"):  # infinity minus infinity; such rows are rejected
+            stop = start + rows.length.values
     return _whole(start), _whole(stop)
 
 

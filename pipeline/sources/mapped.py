@@ -11,7 +11,8 @@
       value: stars                     and text; of the video: url, title, description, tags, categories, uploader,
       text: =bought                    upload_date; tags and categories are lists, or texts split at `|`
 
-A value that begins with `=` is a constant for all rows, unless a column has that very name. `.gz` is unpacked.
+A value that begins with `=` is a constant for all rows, unless a column has that very name. `.gz` is unpacked. In CSV
+and TSV a quoted field may hold line ends, but no identity, kind, number or time.
 """
 
 import json

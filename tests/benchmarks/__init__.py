@@ -29,15 +29,16 @@ def machine() -> str:
 
 
 def interleaved(
-    methods: Mapping[str, Callable[[Any], object]], arguments: Iterable[Any], limit_s: float = 60.0
+    methods: Mapping[str, Callable[[Any], object]], draw: Callable[[], Any], rounds: int = 60, limit_s: float = 20.0
 ) -> dict[str, float]:
-    """Median milliseconds of each method over the arguments. Each argument is given to all, in turning order; a method
-    that has used up `limit_s` drops out."""
+    """Median milliseconds of each method. They take turns; each call gets an argument of its own, drawn anew, so that
+    nobody finds what another one left in the processor's cache. A method that has used up `limit_s` drops out."""
     times: dict[str, list[float]] = {name: [] for name in methods}
     names = list(methods)
-    for argument in arguments:
+    for _ in range(rounds):
         for name in names:
             if sum(times[name]) < limit_s:
+                argument = draw()
                 began = time.perf_counter()
                 methods[name](argument)
                 times[name].append(time.perf_counter() - began)

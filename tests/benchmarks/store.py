@@ -3,6 +3,7 @@
 The page cache is warm. Target: the HDF5 store takes at most 1.5 times as long as `memmap[rows]`.
 """
 
+import functools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from storage import Block, FeatureWriter, Spec, open_store
 from storage.features import FeatureStore, Format
 from tests.benchmarks import interleaved, table
 
-ROWS, DIM, PER_VIDEO, BATCH, ROUNDS = 50_000, 4096, 20, 256, 60
+ROWS, DIM, PER_VIDEO, BATCH = 50_000, 4096, 20, 256
 SPEC = Spec("benchmark", "fc6", DIM, "segment")
 
 
@@ -37,20 +38,15 @@ def fill(root: Path, format: Format) -> float:
     return ROWS * DIM * 4 / 1e6 / (time.perf_counter() - began)
 
 
-def batches(by_video: bool) -> Iterator[np.ndarray]:
-    """Row numbers (256,), drawn one by one, or as whole videos (13)."""
-    rng = np.random.default_rng(1)
-    for _ in range(ROUNDS):
-        if by_video:
-            videos = rng.choice(ROWS // PER_VIDEO, -(-BATCH // PER_VIDEO), replace=False)
-            yield (videos[:, None] * PER_VIDEO + np.arange(PER_VIDEO)).ravel()[:BATCH]
-        else:
-            yield rng.integers(0, ROWS, BATCH)
+def random_rows(rng: np.random.Generator) -> np.ndarray:
+    """Row numbers (256,) drawn one by one."""
+    return rng.integers(0, ROWS, BATCH)
 
 
-def pairs(rows: np.ndarray) -> list[tuple[str, int]]:
-    """What a training job knows: (video, segment)."""
-    return [(f"v{row // PER_VIDEO:05d}", row % PER_VIDEO) for row in rows.tolist()]
+def rows_of_videos(rng: np.random.Generator) -> np.ndarray:
+    """Row numbers (256,) of 13 videos."""
+    videos = rng.choice(ROWS // PER_VIDEO, -(-BATCH // PER_VIDEO), replace=False)
+    return (videos[:, None] * PER_VIDEO + np.arange(PER_VIDEO)).ravel()[:BATCH]
 
 
 def fancy(store: FeatureStore) -> Callable[[np.ndarray], object]:
@@ -76,21 +72,23 @@ def main() -> None:
         flat = np.memmap(root / "flat", np.float32, "w+", shape=(ROWS, DIM))
         for start in range(0, ROWS, 1000):  # also brings everything into the page cache
             flat[start : start + 1000] = hdf5.take(np.arange(start, start + 1000))
+        pairs = [(video, segment) for video in hdf5.keys() for segment in range(PER_VIDEO)]
         buffer = np.empty((BATCH, DIM), np.float32)
         methods: dict[str, Callable[[np.ndarray], object]] = {
             "numpy memmap[rows]": lambda rows: flat[rows],
             "HDF5 store, take": lambda rows: hdf5.take(rows),
             "HDF5 store, take into a buffer": lambda rows: hdf5.take(rows, buffer),
-            "HDF5 store, rows of (video, segment)": lambda rows: hdf5.rows(pairs(rows)),
+            "HDF5 store, rows of (video, segment)": lambda rows: hdf5.rows([pairs[row] for row in rows.tolist()]),
             "HDF5 file, h5py fancy index": fancy(hdf5),
             "Parquet store, take": lambda rows: parquet.take(rows),
         }
-        for by_video in (False, True):
-            sample = next(batches(by_video))
+        rng = np.random.default_rng(1)
+        for kind, draw in (("random rows", random_rows), ("rows of 13 videos", rows_of_videos)):
+            sample = draw(rng)
             for name, method in methods.items():
-                assert name.endswith("memmap[rows]") or np.array_equal(method(sample), flat[sample]), name
-            ms = interleaved(methods, batches(by_video))
-            title = f"{BATCH} {'rows of 13 videos' if by_video else 'random rows'} of {ROWS:,} × {DIM} float32"
+                assert np.array_equal(method(sample), flat[sample]), name
+            ms = interleaved(methods, functools.partial(draw, rng))
+            title = f"{BATCH} {kind} of {ROWS:,} × {DIM} float32"
             table(title, ["", "ms", "× memmap"], [(n, t, t / ms["numpy memmap[rows]"]) for n, t in ms.items()])
         sizes = {n: sum(p.stat().st_size for p in (root / n).rglob("part-*")) / 1e6 for n in speed}
         table("Writing, fsync included", ["", "MB/s", "MB"], [(n, v, f"{sizes[n]:.0f}") for n, v in speed.items()])

@@ -1,0 +1,39 @@
+"""I3D on ResNet-50: 8 frames, 8/30 s apart → pool5 (2048).
+
+Carreira and Zisserman, CVPR 2017, inflated into ResNet-50; the network is pytorchvideo's `i3d_r50` ("8x8": 8 frames at
+a stride of 8 at 30 frames a second). Frames: shorter side 256, centre 224 × 224.
+"""
+
+import warnings
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from extractors.frames import Geometry, Windows
+from extractors.network import NetworkExtractor
+
+
+class I3DR50(NetworkExtractor):
+    """Layer `pool5`: the last residual stage, averaged over time and space."""
+
+    name = "i3d_r50"
+    geometry = Geometry(short_side=256, crop=(224, 224))
+    windows = Windows("timed", length=8, step_ms=8 / 30 * 1000)
+    dims = {"pool5": 2048}
+    default_layers = ("pool5",)
+    batch_sizes = {"cpu": 4, "cuda": 32}
+    random_gains = {"norm_c.weight": 0.25}
+    """With the identity as batch-norm, 16 residual branches add up: each is scaled by 1/√16."""
+
+    def _build(self) -> nn.Module:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # fvcore, which it imports, uses torch.jit.script
+            from pytorchvideo.models.hub import i3d_r50
+
+        return i3d_r50(pretrained=False)
+
+    def _run(self, pixels: Tensor) -> Mapping[str, Tensor]:
+        x = pixels
+        for block in self.network.blocks[:-1]:  # type: ignore[union-attr, index]
+            x = block(x)
+        return {"pool5": x.float().mean(dim=(2, 3, 4))}  # B, 2048, 4, 7, 7; blocks[-1] is the head

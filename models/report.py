@@ -1,0 +1,149 @@
+"""One page about a root: what is in it, what went wrong, what the features and labels look like, how good the fits are.
+
+The page stands alone: style and pictures are in it, nothing is loaded, no script runs. What came from outside (ids,
+titles, messages) is escaped by the template, and its control characters are made visible (`visible`).
+"""
+
+import json
+import os
+import socket
+import unicodedata
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from models import charts, overview
+from storage import Tables
+from storage.errors import InputError
+
+MAIN_METRICS = ("map", "highlight_ap", "nmsd", "hr@1", "hr@3", "hr@5", "ndcg@5", "recall@5")
+"""Metrics of the first table of a fit, where it has them; all are in the second."""
+KEEP = "\n\u200c\u200d"
+"""Control characters that a text may need: line ends, and the joiners of some scripts and emoji."""
+
+
+def write_report(root: str | Path, path: str | Path, *, title: str, runs: Sequence[str | Path] = ()) -> Path:
+    """Write the page; return its path. `runs`: folders of complete fits, of this root or of another one.
+
+    Raises InputError if a run folder has no metrics. A root without anything gives a page that says so.
+    """
+    tables = Tables(root)
+    labels = tables.read("labels")
+    content = {
+        "title": title,
+        "root": str(root),
+        "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "corpus": overview.corpus(tables, labels),
+        "rejects": overview.rejects(tables),
+        "stores": overview.stores(root, tables),
+        "outcomes": overview.outcomes(tables),
+        "labels": overview.label_charts(tables, labels),
+        "samples": overview.samples(tables, labels),
+        "runs": [_run(Path(folder)) for folder in runs],
+    }
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=visible, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"clock": clock, "number": lambda n: f"{n:,}", "size": _size}
+    return _replace(Path(path), environment.get_template("report.html").render(content))
+
+
+def visible(value: Any) -> Any:
+    """Text with its control characters, direction marks and lone surrogates written out; anything else as it is."""
+    if not isinstance(value, str) or isinstance(value, markupsafe.Markup):
+        return value
+    return "".join(c if c in KEEP or unicodedata.category(c)[0] != "C" else repr(c)[1:-1] for c in value)
+
+
+def clock(milliseconds: int) -> str:
+    """`1:02:03`, or `2:03`; parts of a second only where there are any: `2:03.48`."""
+    seconds, rest = divmod(milliseconds, 1000)
+    minutes, hours = seconds // 60 % 60, seconds // 3600
+    text = f"{hours}:{minutes:02d}:{seconds % 60:02d}" if hours else f"{minutes}:{seconds % 60:02d}"
+    return text + (f".{rest:03d}".rstrip("0") if rest else "")
+
+
+def _size(count: int) -> str:
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.0f} {unit}" if value >= 100 or unit == "B" else f"{value:.1f} {unit}"
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    """A fit: its settings, and its figures arranged by ranking and metric."""
+    if not (folder / "metrics.json").exists():
+        raise InputError(f"{folder} has no metrics.json; the fit is not finished (reelmill train)")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    settings = json.loads((folder / "settings.json").read_text()) if (folder / "settings.json").exists() else {}
+    rows = metrics["rows"]
+    every = list(dict.fromkeys(row["metric"] for row in rows))
+    main = [name for name in MAIN_METRICS if name in every] or every[:8]
+    model = settings.get("model", folder.name)
+    chart = [{**row, "strong": row["name"] == model} for row in rows if row["metric"] == main[0]]
+    head = next((row for row in rows if row["name"] == model and row["metric"] == main[0]), None)
+    return {
+        "name": folder.name,
+        "home": folder.parent.parent.name,
+        "model": model,
+        "store": settings.get("store", ""),
+        "settings": {**settings.get("settings", {}), "code_version": settings.get("code_version", "")},
+        "counts": metrics.get("counts", {}),
+        "fit": metrics.get("fit", {}),
+        "metric": main[0],
+        "head": head,
+        "verdict": _verdict(head) if head else "",
+        "chance": next((row for row in rows if row["name"] == "random" and row["metric"] == main[0]), None),
+        "chart": charts.whiskers(chart, f"{main[0]}, mean and 95 % interval") if chart else "",
+        "tables": {"main": _table(rows, main), "every": _table(rows, every)},
+        "groups": _groups(metrics.get("by_sparsity", [])),
+    }
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    """`better`, `worse` or `equal` to chance, by the interval of the paired difference; empty if there is none."""
+    if "minus_random_low" not in row:
+        return ""
+    low, high = row["minus_random_low"], row["minus_random_high"]
+    if row.get("better") == "lower":
+        low, high = -high, -low
+    return "better" if low > 0 else "worse" if high < 0 else "equal"
+
+
+def _table(rows: list[dict[str, Any]], metrics: list[str]) -> dict[str, Any]:
+    """Rankings downwards, metrics across; each cell a row of the metrics with its verdict."""
+    lines = {
+        name: {row["metric"]: {**row, "verdict": _verdict(row)} for row in rows if row["name"] == name}
+        for name in dict.fromkeys(row["name"] for row in rows)
+    }
+    better = {row["metric"]: row.get("better", "") for row in rows}
+    return {"metrics": [{"name": m, "better": better[m]} for m in metrics], "lines": lines}
+
+
+def _groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Tables of groups of users, in the order in which they come."""
+    found = []
+    for name in dict.fromkeys(row["group"] for row in rows):
+        here = [row for row in rows if row["group"] == name]
+        table = _table(here, list(dict.fromkeys(row["metric"] for row in here)))
+        found.append({"name": name, "cases": here[0]["cases"], **table})
+    return found
+
+
+def _replace(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".part-{path.stem}.tmp-{socket.gethostname()}-{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
