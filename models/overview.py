@@ -70,7 +70,7 @@ def rejects(tables: Tables) -> list[dict[str, Any]]:
 def stores(root: str | Path, tables: Tables) -> list[dict[str, Any]]:
     """One dict a feature store: its spec, its rows by mask, how many segments of the grid it covers."""
     grid = tables.read("segments", ["segment_index"]).num_rows
-    found = []
+    found: list[dict[str, Any]] = []
     for name in list_stores(root):
         try:
             store = open_store(root, name)
@@ -79,7 +79,7 @@ def stores(root: str | Path, tables: Tables) -> list[dict[str, Any]]:
             continue
         masks: dict[str, np.ndarray] = {}  # a newer shard overwrites, as it does for a reader
         for shard in store.shards:
-            for video, a, b in zip(shard.video_ids, shard.row_start, shard.row_stop, strict=True):
+            for video, a, b in zip(shard.video_ids, shard.index.row_start, shard.index.row_stop, strict=True):
                 masks[video] = np.bincount(shard.mask[a:b], minlength=3)
         rows = np.sum(list(masks.values()), axis=0)
         spec = json.loads(store.spec.to_json())
@@ -192,7 +192,7 @@ def _spread(ranked: list[tuple[str, int]], count: int) -> list[tuple[str, int]]:
 
 
 def _pictures(tables: Tables, keys: set[tuple[str, int]]) -> dict[tuple[str, int], str]:
-    """Pictures of these segments as data URIs. Part by part, since all pictures of a root are more than fit in memory."""
+    """Pictures of these segments as data URIs. Part by part: all pictures of a root may not fit into memory."""
     found = {}
     wanted = sorted({video for video, _ in keys})
     for path in parts.list_parts(tables.folder / "frames", ".parquet") if wanted else []:

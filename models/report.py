@@ -84,7 +84,7 @@ def _run(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder} has no metrics.json; the fit is not finished (reelmill train)")
     metrics = json.loads((folder / "metrics.json").read_text())
     settings = json.loads((folder / "settings.json").read_text()) if (folder / "settings.json").exists() else {}
-    rows = metrics["rows"]
+    rows = _named(metrics["rows"])
     every = list(dict.fromkeys(row["metric"] for row in rows))
     main = [name for name in MAIN_METRICS if name in every] or every[:8]
     model = settings.get("model", folder.name)
@@ -104,8 +104,13 @@ def _run(folder: Path) -> dict[str, Any]:
         "chance": next((row for row in rows if row["name"] == "random" and row["metric"] == main[0]), None),
         "chart": charts.whiskers(chart, f"{main[0]}, mean and 95 % interval") if chart else "",
         "tables": {"main": _table(rows, main), "every": _table(rows, every)},
-        "groups": _groups(metrics.get("by_sparsity", [])),
+        "groups": _groups(_named(metrics.get("by_sparsity", []))),
     }
+
+
+def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every row with its ranking under `name`."""
+    return [{"name": row.get("row", ""), **row} for row in rows]
 
 
 def _verdict(row: dict[str, Any]) -> str:

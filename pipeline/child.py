@@ -223,12 +223,15 @@ class _Process:
         return f"{cause}; its last words:\n{words}" if words else cause
 
     def _wait(self, fd: int, events: int, seconds: float) -> None:
-        """Return when `fd` is ready, or the child printed something, or the time is over: the caller tries again."""
+        """Return when `fd` may be ready: the caller tries again. EOFError if the process is gone and left nothing, even
+        while something else still holds its end of the pipe open."""
         poll = select.poll()
         poll.register(fd, events)
         if self.output is not None:
             poll.register(self.output.fileno(), select.POLLIN)
-        ready = {number for number, _ in poll.poll(seconds * 1000 + 1)}
+        ready = {number for number, _ in poll.poll(min(seconds, 1.0) * 1000 + 1)}
+        if not ready and not self.alive():
+            raise EOFError
         if self.output is not None and self.output.fileno() in ready:
             self._drain()
 
@@ -302,6 +305,8 @@ def _die_with_parent() -> None:
 
 def _serve(jobs: int, results: int, target: str) -> None:
     """Import the target, say so, and do jobs until the parent closes its end."""
+    for descriptor in (jobs, results):
+        os.set_inheritable(descriptor, False)
     try:
         module, _, name = target.partition(":")
         function = getattr(importlib.import_module(module), name)

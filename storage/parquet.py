@@ -65,30 +65,29 @@ class ParquetShard(Shard):
     """A sealed Parquet shard. Vectors are decoded a row group at a time, when they are asked for."""
 
     def _open(self) -> None:
-        with pq.ParquetFile(self.path) as file:
-            self._metadata = file.metadata
-            names = file.schema_arrow.names
-        texts = {k.decode(): v.decode() for k, v in (self._metadata.metadata or {}).items() if k != b"ARROW:schema"}
+        footer = _footer(self)
+        names = footer.schema.to_arrow_schema().names
+        texts = {key.decode(): text.decode() for key, text in (footer.metadata or {}).items()}
         self._describe({key.removeprefix(PREFIX): text for key, text in texts.items() if key.startswith(PREFIX)})
         if names != _schema(self.spec).names:
             raise ValueError(f"its columns are {names}")
         listed = json.loads(texts[PREFIX + "index"])
         starts, stops = (np.array(listed[name], np.int64) for name in ("row_start", "row_stop"))
         self.index = Index(listed["video_id"], starts, stops, listed["provenance"])
-        self.rows = self._metadata.num_rows
-        sizes = [self._metadata.row_group(g).num_rows for g in range(self._metadata.num_row_groups)]
+        self.rows = footer.num_rows
+        sizes = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
         self._edges = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
     def _read(self, columns: list[str], group: int | None = None) -> pa.Table:
         """Columns of one row group or of all."""
         options = {"memory_map": True, "page_checksum_verification": True}
-        with readable(self.path), pq.ParquetFile(self.path, metadata=self._metadata, **options) as file:
+        with readable(self.path), pq.ParquetFile(self.path, metadata=_footer(self), **options) as file:
             if group is None:
                 return file.read(columns, use_threads=False)
             return file.read_row_group(group, columns, use_threads=False)
 
     def column(self, name: str) -> np.ndarray:
-        return _columns(self)[name]
+        return _column(self, name)
 
     @property
     def vectors(self) -> Self:
@@ -128,11 +127,16 @@ def _vectors(shard: ParquetShard, group: int) -> np.ndarray:
     return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, shard.spec.dim)
 
 
-@functools.lru_cache(maxsize=GROUPS)
-def _columns(shard: ParquetShard) -> dict[str, np.ndarray]:
-    """The columns beside the vectors, (rows,) each."""
-    table = shard._read(list(COLUMNS))
-    return {name: table[name].to_numpy().astype(dtype, copy=False) for name, dtype in COLUMNS.items()}
+@functools.lru_cache(maxsize=8 * len(COLUMNS))
+def _column(shard: ParquetShard, name: str) -> np.ndarray:
+    """A column beside the vectors, (rows,)."""
+    return shard._read([name])[name].to_numpy().astype(COLUMNS[name], copy=False)
+
+
+@functools.lru_cache(maxsize=64)
+def _footer(shard: ParquetShard) -> pq.FileMetaData:
+    """Where in the file things stand; too large to keep for every shard."""
+    return pq.read_metadata(shard.path)
 
 
 def _schema(spec: Spec) -> pa.Schema:

@@ -182,7 +182,7 @@ def test_silence_has_its_own_limit_and_only_waiting_counts(child: Child) -> None
 def test_what_the_child_started_dies_with_it(child: Child) -> None:
     pids = []
     with pytest.raises(errors.TimedOut):
-        pids.extend(child.run({"do": "sleeper"}, limit_s=0.5))
+        pids.extend(child.run({"do": "sleeper"}, limit_s=1.5))
     assert gone(pids[0])
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -14,7 +15,7 @@ from flows import tell
 from flows.cli import app
 from flows.settings import load
 from storage import FeatureWriter, Spec, Tables
-from tests.test_features_blocks import block
+from storage.features import Block
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 VERBS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
@@ -23,6 +24,12 @@ aaaaaaaaaaa,0.0,5.0,1,12.0,False
 aaaaaaaaaaa,4.0,5.0,1,12.0,True
 bbbbbbbbbbb,1.0,2.0,2,-1.0,True
 """
+
+
+def block(video_id: str, spec: Spec) -> Block:
+    """Three rows of a video."""
+    index, rows = np.arange(3), np.arange(3 * spec.dim, dtype=np.float32).reshape(3, spec.dim)
+    return Block(video_id, rows, np.ones(3, np.uint8), index.astype(np.int32), index * 5000, index * 5000 + 5000)
 
 
 def reelmill(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
