@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -63,10 +63,10 @@ class C3D(NetworkExtractor):
     name = "c3d"
     geometry = Geometry(scale_to=(128, 171), crop=(112, 112))
     windows = Windows("consecutive", length=16)
-    dims = {"fc6": 4096, "fc7": 4096, "conv5": 512}
+    dims: ClassVar = {"fc6": 4096, "fc7": 4096, "conv5": 512}
     default_layers = ("fc6",)
-    batch_sizes = {"cpu": 4, "cuda": 32}
-    random_gains = {"conv1a.weight": 1 / 64}
+    batch_sizes: ClassVar = {"cpu": 4, "cuda": 32}
+    random_gains: ClassVar = {"conv1a.weight": 1 / 64}
     """Pixels are not divided: their standard deviation, about 64, is taken out here."""
     only_others = ("step_ms",)
 

@@ -22,7 +22,7 @@ def choose_device(name: str = "auto") -> torch.device:
         raise InputError(f"device {name!r}: give auto, cpu, cuda or cuda:<n>")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"device {name!r}: this machine offers {torch.cuda.device_count()} CUDA devices to torch {torch.__version__}; "
+            f"device {name!r}: torch {torch.__version__} finds {torch.cuda.device_count()} CUDA devices here; "
             "give device: cpu, or check the driver with nvidia-smi"
         )
     return torch.device("cuda", int(index or 0)) if kind == "cuda" else torch.device("cpu")

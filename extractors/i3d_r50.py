@@ -6,6 +6,7 @@ a stride of 8 at 30 frames a second). Frames: shorter side 256, centre 224 × 22
 
 import warnings
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -19,10 +20,10 @@ class I3DR50(NetworkExtractor):
     name = "i3d_r50"
     geometry = Geometry(short_side=256, crop=(224, 224))
     windows = Windows("timed", length=8, step_ms=8 / 30 * 1000)
-    dims = {"pool5": 2048}
+    dims: ClassVar = {"pool5": 2048}
     default_layers = ("pool5",)
-    batch_sizes = {"cpu": 4, "cuda": 32}
-    random_gains = {"norm_c.weight": 0.25}
+    batch_sizes: ClassVar = {"cpu": 4, "cuda": 32}
+    random_gains: ClassVar = {"norm_c.weight": 0.25}
     """With the identity as batch-norm, 16 residual branches add up: each is scaled by 1/√16."""
 
     def _build(self) -> nn.Module:
@@ -34,6 +35,6 @@ class I3DR50(NetworkExtractor):
 
     def _run(self, pixels: Tensor) -> Mapping[str, Tensor]:
         x = pixels
-        for block in self.network.blocks[:-1]:  # type: ignore[union-attr, index]
+        for block in self.network.blocks[:-1]:
             x = block(x)
         return {"pool5": x.float().mean(dim=(2, 3, 4))}  # B, 2048, 4, 7, 7; blocks[-1] is the head

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from extractors import weights
+from extractors import checkpoints, weights
 from extractors.device import choose_device, choose_precision, repeatable
 from extractors.frames import Geometry, Windows
 from storage.errors import InputError, nearest
@@ -71,7 +71,7 @@ class NetworkExtractor(ABC):
     def __init__(self, settings: Settings) -> None:
         """Reads or makes the weights. Raises InputError for a setting that breaks a rule, and what `weights` raises."""
         self._check(settings)
-        self.layers = settings.layers or self.default_layers
+        self.layers = tuple(settings.layers or self.default_layers)
         if settings.step_ms is not None:
             self.windows = replace(self.windows, step_ms=float(settings.step_ms))
         self.windows = replace(self.windows, count=settings.windows)
@@ -79,7 +79,7 @@ class NetworkExtractor(ABC):
         self.precision = choose_precision(settings.precision, self.device)
         self.batch_size = settings.batch_size or self.batch_sizes[self.device.type]
 
-        record = weights.checkpoint(settings.weights, self.name)
+        record = checkpoints.find(settings.weights, self.name)
         self.pixels = record.pixels
         with torch.device("meta"):  # shapes only: no time spent on initial values, no random state touched
             network = self._build()
@@ -91,8 +91,9 @@ class NetworkExtractor(ABC):
         self.weights_name, self.weights_sha256 = loaded.name, loaded.sha256
 
         self._dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
-        format = torch.channels_last if self.windows.length == 1 else torch.channels_last_3d
-        self.network = network.eval().to(device=self.device, dtype=self._dtype, memory_format=format)
+        last = torch.channels_last if self.windows.length == 1 else torch.channels_last_3d
+        network = network.eval().to(device=self.device, dtype=self._dtype)
+        self.network = network.to(memory_format=last)  # type: ignore[call-overload]
         self._mean, self._std = (self._per_channel(values) for values in (self.pixels.mean, self.pixels.std))
 
     @abstractmethod
@@ -101,7 +102,7 @@ class NetworkExtractor(ABC):
 
     @abstractmethod
     def _run(self, pixels: Tensor) -> Mapping[str, Tensor]:
-        """(batch, 3, length, height, width) in the network's type → {layer: (batch, dim)} for `self.layers` at least."""
+        """(batch, 3, length, height, width), in the network's type → {layer: (batch, dim)}, `self.layers` at least."""
 
     def specs(
         self, *, segment_ms: int, decoder: str, rows: Literal["segment", "window"] = "segment"

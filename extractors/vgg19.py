@@ -5,6 +5,7 @@ centre 224 × 224, as torchvision's own transform for IMAGENET1K_V1.
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -18,9 +19,9 @@ class VGG19(NetworkExtractor):
     name = "vgg19"
     geometry = Geometry(short_side=256, crop=(224, 224))
     windows = Windows("timed", length=1, step_ms=1000.0)
-    dims = {"fc6": 4096, "fc7": 4096}
+    dims: ClassVar = {"fc6": 4096, "fc7": 4096}
     default_layers = ("fc7",)
-    batch_sizes = {"cpu": 4, "cuda": 64}
+    batch_sizes: ClassVar = {"cpu": 4, "cuda": 64}
 
     def _build(self) -> nn.Module:
         from torchvision.models import vgg19

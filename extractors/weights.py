@@ -1,9 +1,9 @@
-"""Checkpoints: where they come from, their hash, their licence, and the pixels they were trained on.
+"""Weights: found, checked, read, or made at random.
 
-One record a checkpoint; weights and their preprocessing belong together. No weights are shipped. A file is looked for
-at the path that the user names, else in `$REELMILL_WEIGHTS` (default `~/.cache/reelmill/weights`), else downloaded
-there. Its whole SHA-256 is compared each time before it is read, and it is read as tensors only: a pickle that holds
-code is refused and its code does not run. Without weights, `random_weights` gives seeded ones for tests and the demo.
+A file is looked for at the path that the user names, else in `$REELMILL_WEIGHTS` (default `~/.cache/reelmill/weights`),
+else downloaded there. Its whole SHA-256 is compared each time before it is read, and it is read as tensors only: a
+pickle that holds code is refused and its code does not run. Without weights, `random_weights` gives seeded ones, for
+tests and the demo.
 """
 
 import hashlib
@@ -12,61 +12,19 @@ import math
 import os
 import pickle
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO
 
 import torch
 from torch import Tensor, nn
 
+from extractors.checkpoints import Checkpoint, Layout
 from extractors.fetch import fetch
-from storage.errors import InputError, nearest
+from storage.errors import InputError
 
 logger = logging.getLogger(__name__)
-
-Layout = Mapping[str, str | None]
-"""Module name in the file → module name in our network, or None for one that we do not have."""
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """From uint8 RGB to what the network was trained on: (x / divisor − mean) / std, then the channel order."""
-
-    order: Literal["RGB", "BGR"]
-    """Order of the channels that the first convolution sees."""
-    mean: tuple[float, float, float]
-    """Of red, green and blue, whatever the order."""
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Of red, green and blue."""
-    divisor: float = 1.0
-
-    def describe(self) -> dict[str, Any]:
-        """For the spec."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """One published file of weights."""
-
-    name: str
-    extractor: str
-    file: str
-    """Name of the file in the weights folder."""
-    url: str | None
-    """None: no address from which a program can fetch it."""
-    sha256: str | None
-    """Of the whole file. None: no source of it is known, and the user says which file to trust."""
-    pixels: Pixels
-    licence: str
-    citation: str
-    note: str = ""
-    size: int | None = None
-    """Bytes, where published."""
-    non_commercial: bool = False
-    layout: Layout | None = field(default=None, compare=False, repr=False)
-    """None: the file's names are the network's."""
 
 
 @dataclass(frozen=True)
@@ -78,110 +36,6 @@ class Weights:
     sha256: str
     """Of the file, or of the random tensors' bytes."""
     state: Mapping[str, Tensor] = field(repr=False, compare=False)
-
-
-_C3D_CONVS = ("conv1a", "conv2a", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b")
-_C3D_FCS: Layout = {"fc6": "fc6", "fc7": "fc7"}
-
-C3D_PLAIN: Layout = {"conv1": "conv1a", "conv2": "conv2a", **{n: n for n in _C3D_CONVS[2:]}, **_C3D_FCS, "fc8": None}
-C3D_OPENMMLAB: Layout = {
-    prefix + ours: theirs
-    for prefix in ("", "backbone.")
-    for ours, theirs in [*((f"{name}.conv", name) for name in _C3D_CONVS), *_C3D_FCS.items()]
-}
-C3D_SEQUENTIAL: Layout = {
-    **{f"features.{index}": name for index, name in zip((0, 3, 6, 8, 11, 13, 16, 18), _C3D_CONVS, strict=True)},
-    "classifier.0": "fc6",
-    "classifier.3": "fc7",
-    "classifier.6": None,
-}
-
-_TRAN = "Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015"
-_C3D_LICENCE = "CC BY-NC 3.0 (the C3D network and the weights that descend from it: no commercial use)"
-
-_RECORDS = (
-    Checkpoint(
-        name="c3d-sports1m-openmmlab",
-        extractor="c3d",
-        file="c3d_sports1m_pretrain_20201016-dcc47ddc.pth",
-        url="https://download.openmmlab.com/mmaction/recognition/c3d/c3d_sports1m_pretrain_20201016-dcc47ddc.pth",
-        sha256="dcc47ddcdc7dd62eabc24bc70491b47c82b3b1045b864c52f6bdb669243dfcff",
-        size=311_985_866,
-        pixels=Pixels("RGB", mean=(104.0, 117.0, 128.0)),
-        layout=C3D_OPENMMLAB,
-        licence=_C3D_LICENCE,
-        non_commercial=True,
-        citation=_TRAN,
-        note="Order and mean as in MMAction2's configuration c3d_sports1m_16x1x1_45e_ucf101_rgb (to_bgr=False). It does "
-        "not say whether conv1a was turned from Caffe's BGR; `channel_order` overrides.",
-    ),
-    Checkpoint(
-        name="c3d-sports1m-davidea",
-        extractor="c3d",
-        file="c3d.pickle",
-        url="http://imagelab.ing.unimore.it/files/c3d_pytorch/c3d.pickle",
-        sha256=None,
-        pixels=Pixels("BGR", mean=(101.41, 97.66, 90.25)),
-        layout=C3D_PLAIN,
-        licence=_C3D_LICENCE,
-        non_commercial=True,
-        citation=_TRAN,
-        note="Ported from Caffe by way of Keras (DavideA/c3d-pytorch, issue 1: BGR, channel means of Caffe's volume mean).",
-    ),
-    Checkpoint(
-        name="c3d-sports1m-jfzhang",
-        extractor="c3d",
-        file="c3d-pretrained.pth",
-        url=None,
-        sha256=None,
-        pixels=Pixels("BGR", mean=(102.0, 98.0, 90.0)),
-        layout=C3D_SEQUENTIAL,
-        licence=_C3D_LICENCE,
-        non_commercial=True,
-        citation=_TRAN,
-        note="jfzhang95/pytorch-video-recognition, whose README links it; its loader reads frames as BGR.",
-    ),
-    Checkpoint(
-        name="i3d-r50-kinetics400",
-        extractor="i3d_r50",
-        file="I3D_8x8_R50.pyth",
-        url="https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/I3D_8x8_R50.pyth",
-        sha256=None,
-        pixels=Pixels("RGB", mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225), divisor=255.0),
-        licence="Apache-2.0 (pytorchvideo)",
-        citation="Carreira and Zisserman, Quo Vadis, Action Recognition?, CVPR 2017; Feichtenhofer et al., SlowFast "
-        "Networks for Video Recognition, ICCV 2019",
-    ),
-    Checkpoint(
-        name="vgg19-imagenet",
-        extractor="vgg19",
-        file="vgg19-dcbb9e9d.pth",
-        url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
-        sha256="dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
-        size=574_673_361,
-        pixels=Pixels("RGB", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), divisor=255.0),
-        licence="BSD-3-Clause (torchvision); trained on ImageNet, which has terms of its own",
-        citation="Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015",
-        note="IMAGENET1K_V1. The hash agrees with the 8 digits in the name.",
-    ),
-)
-
-CHECKPOINTS: dict[str, Checkpoint] = {record.name: record for record in _RECORDS}
-
-
-def checkpoint(name: str, extractor: str) -> Checkpoint:
-    """The record of that name, or the extractor's default (its first) for `default` and `random`.
-
-    Raises InputError, with the nearest name, for one that the extractor does not have.
-    """
-    mine = [record for record in _RECORDS if record.extractor == extractor]
-    if name in ("default", "random"):
-        return mine[0]
-    for record in mine:
-        if record.name == name:
-            return record
-    known = ("default", "random", *(record.name for record in mine))
-    raise InputError(f"weights {name!r} for {extractor}: {nearest(name, known)}")
 
 
 def folder() -> Path:
@@ -257,7 +111,7 @@ def _read(handle: IO[bytes], file: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{file}: it holds more than tensors, reading it could run code. Refused; save its state dict alone"
         ) from error
-    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError) as error:
         raise InputError(f"{file}: not a checkpoint that torch can read ({error})") from error
     for wrapper in ("state_dict", "model_state"):
         if isinstance(content, Mapping) and wrapper in content:
@@ -298,11 +152,12 @@ def random_weights(network: nn.Module, seed: int, gains: Mapping[str, float]) ->
     state = {}
     for key, like in sorted(network.state_dict().items()):
         if like.ndim > 1:  # (out, in, …): fan-in is what one output sees
-            tensor = torch.empty(like.shape).normal_(0.0, math.sqrt(2 / math.prod(like.shape[1:])), generator=generator)
+            std = math.sqrt(2 / math.prod(like.shape[1:]))
+            tensor = torch.empty(like.shape, device="cpu").normal_(0.0, std, generator=generator)
         elif key.endswith(("weight", "running_var")):
-            tensor = torch.ones(like.shape)
+            tensor = torch.ones(like.shape, device="cpu")
         else:
-            tensor = torch.zeros(like.shape, dtype=like.dtype)
+            tensor = torch.zeros(like.shape, dtype=like.dtype, device="cpu")
         for suffix, gain in gains.items():
             if key.endswith(suffix):
                 tensor *= gain

@@ -37,13 +37,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 def main() -> None:
     """Run the command; errors of the input are one message, not a traceback."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as exit:
-        sys.exit(exit.exit_code)
-    except typer.Abort:
-        console.print("[yellow]stopped; everything finished so far is kept, run the same command to go on[/]")
-        sys.exit(130)
-    except KeyboardInterrupt:
+        sys.exit(app(standalone_mode=False))
+    except (typer.Abort, KeyboardInterrupt):
         console.print("[yellow]stopped; everything finished so far is kept, run the same command to go on[/]")
         sys.exit(130)
     except ReelmillError as error:
@@ -187,7 +182,7 @@ def _existing(root: Path) -> None:
 
 @contextlib.contextmanager
 def _bars(as_json: bool) -> Iterator[None]:
-    with shown(quiet=as_json and not sys.stderr.isatty()):
+    with shown(quiet=as_json and not console.is_terminal):
         yield
 
 

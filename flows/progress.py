@@ -1,7 +1,7 @@
 """What a person sees while work goes on. Steps report to `current()`; without a terminal nothing is drawn."""
 
 import contextlib
-import sys
+import time
 from collections.abc import Iterator
 from threading import Lock
 
@@ -54,6 +54,39 @@ class Reporter:
             self.display.console.print(text)
 
 
+class Lines(Reporter):
+    """Progress as plain lines, for logs: one at the start of a stage, one at its end, one every `EVERY_S` between."""
+
+    EVERY_S = 15.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stages: dict[str, dict[str, float]] = {}
+
+    def start(self, stage: str, total: float, *, items: int = 0, unit: str = "videos", realtime: bool = False) -> None:
+        now = time.monotonic()
+        self._stages[stage] = {"total": total, "items": items, "began": now, "told": now, "steps": 0, "done": 0,
+                               "realtime": realtime}  # fmt: skip
+        console.print(f"{stage}: {items} {unit}", highlight=False)
+
+    def advance(self, stage: str, steps: float = 1, *, items: int = 1, note: str = "") -> None:
+        with self._lock:
+            state, now = self._stages[stage], time.monotonic()
+            state["steps"] += steps
+            state["done"] += items
+            if state["done"] < state["items"] and now - state["told"] < self.EVERY_S:
+                return
+            state["told"] = now
+            rate = state["steps"] / max(now - state["began"], 1e-9)
+            speed = f", {rate:.1f}× real time" if state["realtime"] else ""
+            left = f", {(state['total'] - state['steps']) / rate:.0f} s left" if state["done"] < state["items"] else ""
+            said = f"  {note}" if note else ""
+            console.print(f"{stage}: {state['done']:.0f}/{state['items']:.0f}{speed}{left}{said}", highlight=False)
+
+    def say(self, text: str) -> None:
+        console.print(text, highlight=False)
+
+
 _current = Reporter()
 
 
@@ -64,10 +97,15 @@ def current() -> Reporter:
 
 @contextlib.contextmanager
 def shown(quiet: bool = False) -> Iterator[Reporter]:
-    """Draw bars on stderr while the block runs (plain lines when stderr is no terminal)."""
+    """Draw bars on stderr while the block runs, or write plain lines where stderr is no terminal."""
     global _current
-    if quiet:
-        yield _current
+    before = _current
+    if quiet or not console.is_terminal:
+        _current = before if quiet else Lines()
+        try:
+            yield _current
+        finally:
+            _current = before
         return
     display = Progress(
         TextColumn("{task.description}", style="bold"),
@@ -77,9 +115,9 @@ def shown(quiet: bool = False) -> Iterator[Reporter]:
         TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("[dim]{task.fields[note]}"),
         console=console,
-        refresh_per_second=4 if sys.stderr.isatty() else 0.2,
+        refresh_per_second=4,
     )
-    before, _current = _current, Reporter(display)
+    _current = Reporter(display)
     try:
         with display:
             yield _current

@@ -3,6 +3,7 @@
 import unicodedata
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -13,7 +14,8 @@ SHOWN = ("map", "hr@1", "hr@5", "ndcg@5")
 
 def safe(text: str) -> str:
     """Text from outside for a terminal: control characters made visible, markup switched off."""
-    return escape("".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else repr(c)[1:-1] for c in text))
+    shown = (c if c == "\n" or unicodedata.category(c)[0] != "C" else repr(c)[1:-1] for c in text)
+    return escape("".join(shown))
 
 
 def ingest(out: Console, figures: dict[str, Any]) -> None:
@@ -60,11 +62,11 @@ def demo(out: Console, figures: dict[str, Any]) -> None:
 
 def status(out: Console, figures: dict[str, Any]) -> None:
     """Tables, stores, failures."""
-    table = Table("table", "rows", title=safe(figures["root"]), title_justify="left")
+    table = Table("table", "rows", title=safe(figures["root"]), title_justify="left", box=SIMPLE_HEAD)
     for name, rows in figures["tables"].items():
         table.add_row(name, f"{rows:,}")
     out.print(table)
-    stores = Table("feature store", "videos", "rows")
+    stores = Table("feature store", "videos", "rows", box=SIMPLE_HEAD)
     for name, counts in figures["stores"].items():
         stores.add_row(name, f"{counts['videos']:,}", f"{counts['rows']:,}")
     out.print(stores)
@@ -83,7 +85,7 @@ def verify(out: Console, figures: dict[str, Any]) -> None:
 def metrics(rows: list[dict[str, Any]]) -> Table:
     """Metric rows with 95 % intervals: one line a row of the evaluation, one column a metric."""
     names = list(dict.fromkeys(row["metric"] for row in rows))
-    table = Table("", *names, title="mean [95 % interval]", title_justify="left")
+    table = Table("", *names, title="mean [95 % interval]", title_justify="left", box=SIMPLE_HEAD)
     for name in dict.fromkeys(row["name"] for row in rows):
         cells = {
             r["metric"]: f"{r['mean']:.3f} [dim][{r['low']:.3f}, {r['high']:.3f}][/]" for r in rows if r["name"] == name
@@ -97,7 +99,7 @@ def _interval(row: dict[str, Any]) -> str:
 
 
 def _stages() -> Table:
-    return Table("stage", "done", "skipped, present", "failed", "")
+    return Table("stage", "done", "there already", "failed or rejected", "", box=SIMPLE_HEAD)
 
 
 def _ingest_rows(table: Table, figures: dict[str, Any]) -> None:

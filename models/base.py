@@ -64,13 +64,13 @@ class FitSettings:
         """Inverse of `to_dict`. A missing setting takes its default; an unknown one, or one of another type than its
         default, raises InputError."""
         kinds = {f.name: type(f.default) for f in fields(cls)}
-        given = {}
+        given: dict[str, Any] = {}
         for name, value in values.items():
             if name not in kinds:
                 raise InputError(f"{cls.__name__} has no setting {name!r}: {nearest(name, list(kinds))}")
             given[name] = float(value) if kinds[name] is float and type(value) is int else value
             if type(given[name]) is not kinds[name]:
-                raise InputError(f"{name} {value!r}: must be a {kinds[name].__name__}")
+                raise InputError(f"{name} {value!r}: must be of type {kinds[name].__name__}")
         return cls(**given)
 
 

@@ -18,7 +18,7 @@ ACCENT, QUIET, INK, LINE = "#0f766e", "#94a3b8", "#334155", "#e2e8f0"
 
 def bars(values: np.ndarray, first: int, xlabel: str, ylabel: str) -> str:
     """One bar a value (n,), from `first` on."""
-    with _canvas(5.2, 2.5) as (figure, axes):
+    with _canvas(3.7, 2.2) as (figure, axes):
         axes.bar(np.arange(first, first + len(values)), values, width=0.82, color=ACCENT)
         axes.set_ylim(bottom=0)
         axes.set_xlim(first - 0.6, first + len(values) - 0.4)
@@ -32,11 +32,11 @@ def histogram(counts: np.ndarray, xlabel: str, ylabel: str, bins: int = 24) -> s
     low, high, median = int(counts.min()), int(counts.max()), float(np.median(counts))
     width = -(-(high - low + 1) // bins)
     edges = np.arange(low, high + width + 1, width) - 0.5
-    with _canvas(5.2, 2.5) as (figure, axes):
+    with _canvas(3.7, 2.2) as (figure, axes):
         axes.hist(counts, bins=edges.tolist(), color=ACCENT, rwidth=0.9)
         axes.axvline(median, color=INK, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(f"median {median:g}", (median, 1), xycoords=("data", "axes fraction"), xytext=(4, -1),
-                      textcoords="offset points", va="top", fontsize=9)  # fmt: skip
+                      textcoords="offset points", va="top", fontsize=8)  # fmt: skip
         axes.margins(y=0.2)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -49,7 +49,7 @@ def whiskers(rows: Sequence[dict[str, Any]], xlabel: str) -> str:
     called `random` becomes an upright line as well."""
     place = np.arange(len(rows))
     mean, low, high = (np.array([row[key] for row in rows], float) for key in ("mean", "low", "high"))
-    with _canvas(6.4, 0.6 + 0.36 * len(rows)) as (figure, axes):
+    with _canvas(6.4, 0.6 + 0.33 * len(rows)) as (figure, axes):
         axes.barh(place, mean, height=0.62, color=[ACCENT if row["strong"] else QUIET for row in rows])
         spread = np.maximum(np.stack([mean - low, high - mean]), 0)
         axes.errorbar(mean, place, xerr=spread, fmt="none", ecolor=INK, elinewidth=1.3, capsize=3)
@@ -59,7 +59,8 @@ def whiskers(rows: Sequence[dict[str, Any]], xlabel: str) -> str:
         axes.set_yticks(place, [row["name"] for row in rows])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
-        axes.set_xlim(left=min(0.0, float(low.min())))
+        if 0 <= low.min() and high.max() <= 1:
+            axes.set_xlim(0, 1)  # charts of several fits can be compared
         _label(axes, xlabel, "", grid="x")
         return _uri(figure)
 
@@ -72,7 +73,7 @@ def _canvas(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
             "svg.fonttype": "none",  # text stays text, in the reader's own font
             "svg.hashsalt": "reelmill",  # equal figures give equal files
             "font.family": "sans-serif",
-            "font.size": 10,
+            "font.size": 9,
             "text.color": INK,
             "text.parse_math": False,
             "axes.labelcolor": INK,

@@ -4,7 +4,7 @@ Nothing is left out silently: what a row of the tables loses on its way into `In
 """
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -253,8 +253,3 @@ def _fingerprint(store: FeatureStore, names: list[str], arrays: tuple[np.ndarray
         sha.update(np.ascontiguousarray(array, np.int64).view(np.uint8).data)
     sha.update(vectors)
     return sha.hexdigest()
-
-
-def counts_dict(counts: Counts) -> dict[str, int]:
-    """The counts as plain data."""
-    return asdict(counts)

@@ -106,7 +106,9 @@ class _Fit:
     def __init__(self, task: Task, settings: FitSettings, device: torch.device) -> None:
         self.task, self.settings = task, settings
         self.network: Model = task.model(torch.Generator().manual_seed(settings.seed))
-        self.optimizers = [torch.optim.Adam(group, lr=settings.learning_rate, fused=True) for group in self.network.turns()]
+        self.optimizers = [
+            torch.optim.Adam(group, lr=settings.learning_rate, fused=True) for group in self.network.turns()
+        ]
         self.generator = torch.Generator(device).manual_seed(settings.seed)
         self.epoch = 0
         self.history: list[dict[str, Any]] = []

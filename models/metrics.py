@@ -143,6 +143,9 @@ def nmsd(ranking: Ranking) -> np.ndarray:
     th = median score of the relevant candidates (linear between the two middle ones), D = number of candidates with
     score ≥ th, m = R/2, nMSD = (D − m) / (n − m). 0 is best, random about one half.
 
+    Published like this it is the one metric here that sees more than the order: with R even the threshold lies midway
+    between two *scores*, so that skewed scores of a model without any skill come out about 0.01 better than random.
+
     With ties: the k-th of a group's r relevant ones has on average k (s − r)/(r + 1) others above it, and when both
     middle ones are in one group the threshold falls on average halfway between them."""
     truths = ranking.relevant

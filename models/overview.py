@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from models import charts
 from storage import Tables, open_store, parts
-from storage.errors import CorruptPart
+from storage.errors import StoreError
 from storage.features import NO_DATA, PADDED, VALID, list_stores
 
 PICTURES = 24
-USERS_SHOWN = 3
+USERS_SHOWN = 2
 EXAMPLES = 3
 
 
@@ -57,11 +57,18 @@ def _common(values: list[str], most: int = 3) -> str:
 
 
 def rejects(tables: Tables) -> list[dict[str, Any]]:
-    """Source rows that were not used: one dict a reason, the most frequent first."""
-    table = tables.read("rejects")
-    groups = table.group_by("reason").aggregate([("reason", "count"), ("source_row", "min"), ("detail", "min")])
+    """Source rows that were not used: one dict a reason, the most frequent first, with its first row."""
+    table = tables.read("rejects", ["reason", "source_row", "detail"]).sort_by("source_row")
+    groups = table.group_by("reason", use_threads=False).aggregate(
+        [([], "count_all"), ("source_row", "first"), ("detail", "first")]
+    )
     rows = [
-        {"reason": r["reason"], "count": r["reason_count"], "row": r["source_row_min"], "detail": r["detail_min"] or ""}
+        {
+            "reason": r["reason"],
+            "count": r["count_all"],
+            "row": r["source_row_first"],
+            "detail": r["detail_first"] or "",
+        }
         for r in groups.to_pylist()
     ]
     return sorted(rows, key=lambda r: (-r["count"], r["reason"]))
@@ -74,7 +81,7 @@ def stores(root: str | Path, tables: Tables) -> list[dict[str, Any]]:
     for name in list_stores(root):
         try:
             store = open_store(root, name)
-        except CorruptPart as error:
+        except StoreError as error:
             found.append({"name": name, "wrong": str(error)})
             continue
         masks: dict[str, np.ndarray] = {}  # a newer shard overwrites, as it does for a reader

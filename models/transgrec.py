@@ -7,7 +7,7 @@ No code of the authors is public. Where the paper leaves a gap, the choice made 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from models import baselines, evaluate, splits
 from models.base import FitSettings, Model
-from models.data import CHUNK, Interactions, counts_dict
+from models.data import CHUNK, Interactions
 from models.graph import Graph
 from models.sampling import Negatives
+from storage.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +95,8 @@ class TransGRec(Model):
     with variance 2 / (columns) (He), so that no layer changes the scale.
     """
 
-    content_mean: Tensor
-    content_scale: Tensor
+    feature_mean: Tensor
+    feature_scale: Tensor
     final_users: Tensor
 
     def __init__(self, settings: TransGRecSettings, users: int, items: int, features: int) -> None:
@@ -110,8 +111,8 @@ class TransGRec(Model):
         self.transfer = nn.Sequential(nn.Linear(d, d, bias=False), nn.ReLU(), nn.Linear(d, d, bias=False), nn.ReLU())
         adversarial = settings.variant == "adversarial"
         self.judge = nn.Sequential(nn.Linear(2 * d + 1, d), nn.ReLU(), nn.Linear(d, 1)) if adversarial else None
-        self.register_buffer("content_mean", torch.zeros(features))
-        self.register_buffer("content_scale", torch.ones(()))
+        self.register_buffer("feature_mean", torch.zeros(features))
+        self.register_buffer("feature_scale", torch.ones(()))
         self.register_buffer("final_users", torch.zeros(users, d))
 
     def initialise(self, generator: torch.Generator) -> Self:
@@ -136,7 +137,7 @@ class TransGRec(Model):
 
     def standardise(self, features: Tensor) -> Tensor:
         """f (n, dim) as the store gives it → (f − mean) / rms."""
-        return (features - self.content_mean) / self.content_scale
+        return (features - self.feature_mean) / self.feature_scale
 
     def propagate(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Eq. 2 to 9: g (N, D), y (N, D), final users u (M, D), final items v (N, D).
@@ -239,11 +240,7 @@ class TransGRecTask:
         user, segment = data.positive_user[self.split.train], data.positive_segment[self.split.train]
         trained = np.unique(data.segment_video[segment])
         self.items = np.flatnonzero(np.isin(data.segment_video, trained))
-        mean, rms = data.spread(self.items)
-        self.mean = mean if settings.standardise == "centre" else np.zeros_like(mean)
-        self.scale = {"centre": rms, "scale": float(np.hypot(rms, np.sqrt(np.square(mean).mean()))), "none": 1.0}[
-            settings.standardise
-        ]
+        self.mean, self.scale = self._spread()
         # Segments that are only validated on stand behind the items, so that both are views of one array.
         self.resident = np.concatenate([self.items, np.setdiff1d(self.split.validation.segment, self.items)])
         self.features = self._on_device(self.resident)
@@ -257,15 +254,15 @@ class TransGRecTask:
     @property
     def counts(self) -> dict[str, int]:
         own = {"train_items": len(self.items), "train_positives_without_negative": self.unusable}
-        return {**counts_dict(self.data.counts), **self.split.counts, **own}
+        return {**asdict(self.data.counts), **self.split.counts, **own}
 
     def identities(self) -> dict[str, list[str]]:
         return {"users": self.data.users}
 
     def model(self, generator: torch.Generator) -> TransGRec:
         model = TransGRec(self.settings, len(self.data.users), len(self.items), self.data.dim).initialise(generator)
-        model.content_mean.copy_(torch.from_numpy(self.mean))
-        model.content_scale.fill_(self.scale)
+        model.feature_mean.copy_(self.mean)
+        model.feature_scale.copy_(self.scale)
         return model.to(self.device)
 
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
@@ -302,11 +299,20 @@ class TransGRecTask:
     def _on_device(self, segments: np.ndarray) -> Tensor:
         """Standardised features (n, dim) of segments (n,), filled in chunks."""
         out = torch.empty(len(segments), self.data.dim, device=self.device)
-        mean = torch.from_numpy(self.mean).float()
         for i in range(0, len(segments), CHUNK):
             chunk = torch.from_numpy(self.data.vectors(segments[i : i + CHUNK]))
-            out[i : i + len(chunk)] = ((chunk - mean) / self.scale).to(self.device)
+            out[i : i + len(chunk)] = ((chunk - self.mean) / self.scale).to(self.device)
         return out
+
+    def _spread(self) -> tuple[Tensor, Tensor]:
+        """What `standardise` subtracts (dim,) and divides by (), of the training items."""
+        mean, rms = self.data.spread(self.items)
+        if not rms > 0:
+            raise InputError(f"features of {self.data.spec} are constant over the training videos; extract them anew")
+        if self.settings.standardise != "centre":
+            mean, rms = np.zeros_like(mean), float(np.hypot(rms, np.sqrt(np.square(mean).mean())))
+        scale = 1.0 if self.settings.standardise == "none" else rms
+        return torch.from_numpy(mean).float(), torch.tensor(scale, dtype=torch.float32)
 
     def _tensor(self, numbers: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(numbers, np.int64)).to(self.device)

@@ -5,8 +5,7 @@
             ...
 
 The target is a generator function of one argument, the job. It runs in a process of its own, which serves one job after
-the other, so that imports are paid once. Both ends are ours and trust each other: jobs and messages are pickles, and
-arrays travel beside the pickle (protocol 5), copied once by the kernel on each side of the pipe.
+the other, so that imports are paid once. Jobs and messages are any objects that pickle; `wire` sends them.
 
 A child leads its own session: Ctrl-C reaches the parent only, and killing the child's process group also kills an
 ffmpeg that it started. It never outlives its parent, not even one that was killed (see `_die_with_parent`).
@@ -17,11 +16,9 @@ import faulthandler
 import fcntl
 import importlib
 import os
-import pickle
 import resource
 import select
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -31,10 +28,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
 
+from pipeline import wire
 from pipeline.errors import BY_CLASS, DecoderCrash, TimedOut, VideoError
-
-PIPE_BYTES = 1 << 20
-"""Capacity asked of each pipe, the most that Linux gives an ordinary user: fewer switches for large arrays."""
 
 TAIL_BYTES = 4000
 """How much of what the child printed is kept for the message of a crash."""
@@ -43,8 +38,6 @@ START_SECONDS = 120.0
 """Time to start and to import the target; not part of any job's limit."""
 
 Kind = Literal["ready", "message", "done", "error", "memory"]
-Wait = Callable[[int, int], None]
-"""`wait(fd, events)` returns when the descriptor is ready, or raises."""
 
 
 class Child:
@@ -166,7 +159,7 @@ class _Process:
     """The parent's ends of a running child."""
 
     def __init__(self, target: str, memory_bytes: int | None) -> None:
-        (job_end, jobs), (results, result_end) = _pipe(), _pipe()
+        (job_end, jobs), (results, result_end) = wire.pipe(), wire.pipe()
         command = [sys.executable, "-u", "-P", "-m", "pipeline.child", str(job_end), str(result_end), target]
         path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)  # "" is the current folder
         try:
@@ -197,11 +190,11 @@ class _Process:
     def send(self, job: object, clock: _Clock) -> None:
         self.tail = b""
         with clock.waiting() as remaining:
-            _write(self.jobs.fileno(), job, lambda fd, events: self._wait(fd, events, remaining()))
+            wire.write(self.jobs.fileno(), job, lambda fd, events: self._wait(fd, events, remaining()))
 
     def receive(self, clock: _Clock) -> tuple[Kind, Any]:
         with clock.waiting() as remaining:
-            return _read(self.results.fileno(), lambda fd, events: self._wait(fd, events, remaining()))
+            return wire.read(self.results.fileno(), lambda fd, events: self._wait(fd, events, remaining()))
 
     def kill(self) -> str:
         """Kill the whole process group, close the pipes; say how the process ended, if it had done so by itself."""
@@ -243,54 +236,6 @@ class _Process:
                 self.output = None
 
 
-def _pipe() -> tuple[int, int]:
-    read_end, write_end = os.pipe()
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(OSError):  # the user's pipes together may be at their limit
-            fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    return read_end, write_end
-
-
-def _write(fd: int, content: object, wait: Wait | None = None) -> None:
-    """Send one object: the number of its parts, their sizes (uint64 each), the pickle, then each buffer as it lies in
-    memory. Nothing is sent if it cannot be pickled."""
-    buffers: list[pickle.PickleBuffer] = []
-    pickled = pickle.dumps(content, protocol=5, buffer_callback=buffers.append)
-    parts = [memoryview(pickled), *(buffer.raw() for buffer in buffers)]
-    head = struct.pack(f"<{len(parts) + 1}Q", len(parts), *(part.nbytes for part in parts))
-    for part in (memoryview(head), *parts):
-        rest = part
-        while rest.nbytes:
-            try:
-                rest = rest[os.write(fd, rest) :]
-            except BlockingIOError:
-                assert wait is not None
-                wait(fd, select.POLLOUT)
-
-
-def _read(fd: int, wait: Wait | None = None) -> Any:
-    """Receive one object; its arrays are writable and own their memory. EOFError if the other side is gone."""
-
-    def exactly(size: int) -> bytearray:
-        data = bytearray(size)
-        rest = memoryview(data)
-        while rest.nbytes:
-            try:
-                count = os.readv(fd, [rest])
-            except BlockingIOError:
-                assert wait is not None
-                wait(fd, select.POLLIN)
-                continue
-            if not count:
-                raise EOFError
-            rest = rest[count:]
-        return data
-
-    (count,) = struct.unpack("<Q", exactly(8))
-    pickled, *buffers = [exactly(size) for size in struct.unpack(f"<{count}Q", exactly(8 * count))]
-    return pickle.loads(pickled, buffers=buffers)
-
-
 def _die_with_parent() -> None:
     """Have the kernel end this process group (SIGIO, which nobody here handles) when the parent's end of stdin closes.
 
@@ -311,22 +256,22 @@ def _serve(jobs: int, results: int, target: str) -> None:
         module, _, name = target.partition(":")
         function = getattr(importlib.import_module(module), name)
     except Exception as error:
-        _write(results, _report(error))
+        wire.write(results, _report(error))
         return
-    _write(results, ("ready", None))
+    wire.write(results, ("ready", None))
     while True:
         try:
-            job = _read(jobs)
+            job = wire.read(jobs)
         except EOFError:
             return
         end: tuple[Kind, Any] = ("done", None)
         try:
             for message in function(job):
-                _write(results, ("message", message))
+                wire.write(results, ("message", message))
         except Exception as error:
             end = _report(error)
         job = message = None  # neither stays in memory until the next job comes
-        _write(results, end)
+        wire.write(results, end)
 
 
 def _report(error: Exception) -> tuple[Kind, tuple[str | None, str, float | None]]:

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from pipeline import errors
+from pipeline.hosts import Refused
 
 ROBOT_PAUSE_S = 3600.0
 """Pause for a host that takes us for a robot; such a ban is lifted within about an hour."""
@@ -74,15 +75,6 @@ TYPES: dict[str, type[errors.VideoError]] = {
     "gaierror": errors.Network,
 }
 """By the name of the type or of one of its bases."""
-
-
-class Refused(BaseException):
-    """An address or program that may not be used. Carries the error to report. It is no Exception, so that yt-dlp does
-    not take it for a failed request and try the next way in."""
-
-    def __init__(self, error: errors.VideoError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 def classify(error: BaseException) -> errors.VideoError:

@@ -2,8 +2,8 @@
 
 The hidden taste of a segment decides what it looks and sounds like (`tastes.py`), and users highlight what is of their
 tastes. So a recommender that works finds the taste in the picture, and must beat chance on videos that nobody has
-highlighted before. On the noise twin (`noise=True`), same videos, same users, same numbers of records, but each
-highlight moved to a random place, it must stay at chance.
+highlighted before. On the noise twin (`noise=True`), same videos, same users, same numbers of records, but each user's
+highlights of a video moved to random segments, it must stay at chance.
 """
 
 import contextlib
@@ -44,38 +44,37 @@ COLUMNS = ("youtubeId", "start", "duration", "user_id", "video_duration", "is_la
 """Columns of the published PHD² table; times in seconds."""
 
 
-def _liked(plan: CorpusPlan, user: PlantedUser, video: PlantedVideo, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Runs of segments [first, last) that the user highlights: most of their tastes, now and then another one."""
-    runs, first = [], 0
-    best = max(user.tastes.values())
+def _liked(user: PlantedUser, video: PlantedVideo, rng: np.random.Generator) -> list[int]:
+    """Segments that the user highlights: most of those of their tastes, now and then another one."""
+    segments: list[int] = []
+    first, best = 0, max(user.tastes.values())
     for taste, run in groupby(video.tastes):
         length = len(list(run))
         if taste in user.tastes and rng.random() < 0.45 + 0.5 * user.tastes[taste] / best:
-            runs.append((first, first + length))
+            segments += range(first, first + length)
         first += length
-    if not runs or rng.random() < 0.15:
-        other = int(rng.integers(len(video.tastes)))
-        runs.append((other, other + 1))
-    return runs
+    others = sorted(set(range(first)) - set(segments))
+    if others and (not segments or rng.random() < 0.15):
+        segments.append(int(rng.choice(others)))
+    return segments
 
 
 def _stretches(
     plan: CorpusPlan, user: PlantedUser, video: PlantedVideo, rng: np.random.Generator, places: np.random.Generator
 ) -> list[tuple[float, float]]:
-    """What a user highlights in a video, [(start, stop), …] in milliseconds: runs of segments, cut as people cut."""
+    """What a user highlights in a video, [(start, stop), …] in milliseconds: segments, cut as roughly as people cut."""
+    liked = _liked(user, video, rng)
+    if plan.noise:  # any set of as many segments is as likely as any other, so no ranking can beat chance
+        liked = places.choice(len(video.tastes), len(liked), replace=False).tolist()
     stretches = []
-    for first, stop in _liked(plan, user, video, rng):
-        if plan.noise:  # every segment is as likely to be covered as any other
-            length, count = stop - first, len(video.tastes)
-            start = int(places.integers(1 - length, count))
-            first, stop = max(0, start), min(count, start + length)
-        early, late = np.clip(rng.normal(0, 0.08, 2), -0.2, 0.2) * plan.segment_ms
-        stretches.append((max(0.0, first * plan.segment_ms + early),
-                          min(video.duration_ms, stop * plan.segment_ms + late)))  # fmt: skip
+    for segment in liked:
+        start, stop = segment * plan.segment_ms, min((segment + 1) * plan.segment_ms, video.duration_ms)
+        early, late = np.clip(rng.normal(0, 0.08, 2), -0.2, 0.2) * (stop - start)
+        stretches.append((max(0.0, start + early), min(video.duration_ms, stop + late)))
     if rng.random() < 0.15:  # a touch: too short to make a label of a whole segment
-        length_ms = rng.uniform(0.1, 0.35) * plan.segment_ms
-        start_ms = rng.uniform(0, video.duration_ms - length_ms)
-        stretches.append((start_ms, start_ms + length_ms))
+        length = rng.uniform(0.1, 0.35) * plan.segment_ms
+        touched = rng.uniform(0, video.duration_ms - length)
+        stretches.append((touched, touched + length))
     return stretches
 
 
@@ -86,8 +85,8 @@ def _mistakes(video: PlantedVideo) -> list[list[tuple[float, float]]]:
 
 
 def records(plan: CorpusPlan) -> Iterator[Row]:
-    """Rows of the source table, user by user, in the order of time. As in the real one some durations of videos are
-    unknown, and some rows are wrong: every fifth user makes a mistake."""
+    """Rows of the source table, user by user, their videos in the order of time. As in the real one some durations are
+    unknown and some rows are wrong: every fifth user makes a mistake."""
     videos = planted_videos(plan)
     for number, user in enumerate(planted_users(plan)):
         rng, places = plan.rng(RECORDS, number), plan.rng(PLACES, number)

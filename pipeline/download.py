@@ -1,20 +1,17 @@
 """Download one video with yt-dlp: the child's side, and the only place that knows yt-dlp. `fetch` is the other side.
 
 What yt-dlp leaves to its caller is done here: a resumed file is the same file (`_Transfer`), only addresses of the open
-internet are asked (`_watch`), a host's pauses are kept, and nothing ends in silence without a file.
+internet are asked (`hosts.guard`), a host's pauses are kept, and nothing ends in silence without a file.
 """
 
 import contextlib
 import fcntl
-import functools
 import io
 import itertools
 import json
 import logging
 import os
 import re
-import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,9 +26,9 @@ from yt_dlp.networking.exceptions import HTTPError
 from yt_dlp.version import __version__
 
 from pipeline import errors
-from pipeline.classify import Refused, classify, retry_after_s
+from pipeline.classify import classify, retry_after_s
 from pipeline.fetch import DownloadJob, Fetched
-from pipeline.hosts import is_public
+from pipeline.hosts import Refused, guard
 
 DOWNLOADER = f"yt-dlp {__version__}"
 
@@ -53,7 +50,7 @@ def download(job: DownloadJob) -> Iterator[Fetched]:
 def _fetch(job: DownloadJob) -> Fetched:
     for last in (False, True):
         with _Ydl(job) as ydl:
-            _watch_for(ydl)
+            guard(None if job.options.allow_private_addresses else ydl.proxies)
             try:
                 return ydl.fetch()
             except (Exception, Refused) as error:
@@ -62,8 +59,10 @@ def _fetch(job: DownloadJob) -> Fetched:
                 expired = isinstance(known, errors.Forbidden) and ydl.transferring
                 if last or not (expired or isinstance(known, _Changed)):
                     ydl.hold(known)
-                    if known.permanent or not any(job.place.partial.iterdir()):
+                    if known.permanent:
                         job.place.clear()
+                    with contextlib.suppress(OSError):  # a part of the file stays for the next attempt
+                        job.place.partial.rmdir()
                     raise known from None
     raise AssertionError("the last round returns or raises")
 
@@ -294,42 +293,3 @@ def _columns(info: dict[str, Any]) -> dict[str, Any]:
     if (duration := info.get("duration")) and duration > 0:
         columns["claimed_duration_ms"] = round(duration * 1000)
     return columns
-
-
-_exempt: frozenset[str] | None = None
-"""Addresses that may be asked although they are not public (a proxy's); None lets every address be asked."""
-
-
-def _watch_for(ydl: _Ydl) -> None:
-    """Set what `_watch` lets pass for this download; it is installed by the first one and stays for good."""
-    global _exempt
-    _install_watch()
-    _exempt = None if ydl.options.allow_private_addresses else frozenset(_addresses(ydl.proxies))
-
-
-@functools.cache
-def _install_watch() -> None:
-    sys.addaudithook(_watch)
-
-
-def _addresses(proxies: dict[str, str]) -> Iterator[str]:
-    for kind, url in proxies.items():
-        host = urlsplit(url if "://" in url else f"//{url}").hostname
-        if kind != "no" and host:
-            with contextlib.suppress(OSError):  # an unknown name: the request itself will say so
-                yield from (str(found[4][0]) for found in socket.getaddrinfo(host, None))
-
-
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    """Audit hook of the interpreter: sees every connection after the name was looked up, so neither a redirect, nor a
-    playlist, nor a name that resolves to this machine leads inside. Other programs are not seen by it, so none is
-    started with an address to fetch."""
-    if event in ("socket.connect", "socket.sendto") and _exempt is not None:
-        address = arguments[1]
-        host = address[0] if isinstance(address, tuple) and address else str(address)
-        with contextlib.suppress(ValueError):  # not an IP address
-            if host in _exempt or is_public(host):
-                return
-        raise Refused(errors.UnsafeUrl(f"it leads to {host}, which is not an address of the open internet"))
-    if event == "subprocess.Popen" and any("://" in str(part) for part in arguments[1]):
-        raise Refused(errors.Unsupported("only an outside program could download this format"))

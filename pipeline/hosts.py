@@ -1,20 +1,26 @@
 """Whom a download may talk to, and how often.
 
 `HostPacer` keeps the pause between two requests to one host, and the wait that a host asked for, over all threads and
-processes that download into a root: its memory is one small locked file a host.
+processes that download into a root: its memory is one small locked file a host. `guard` shuts the way into private
+networks for the process that calls it, which is why downloads have one of their own.
 """
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import ipaddress
 import json
+import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from pipeline.errors import RateLimited
+from pipeline.errors import RateLimited, UnsafeUrl, Unsupported, VideoError
 
 LONGEST_HOLD_S = 24 * 3600.0
 """No host is left alone for longer, whatever it asks for and whatever happens to the clock."""
@@ -77,3 +83,53 @@ def is_public(address: str) -> bool:
         if inner:
             return is_public(str(inner))
     return ip.is_global and not ip.is_multicast
+
+
+class Refused(BaseException):
+    """An address or program that may not be used. Carries the error to report. It is no Exception, so that yt-dlp does
+    not take it for a failed request and try the next way in."""
+
+    def __init__(self, error: VideoError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def guard(proxies: Mapping[str, str] | None) -> None:
+    """From now on this process connects to public addresses only, and to its proxies ({kind: URL}); None lifts that.
+
+    The interpreter's audit hook sees every connection after the name was looked up, so neither a redirect, nor a
+    playlist, nor a name that resolves to this machine leads inside. It does not see other programs, so none is started
+    with an address to fetch, guard or not. Behind a proxy the proxy decides.
+    """
+    global _exempt
+    _install()
+    _exempt = None if proxies is None else frozenset(_addresses(proxies))
+
+
+_exempt: frozenset[str] | None = None
+"""Addresses that may be asked although they are not public; None lets every address be asked."""
+
+
+@functools.cache
+def _install() -> None:
+    sys.addaudithook(_watch)
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in ("socket.connect", "socket.sendto") and _exempt is not None:
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) and address else str(address)
+        with contextlib.suppress(ValueError):  # not an IP address
+            if host in _exempt or is_public(host):
+                return
+        raise Refused(UnsafeUrl(f"it leads to {host}, which is not an address of the open internet"))
+    if event == "subprocess.Popen" and any("://" in str(part) for part in arguments[1]):
+        raise Refused(Unsupported("only an outside program could download this format"))
+
+
+def _addresses(proxies: Mapping[str, str]) -> Iterator[str]:
+    for kind, url in proxies.items():
+        host = urlsplit(url if "://" in url else f"//{url}").hostname
+        if kind != "no" and host:
+            with contextlib.suppress(OSError):  # an unknown name: the request itself will say so
+                yield from (str(found[4][0]) for found in socket.getaddrinfo(host, None))

@@ -8,7 +8,7 @@ video the newer one counts. A shard of another spec in the folder is refused.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ import numpy as np
 
 from storage import parts
 from storage.blocks import NO_DATA, PADDED, VALID, Block
-from storage.errors import CorruptPart, InputError, MissingFeatures, SpecMismatch, nearest
-from storage.shards import SUFFIX, Format, Shard, open_shard, read_shard
+from storage.errors import CorruptPart, InputError, MissingFeatures, SpecMismatch, StoreError, nearest
+from storage.shards import KEPT_OPEN, SUFFIX, Format, Shard, open_shard, read_shard
 from storage.spec import Spec
 from storage.writer import FeatureWriter, features_folder
 
@@ -84,7 +84,11 @@ class FeatureStore:
             raise MissingFeatures(f"video {video_id!r} is not in {self.spec.name}; extract it first")
         block = self._home[video_id]
         number = int(np.searchsorted(self._block_edges, block, side="right")) - 1
-        return self._opened[number].block(block - int(self._block_edges[number]))
+        try:
+            return self._opened[number].block(block - int(self._block_edges[number]))
+        except FileNotFoundError:
+            self.refresh()  # compacted away under our hands
+            return self.read(video_id)
 
     def locate(self, pairs: Iterable[tuple[str, int]]) -> np.ndarray:
         """Row numbers (n,) int64 for `take`, of [(video_id, segment_index), …]. Look them up once, take them often."""
@@ -121,9 +125,16 @@ class FeatureStore:
         if self._large:
             for number in touched:
                 self._opened[number].read_ahead(local[home == number])
-        vectors = {number: self._opened[number].vectors for number in touched}
-        for number, start, stop in zip(homes, starts, [*starts[1:], len(rows)], strict=True):
-            vectors[number].take(local[start:stop], 0, out[start:stop], "clip")  # "clip": without it numpy buffers
+        try:
+            vectors: dict[int, Any] = {}
+            for number, start, stop in zip(homes, starts, [*starts[1:], len(rows)], strict=True):
+                if number not in vectors:
+                    if len(vectors) >= KEPT_OPEN:
+                        vectors.clear()
+                    vectors[number] = self._opened[number].vectors
+                vectors[number].take(local[start:stop], 0, out[start:stop], "clip")  # "clip": without it numpy buffers
+        except FileNotFoundError as error:
+            raise StoreError(f"a shard was compacted or moved away ({error}); open the store again") from error
         return out
 
     def row_mask(self, rows: np.ndarray) -> np.ndarray:
@@ -138,10 +149,16 @@ class FeatureStore:
         """A map-style data set over these segments for `torch.utils.data.DataLoader`."""
         return View(self, self.locate(pairs))
 
-    def blocks(self) -> Iterator[Block]:
-        """The newest block of every video, shard by shard."""
+    def blocks(self, without: Container[str] = ()) -> Iterator[Block]:
+        """The newest block of every video, shard by shard, leaving out those named."""
         for video in sorted(self._home, key=self._home.__getitem__):
-            yield self.read(video)
+            if video not in without:
+                yield self.read(video)
+
+    def counts(self, shard: Shard, place: int) -> bool:
+        """Whether the block at this place of a shard is the newest one of its video."""
+        block = int(self._block_edges[self._opened.index(shard)]) + place
+        return self._home.get(shard.video_ids[place]) == block
 
     def verify(self) -> list[CorruptPart]:
         """Check every shard of the folder against its checksum; return what is wrong, one error a shard."""

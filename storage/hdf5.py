@@ -19,7 +19,6 @@ import functools
 import io
 import math
 import mmap
-import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,11 +27,8 @@ import h5py
 import numpy as np
 
 from storage.blocks import COLUMNS, Block
-from storage.shards import Index, Shard, checksum, columns_of, description
+from storage.shards import KEPT_OPEN, Index, Shard, checksum, columns_of, description
 from storage.spec import Spec
-
-MAPS = min(1 << 14, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
-"""Shards mapped at the same time in a process: each costs a file descriptor (`ulimit -n`)."""
 
 
 def write(path: Path, spec: Spec, blocks: Sequence[Block]) -> None:
@@ -106,7 +102,7 @@ class Hdf5Shard(Shard):
             pages.madvise(mmap.MADV_WILLNEED, start, stop - start)
 
 
-@functools.lru_cache(maxsize=MAPS)
+@functools.lru_cache(maxsize=KEPT_OPEN)
 def _mapped(shard: Hdf5Shard) -> tuple[mmap.mmap, dict[str, np.ndarray]]:
     """The file as a read-only map, and the arrays in it; the least recently used ones are closed."""
     with shard.path.open("rb") as file:

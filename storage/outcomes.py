@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.tables import Tables
@@ -38,9 +40,9 @@ class Outcome:
         import traceback
 
         known = getattr(error, "error_class", None)
-        message = str(error) if known else "".join(traceback.format_exception(error))
+        message = str(error)[:4000] if known else "".join(traceback.format_exception(error))[-4000:]  # its end says why
         return cls(stage, key, "failed", error_class=known or "unknown",
-                   permanent=bool(getattr(error, "permanent", False)), message=message[:4000], **rest)  # fmt: skip
+                   permanent=bool(getattr(error, "permanent", False)), message=message, **rest)  # fmt: skip
 
 
 class Outcomes:
@@ -55,11 +57,19 @@ class Outcomes:
 
     def latest(self, stage: str, spec: str | None = None) -> dict[str, dict[str, Any]]:
         """The newest outcome of each key in this stage (and for this store), as {key: row}."""
-        table = self.tables.read("outcomes")
-        table = table.filter(pc.equal(table["stage"], stage))
-        table = table.filter(pc.is_null(table["spec"]) if spec is None else pc.equal(table["spec"], spec))
-        return {row["key"]: row for row in table.to_pylist()}
+        return {row["key"]: row for row in self._newest(stage, spec).to_pylist()}
 
     def permanently_failed(self, stage: str, spec: str | None = None) -> set[str]:
         """Keys whose newest outcome is a failure that trying again cannot mend."""
-        return {key for key, row in self.latest(stage, spec).items() if row["status"] == "failed" and row["permanent"]}
+        newest = self._newest(stage, spec)
+        return set(newest.filter(pc.and_(pc.equal(newest["status"], "failed"), newest["permanent"]))["key"].to_pylist())
+
+    def _newest(self, stage: str, spec: str | None) -> pa.Table:
+        """Of each key the last row, in the order in which they were written."""
+        table = self.tables.read("outcomes")
+        here = pc.is_null(table["spec"]) if spec is None else pc.equal(table["spec"], spec)
+        table = table.filter(pc.and_(pc.equal(table["stage"], stage), here))
+        keys = pc.dictionary_encode(table["key"]).combine_chunks()
+        last = np.zeros(len(keys.dictionary), np.int64)
+        last[keys.indices.to_numpy()] = np.arange(len(table))  # of a repeated index the last value stays
+        return table.take(np.sort(last))

@@ -113,10 +113,7 @@ class ParquetShard(Shard):
         with readable(self.path):  # the column repeats the index for plain readers, so the checksum leaves it out
             sizes = (self.index.row_stop - self.index.row_start).tolist()
             named = [video for video, size in zip(self.video_ids, sizes, strict=True) for _ in range(size)]
-            if (
-                named
-                != np.repeat(np.array(self.video_ids, object), self.index.row_stop - self.index.row_start).tolist()
-            ):
+            if self._read(["video_id"])["video_id"].to_pylist() != named:
                 raise ValueError("its column video_id does not match its index")
 
 

@@ -137,6 +137,17 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
 }
 
+ABOUT = {
+    "videos": "What sources and web pages say of a video: claims.",
+    "media": "The file of a video, and what the probe measured.",
+    "events": "Who did what with which part of which video, one row a row of the source.",
+    "rejects": "Rows of a source that were not used, with the reason.",
+    "segments": "The grid of each video.",
+    "labels": "Which user likes which segment: a record covers strictly more than the threshold of it.",
+    "frames": "A key frame of each segment, for looking at.",
+    "outcomes": "What came of each attempt; a log, the newest row of a stage, key and spec counts.",
+}
+
 UNIT: dict[str, str | None] = {
     "videos": "video_id",
     "media": "video_id",
@@ -149,3 +160,16 @@ UNIT: dict[str, str | None] = {
 }
 
 EVENT_KINDS = ("highlight", "watch", "rating", "frame_like", "post")
+
+
+def markdown() -> str:
+    """The tables as the README shows them, between `<!-- tables -->` and `<!-- /tables -->`."""
+    lines = []
+    for name, schema in SCHEMAS.items():
+        newer = f" A newer part replaces an older one by `{UNIT[name]}`." if UNIT[name] else ""
+        lines += ["", f"#### `{name}`", "", ABOUT[name] + newer, "", "| column | type | meaning |", "|---|---|---|"]
+        for field in schema:
+            doc = field.metadata[b"doc"].decode().replace("|", "\\|")
+            kind = f"`{field.type}`, may be null" if field.nullable else f"`{field.type}`"
+            lines.append(f"| `{field.name}` | {kind} | {doc} |")
+    return "\n".join(lines[1:]) + "\n"

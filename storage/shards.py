@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import resource
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from storage.spec import Spec
 
 Format = Literal["hdf5", "parquet"]
 SUFFIX: dict[Format, str] = {"hdf5": ".h5", "parquet": ".parquet"}
+KEPT_OPEN = min(1 << 14, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3)
+"""Shards mapped into memory at the same time: each costs a file descriptor (`ulimit -n`)."""
 MARK, VERSION = "reelmill-features", 1
 """What a shard says it is."""
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage import parts
-from storage.errors import InputError, StoreError, nearest
+from storage.errors import CorruptPart, InputError, nearest
 from storage.schema import SCHEMAS, UNIT
 
 EMPTY_UNITS = b"reelmill.empty_units"
@@ -34,18 +34,13 @@ class Tables:
         `rows`: a table or a list of dicts in the table's schema (a missing nullable column is null). `covers`: units
         that this part speaks for even where it has no row of them. Nothing is written when both are empty.
         """
-        schema = _schema(name)
-        table = _conform(name, rows, schema)
+        table = _checked(name, rows)
         empty: set[str] = set()
         if (unit := UNIT[name]) is not None:
             empty = set(covers) - set(pc.unique(table[unit]).to_pylist())
         if not table.num_rows and not empty:
             return 0
-        if empty:
-            metadata = {**(schema.metadata or {}), EMPTY_UNITS: json.dumps(sorted(empty)).encode()}
-            table = table.replace_schema_metadata(metadata)
-        with parts.new_part(self.folder / name, ".parquet") as path:
-            pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP)
+        self._commit(name, table, empty)
         return table.num_rows
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -56,23 +51,11 @@ class Tables:
         for column in wanted:
             if column not in schema.names:
                 raise InputError(f"table {name!r} has no column {column!r}: {nearest(column, schema.names)}")
-        loaded = sorted({*wanted, unit} - {None}, key=schema.names.index)  # type: ignore[arg-type]
-        read, empties = [], []
-        for path in parts.list_parts(self.folder / name, ".parquet"):
-            try:
-                with pq.ParquetFile(path) as file:
-                    read.append(file.read(columns=loaded).cast(pa.schema([schema.field(c) for c in loaded])))
-                    empties.append(json.loads((file.schema_arrow.metadata or {}).get(EMPTY_UNITS, b"[]")))
-            except FileNotFoundError:
-                return self.read(name, columns)  # compacted away under our hands: list again
-            except (pa.ArrowInvalid, OSError) as error:
-                raise StoreError(f"{path} cannot be read ({error}); remove it and run the stage again") from error
-        if not read:
-            return pa.schema([schema.field(c) for c in wanted]).empty_table()
-        if unit is None or len(read) == 1:
-            table = pa.concat_tables(read)
-        else:
-            table = _newest(read, empties, unit)
+        loaded = pa.schema([field for field in schema if field.name in {*wanted, unit}])
+        try:
+            table, _ = _merged(parts.list_parts(self.folder / name, ".parquet"), loaded, unit)
+        except FileNotFoundError:
+            return self.read(name, columns)  # compacted away under our hands: list again
         return table.select(wanted).combine_chunks()
 
     def units(self, name: str) -> set[str]:
@@ -82,9 +65,38 @@ class Tables:
             raise InputError(f"table {name!r} is a log and has no units")
         return set(pc.unique(self.read(name, [unit])[unit]).to_pylist())
 
+    def compact(self, name: str, part_bytes: int = 64 << 20) -> tuple[int, int]:
+        """Merge neighbouring parts as long as they are under `part_bytes` together; return (parts before, parts after).
+
+        A merged part takes the place in age of the newest one it stands for, and the old ones go when it is complete. A
+        crash in between leaves doubles: readers see through them, but a log (`outcomes`) shows its rows twice.
+        """
+        before = parts.list_parts(self.folder / name, ".parquet")
+        runs: list[list[Path]] = [[]]
+        filled = 0
+        for path in before:
+            size = path.stat().st_size
+            if runs[-1] and filled + size > part_bytes:
+                runs.append([])
+                filled = 0
+            runs[-1].append(path)
+            filled += size
+        for run in runs:
+            if len(run) > 1:
+                self._commit(name, *_merged(run, _schema(name), UNIT[name]), sequence=parts.sequence(run[-1]))
+                for path in run:
+                    path.unlink(missing_ok=True)
+        return len(before), len(parts.list_parts(self.folder / name, ".parquet"))
+
     def sweep(self) -> list[Path]:
         """Remove what dead writers left behind in every table."""
         return [path for name in SCHEMAS for path in parts.sweep(self.folder / name)]
+
+    def _commit(self, name: str, table: pa.Table, empty: set[str], sequence: int = 0) -> None:
+        if empty:
+            table = table.replace_schema_metadata({EMPTY_UNITS: json.dumps(sorted(empty)).encode()})
+        with parts.new_part(self.folder / name, ".parquet", sequence) as path:
+            pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True)
 
 
 def local_root(root: str | Path) -> Path:
@@ -97,12 +109,32 @@ def local_root(root: str | Path) -> Path:
     return Path(text)
 
 
-def _newest(read: list[pa.Table], empties: list[list[str]], unit: str) -> pa.Table:
-    """Rows of each unit from the newest part that covers it, without a loop over rows."""
+def _merged(paths: Sequence[Path], schema: pa.Schema, unit: str | None) -> tuple[pa.Table, set[str]]:
+    """Rows of each unit from the newest of these parts that covers it, and the units that are covered without a row."""
+    read = [schema.empty_table()]
+    empties: list[list[str]] = [[]]
+    for path in paths:
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                read.append(_conform(file.read(schema.names), schema))
+                empties.append(json.loads((file.schema_arrow.metadata or {}).get(EMPTY_UNITS, b"[]")))
+        except (ValueError, TypeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the system refuses, the file may be sound
+            raise CorruptPart(f"{path} cannot be read ({error}); move it away and run the stage again") from error
     table = pa.concat_tables(read)
+    if unit is None:
+        return table, set()
+    if len(paths) > 1:
+        table = _newest(table, [t.num_rows for t in read], empties, unit)
+    return table, set().union(*empties) - set(pc.unique(table[unit]).to_pylist())
+
+
+def _newest(table: pa.Table, sizes: Sequence[int], empties: Sequence[Sequence[str]], unit: str) -> pa.Table:
+    """Of each unit the rows that come from its newest part, without a loop over rows. `sizes`: rows of each part."""
     encoded = pc.dictionary_encode(table[unit]).combine_chunks()
     codes = encoded.indices.to_numpy(zero_copy_only=False)
-    part = np.repeat(np.arange(len(read)), [t.num_rows for t in read])
+    part = np.repeat(np.arange(len(sizes)), sizes)
     newest = np.full(len(encoded.dictionary), -1)
     np.maximum.at(newest, codes, part)
     position = {u: i for i, u in enumerate(encoded.dictionary.to_pylist())} if any(empties) else {}
@@ -119,18 +151,26 @@ def _schema(name: str) -> pa.Schema:
     return SCHEMAS[name]
 
 
-def _conform(name: str, rows: pa.Table | Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    if not isinstance(rows, pa.Table):
-        unknown = {key for row in rows for key in row} - set(schema.names)
-        if unknown:
-            raise InputError(f"table {name!r} has no column {sorted(unknown)[0]!r}: known: {', '.join(schema.names)}")
-        table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-    else:
-        absent = [f.name for f in schema if f.name not in rows.column_names]
-        for column in absent:
-            rows = rows.append_column(schema.field(column), pa.nulls(rows.num_rows, schema.field(column).type))
-        table = rows.select(schema.names).cast(schema)
+def _checked(name: str, rows: pa.Table | Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows in the table's schema; raises InputError where they do not fit it."""
+    schema = _schema(name)
+    given = set(rows.column_names) if isinstance(rows, pa.Table) else {key for row in rows for key in row}
+    if unknown := sorted(given - set(schema.names)):
+        raise InputError(f"table {name!r} has no column {unknown[0]!r}: {nearest(unknown[0], schema.names)}")
+    try:
+        if not isinstance(rows, pa.Table):
+            rows = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+        return _conform(rows, schema)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"rows for table {name!r} do not fit its schema: {error}") from error
+
+
+def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of a schema in its types; columns that the table lacks are null. Raises ValueError or TypeError."""
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field.name, pa.nulls(table.num_rows, field.type))
     for field in schema:
         if not field.nullable and table[field.name].null_count:
-            raise InputError(f"table {name!r}: column {field.name!r} may not be null")
-    return table
+            raise ValueError(f"column {field.name!r} may not be null")
+    return table.select(schema.names).cast(schema)

@@ -23,22 +23,25 @@ class FeatureWriter:
         format: Format = "hdf5",
         shard_bytes: int = 256 << 20,
         shard_blocks: int = 1024,
+        *,
+        sequence: int = 0,
     ) -> None:
+        """`sequence`: age of the shards, for those that stand for older ones (`parts.new_part`)."""
         if format not in SUFFIX:
             raise InputError(f"feature format {format!r}: {nearest(format, list(SUFFIX))}")
         self.folder = features_folder(root) / spec.name
         self.spec, self.format = spec, format
         self.shard_bytes, self.shard_blocks = shard_bytes, shard_blocks
-        self._blocks: list[Block] = []
-        self._bytes = 0
+        self.sequence = sequence
+        self._blocks: dict[str, Block] = {}
         parts.sweep(self.folder)
 
     def add(self, block: Block) -> None:
-        """Check a block and take in a copy; seals a shard when enough is together. Raises InputError."""
-        packed = block.packed(self.spec)
-        self._blocks.append(packed)
-        self._bytes += packed.features.nbytes
-        if self._bytes >= self.shard_bytes or len(self._blocks) >= self.shard_blocks:
+        """Check a block and take in a copy, in place of an earlier one of the same video; seals a shard when enough is
+        together. Raises InputError."""
+        self._blocks[block.video_id] = block.packed(self.spec)
+        filled = sum(packed.features.nbytes for packed in self._blocks.values())
+        if filled >= self.shard_bytes or len(self._blocks) >= self.shard_blocks:
             self.seal()
 
     def seal(self) -> Path | None:
@@ -48,10 +51,10 @@ class FeatureWriter:
         """
         if not self._blocks:
             return None
-        part = parts.new_part(self.folder, SUFFIX[self.format])
+        part = parts.new_part(self.folder, SUFFIX[self.format], self.sequence)
         with part as path:
-            write_shard(path, self.format, self.spec, self._blocks)
-        self._blocks, self._bytes = [], 0
+            write_shard(path, self.format, self.spec, list(self._blocks.values()))
+        self._blocks = {}
         return part.committed
 
     def __enter__(self) -> Self:

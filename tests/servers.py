@@ -153,6 +153,14 @@ class Misbehaving(RangeHandler):
         self.send_body(self.world.media)
         self.close_connection = True
 
+    def endless(self, count: int) -> None:
+        """Says nothing about its size, and has none."""
+        self.send_head(HTTPStatus.OK, None, {"Content-Type": "video/mp4"})
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(self.world.media)
+                time.sleep(self.world.drip_s)
+
     def html(self, count: int) -> None:
         self.send_bytes(PAGE, "text/html; charset=utf-8")
 

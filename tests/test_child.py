@@ -23,6 +23,10 @@ def act(job: dict) -> Iterator[object]:
     match job["do"]:
         case "count":
             yield from range(job["to"])
+        case "nap":
+            for _ in range(job["times"]):
+                yield "awake"
+                time.sleep(job["seconds"])
         case "pid":
             yield os.getpid(), os.getpgrp(), "torch" in sys.modules, "yt_dlp" in sys.modules
         case "arrays":
@@ -172,11 +176,16 @@ def test_a_hang_in_c_is_killed_at_the_limit(child: Child) -> None:
     assert one(child, {"do": "pid"})[0] != pid
 
 
-def test_silence_has_its_own_limit_and_only_waiting_counts(child: Child) -> None:
+def test_silence_has_its_own_limit(child: Child) -> None:
     with pytest.raises(errors.TimedOut, match=r"nothing for 0\.3 s"):
         list(child.run({"do": "hang"}, limit_s=60, idle_limit_s=0.3))
-    for _ in child.run({"do": "count", "to": 4}, limit_s=0.6):
-        time.sleep(0.25)  # one second in all, and none of it the child's
+
+
+def test_waiting_adds_up_and_nothing_else_counts(child: Child) -> None:
+    with pytest.raises(errors.TimedOut):
+        list(child.run({"do": "nap", "times": 100, "seconds": 0.1}, limit_s=0.5))
+    for _ in child.run({"do": "nap", "times": 2, "seconds": 0.9}, limit_s=0.9):
+        time.sleep(0.7)  # of 1.8 seconds in all this side waits for 0.4
 
 
 def test_what_the_child_started_dies_with_it(child: Child) -> None:
@@ -199,6 +208,7 @@ def test_killed_between_two_jobs_is_nobodys_fault(child: Child) -> None:
     pid = one(child, {"do": "pid"})[0]
     os.kill(pid, signal.SIGKILL)
     assert gone(pid)
+    time.sleep(0.2)  # its other threads end a moment after its first one
     assert one(child, {"do": "pid"})[0] != pid
 
 

@@ -114,4 +114,4 @@ def test_readme_settings_are_settings(tmp_path: Path) -> None:
 
 
 def test_text_from_outside_cannot_drive_the_terminal() -> None:
-    assert tell.safe("a\x1b[31m[red]b\u202e") == "a\\x1b\\[31m\\[red]b\\u202e"
+    assert tell.safe("a\x1b[31m[red]b\u202e") == "a\\x1b[31m\\[red]b\\u202e"

@@ -1,0 +1,51 @@
+"""`reelmill compact`: many small parts become few large ones, and what newer parts replaced is dropped.
+
+Safe at any moment and beside readers and writers: the merged part takes the age of the newest one it stands for, so
+that whatever is written meanwhile is newer; the old ones are removed when it is complete. A crash in between leaves
+doubles, which readers see through and the next run removes. A store that is open may have to be opened again.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage import parts
+from storage.features import open_store
+from storage.shards import SUFFIX, Shard
+from storage.writer import FeatureWriter
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What `compact` did to one store."""
+
+    parts_before: int
+    parts_after: int
+    dropped: int
+    """Blocks removed because a newer one of the same video counts."""
+
+
+def compact(root: str | Path, name: str, shard_bytes: int = 256 << 20) -> Compacted:
+    """Merge the shards of a store that are under half of `shard_bytes`, and those that hold blocks which no longer
+    count. Shards are verified first, since the merged ones get a checksum of their own. Raises CorruptPart."""
+    store = open_store(root, name)
+    if wrong := store.verify():
+        raise wrong[0]
+    live = {shard: [p for p in range(len(shard.video_ids)) if store.counts(shard, p)] for shard in store.shards}
+    dead = {shard: len(shard.video_ids) - len(places) for shard, places in live.items()}
+    small = [shard for shard in store.shards if dead[shard] or _bytes(shard) < shard_bytes // 2]
+    before = len(store.shards)
+    if len(small) < 2 and not sum(dead.values()):
+        return Compacted(before, before, 0)
+    age = max(parts.sequence(shard.path) for shard in small)
+    format = next(format for format, suffix in SUFFIX.items() if suffix == small[-1].path.suffix)
+    with FeatureWriter(root, store.spec, format, shard_bytes, sequence=age) as writer:
+        for shard in small:
+            for place in live[shard]:
+                writer.add(shard.block(place))
+    for shard in small:
+        shard.path.unlink(missing_ok=True)
+    return Compacted(before, len(parts.list_parts(store.folder)), sum(dead.values()))
+
+
+def _bytes(shard: Shard) -> int:
+    return shard.path.stat().st_size

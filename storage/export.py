@@ -1,0 +1,27 @@
+"""`reelmill export`: a feature store in the other format, under another root."""
+
+from pathlib import Path
+
+from storage.errors import InputError
+from storage.features import open_store, present
+from storage.shards import Format
+from storage.writer import FeatureWriter, features_folder
+
+
+def export(root: str | Path, name: str, to: str | Path, format: Format) -> int:
+    """Copy the newest block of every video of a store into the same store under the root `to`; return how many.
+
+    Blocks that are there already are left alone, so an export that was cut short goes on where it stopped. Shards are
+    verified first, since the copy gets a checksum of its own. Raises CorruptPart, InputError.
+    """
+    if features_folder(root).resolve() == features_folder(to).resolve():
+        raise InputError(f"export from {str(root)!r} to itself; name another folder, which becomes a root of its own")
+    store = open_store(root, name)
+    if wrong := store.verify():
+        raise wrong[0]
+    copied = 0
+    with FeatureWriter(to, store.spec, format) as writer:
+        for block in store.blocks(without=present(to, store.spec)):
+            writer.add(block)
+            copied += 1
+    return copied
