@@ -95,7 +95,7 @@ class Windows:
         starts: np.ndarray = np.zeros(1)
         if spare > 0 and self.count is None:
             starts = np.arange(int(segment / (self.length * step) + 1e-9)) * self.length * step
-        elif spare > 0:
+        elif spare > 0 and self.count is not None:
             starts = (np.arange(self.count) + 0.5) * spare / self.count
         wanted = start_ms + starts[:, None] + (np.arange(self.length) + 0.5) * step
         indices = np.maximum(np.searchsorted(times_ms, wanted, side="right") - 1, 0)

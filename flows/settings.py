@@ -58,7 +58,7 @@ class DownloadSettings(Section):
     attempts: int = Field(4, gt=0)
     """Tries for a failure that may pass (network, 5xx, rate limit), with growing pauses."""
     per_host_interval_s: float = Field(1.0, ge=0)
-    """Shortest pause between two videos of one host."""
+    """Shortest pause between two requests to one host, over all downloads into the root."""
     rate_limit_bytes: int | None = None
     """Bytes a second for each download."""
     cookies_file: Path | None = None

@@ -19,7 +19,7 @@ ACCENT, QUIET, INK, LINE = "#0f766e", "#94a3b8", "#334155", "#e2e8f0"
 def bars(values: np.ndarray, first: int, xlabel: str, ylabel: str) -> str:
     """One bar a value (n,), from `first` on."""
     with _canvas(3.7, 2.2) as (figure, axes):
-        axes.bar(np.arange(first, first + len(values)), values, width=0.82, color=ACCENT)
+        axes.bar(np.arange(first, first + len(values)), values, width=0.82 if len(values) <= 40 else 1, color=ACCENT)
         axes.set_ylim(bottom=0)
         axes.set_xlim(first - 0.6, first + len(values) - 0.4)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -28,8 +28,13 @@ def bars(values: np.ndarray, first: int, xlabel: str, ylabel: str) -> str:
 
 
 def histogram(counts: np.ndarray, xlabel: str, ylabel: str, bins: int = 24) -> str:
-    """How often each whole number occurs in (n,), in at most `bins` bars of equal whole width."""
+    """How often each whole number occurs in (n,), in at most `bins` bars of equal whole width. A long tail is gathered
+    in the last bar."""
     low, high, median = int(counts.min()), int(counts.max()), float(np.median(counts))
+    common = int(np.ceil(np.quantile(counts, 0.97)))
+    if high - low >= max(bins, 2 * (common - low)):
+        high, xlabel = common + 1, f"{xlabel}\n(last bar: the tail, up to {high:,})"
+        counts = np.minimum(counts, high)
     width = -(-(high - low + 1) // bins)
     edges = np.arange(low, high + width + 1, width) - 0.5
     with _canvas(3.7, 2.2) as (figure, axes):
@@ -59,7 +64,7 @@ def whiskers(rows: Sequence[dict[str, Any]], xlabel: str) -> str:
         axes.set_yticks(place, [row["name"] for row in rows])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
-        if 0 <= low.min() and high.max() <= 1:
+        if low.min() >= 0 and high.max() <= 1:
             axes.set_xlim(0, 1)  # charts of several fits can be compared
         _label(axes, xlabel, "", grid="x")
         return _uri(figure)

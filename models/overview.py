@@ -24,7 +24,7 @@ EXAMPLES = 3
 def corpus(tables: Tables, labels: pa.Table) -> dict[str, Any]:
     """Counts of the tables, and what the media are like."""
     media = tables.read("media")
-    events = tables.read("events", ["user_id", "kind"])
+    events, grid = tables.read("events", ["user_id", "kind"]), tables.read("segments", ["video_id"])
     kinds = {v["values"]: v["counts"] for v in pc.value_counts(events["kind"]).to_pylist()}
     durations = media["duration_ms"].to_numpy()
     sizes = [f"{w} × {h}" for w, h in zip(media["width"].to_pylist(), media["height"].to_pylist(), strict=True)]
@@ -40,7 +40,8 @@ def corpus(tables: Tables, labels: pa.Table) -> dict[str, Any]:
         "variable": pc.sum(media["variable_rate"]).as_py() or 0,
         "sizes": _common(sizes),
         "codecs": _common(media["codec"].to_pylist()),
-        "segments": tables.read("segments", ["segment_index"]).num_rows,
+        "segments": grid.num_rows,
+        "gridded": len(pc.unique(grid["video_id"])),
         "labels": labels.num_rows,
         "users": len(pc.unique(events["user_id"])),
         "users_with_labels": len(pc.unique(labels["user_id"])),
@@ -129,7 +130,7 @@ def outcomes(tables: Tables) -> list[dict[str, Any]]:
     return list(stages.values())
 
 
-def label_charts(tables: Tables, labels: pa.Table) -> dict[str, str]:
+def label_charts(tables: Tables, labels: pa.Table) -> dict[str, Any]:
     """Charts of the labels; none if there are none."""
     if not labels.num_rows:
         return {}
@@ -140,11 +141,12 @@ def label_charts(tables: Tables, labels: pa.Table) -> dict[str, str]:
     mean = liked[often] / cells[often]
     per_user = labels.group_by("user_id").aggregate([([], "count_all")])["count_all"].to_numpy()
     per_segment = labels.group_by(["video_id", "segment_index"]).aggregate([([], "count_all")])["count_all"].to_numpy()
-    never = np.zeros(max(0, len(index) - len(per_segment)), np.int64)
     return {
         "position": charts.bars(mean, 0, "segment of the video, from its start", "labels a segment"),
         "user": charts.histogram(per_user, "labels of a user", "users"),
-        "segment": charts.histogram(np.concatenate([per_segment, never]), "users who like a segment", "segments"),
+        "segment": charts.histogram(per_segment, "users who like the segment", "segments"),
+        "liked": len(per_segment),
+        "segments": len(index),
     }
 
 

@@ -8,6 +8,10 @@
     decode     frames in presentation order, chosen by timestamp, scaled once per size
     extract    windows of many videos into batches, vectors into feature stores
 
-Beside them: `errors` (why a video failed), `child` (a process that can be killed), `render` and `corpus` (the planted
-corpus of the demo). Torch, Prefect and the command line are not known here; `extract` gets its extractors handed in.
+Beside them: `errors` (why a video failed); `ingest` (download and probe over the videos of a root); `fetch`, `classify`
+and `hosts` (around a download: where it goes, what its errors mean, whom it may talk to); `cut`, `gather` (around
+extract: windows of one video, vectors of one video); `child` and `wire` (a process that can be killed, and how it talks);
+`corpus`, `tastes`, `render`, `loopback` (the planted corpus of the demo, and its web server).
+
+Torch, Prefect and the command line are not known here; `extract` gets its extractors handed in.
 """

@@ -24,7 +24,7 @@ SITE_SAYS: tuple[tuple[type[errors.VideoError], str], ...] = (
     (errors.OutOfSpace, r"no space left on device|disk quota exceeded"),
     (errors.RateLimited, r"not a (ro)?bot\b|captcha|try again later|unusual traffic|rate.?limit"),
     (errors.AgeRestricted, r"confirm your age|age.?restricted|age.?verif|inappropriate for some users"),
-    (errors.VideoError, r"will begin|premieres? in|not currently live|is offline|live event has ended"),
+    (errors.NotYet, r"will begin|premieres? in|not currently live|is offline|live event has ended"),
     (errors.GeoBlocked, r"(in|from) your (country|region|location)|geo.?(restrict|block)"),
     (
         errors.Private,

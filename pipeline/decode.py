@@ -46,7 +46,7 @@ class Limits:
     wall_seconds: float = 3600
     """Time for one video; then its process is killed."""
     memory_bytes: int = 4 << 30
-    """Address space of a decoding process."""
+    """Private memory of a decoding process."""
 
 
 @dataclass(frozen=True)

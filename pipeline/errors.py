@@ -3,7 +3,8 @@
     VideoError
     ├── permanent ── Private, Removed, GeoBlocked, AgeRestricted, Forbidden, Unsupported, UnsafeUrl,
     │                TooLarge, TooLong, TooManyPixels, NotFound, Corrupt, NoVideoStream, DecoderCrash
-    └── transient ── Network, ServerError, RateLimited, TimedOut, CutShort, OutOfSpace
+    ├── transient ── Network, ServerError, RateLimited, TimedOut, CutShort, OutOfSpace
+    └── NotYet (live or announced: left to a later run)
 
 `error_class` is the word in the outcomes table. Any other exception is recorded as `unknown` with its traceback.
 """
@@ -18,6 +19,8 @@ class VideoError(ReelmillError):
     permanent = False
     retry_after_s: float | None = None
     """Seconds that the server asked us to wait, if it did."""
+    attempts = 1
+    """How often it was tried."""
 
 
 class Permanent(VideoError):
@@ -142,6 +145,12 @@ class CutShort(Transient):
     """Fewer bytes came than were promised."""
 
     error_class = "cut_short"
+
+
+class NotYet(VideoError):
+    """Live now, or announced for later: a later run may find it, another try at once will not."""
+
+    error_class = "not_yet"
 
 
 class OutOfSpace(Transient):

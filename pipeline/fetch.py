@@ -142,7 +142,7 @@ class Downloader:
                         raise
                     time.sleep(pause)
         except errors.VideoError as error:
-            vars(error)["attempts"] = max(attempt, 1)
+            error.attempts = max(attempt, 1)
             raise
 
     def close(self) -> None:

@@ -83,8 +83,8 @@ def _fetch_one(
     try:
         fetched = downloader.fetch(entry.video_id, entry.url)
     except Exception as error:
-        attempts = getattr(error, "attempts", 1)
-        return Outcome.failure("download", entry.video_id, error, attempt=attempts, seconds=time.monotonic() - began)
+        tries = getattr(error, "attempts", 1)
+        return Outcome.failure("download", entry.video_id, error, attempt=tries, seconds=time.monotonic() - began)
     try:
         (facts,) = prober.run({"path": str(fetched.path), "limits": limits}, limits.wall_seconds)
     except Exception as error:

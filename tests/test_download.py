@@ -647,8 +647,8 @@ def extractor_error(text: str, **rest: object) -> yt_dlp.utils.ExtractorError:
         (errors.Network, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"),
         (errors.Network, "('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))"),
         (errors.OutOfSpace, "unable to write data: [Errno 28] No space left on device"),
-        (errors.VideoError, "[youtube] abc: This live event will begin in 3 days."),
-        (errors.VideoError, "[youtube] abc: Premieres in 5 hours"),
+        (errors.NotYet, "[youtube] abc: This live event will begin in 3 days."),
+        (errors.NotYet, "[youtube] abc: Premieres in 5 hours"),
         (errors.VideoError, "[x] 1: Unable to extract player data; please report this issue on https://github.com/x"),
     ],
 )

@@ -269,7 +269,7 @@ def small_root(root: Path, *, rows: str = "segment", constant: bool = False) -> 
     tables = Tables(root)
     grid = [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1), ("c", 0), ("d", 0)]
     tables.write("segments", [
-        {"video_id": v, "segment_index": s, "start_ms": 5000 * s, "stop_ms": 5000 * s + 5000, "duration_source": "claimed"}
+        {"video_id": v, "segment_index": s, "start_ms": s, "stop_ms": s + 1, "duration_source": "measured"}
         for v, s in grid
     ])  # fmt: skip
     labels = [
