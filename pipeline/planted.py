@@ -63,6 +63,8 @@ class CorpusPlan:
 
 @dataclass(frozen=True)
 class PlantedVideo:
+    """A video of the corpus, with its hidden tastes."""
+
     video_id: str
     tastes: tuple[int, ...]
     """Hidden taste of each segment."""
@@ -73,6 +75,8 @@ class PlantedVideo:
 
 @dataclass(frozen=True)
 class PlantedUser:
+    """A user of the corpus, with their hidden tastes."""
+
     user_id: str
     tastes: dict[int, float]
     """Taste → weight; the weights sum to 1."""

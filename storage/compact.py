@@ -30,7 +30,7 @@ def compact(root: str | Path, name: str, shard_bytes: int = 256 << 20) -> Compac
     store = open_store(root, name)
     if wrong := store.verify():
         raise wrong[0]
-    live = {shard: [p for p in range(len(shard.video_ids)) if store.counts(shard, p)] for shard in store.shards}
+    live = {shard: store.live(shard) for shard in store.shards}
     dead = {shard: len(shard.video_ids) - len(places) for shard, places in live.items()}
     small = [shard for shard in store.shards if dead[shard] or _bytes(shard) < shard_bytes // 2]
     before = len(store.shards)
@@ -38,7 +38,7 @@ def compact(root: str | Path, name: str, shard_bytes: int = 256 << 20) -> Compac
         return Compacted(before, before, 0)
     age = max(parts.sequence(shard.path) for shard in small)
     format = next(format for format, suffix in SUFFIX.items() if suffix == small[-1].path.suffix)
-    with FeatureWriter(root, store.spec, format, shard_bytes, sequence=age) as writer:
+    with FeatureWriter(root, store.spec, format, shard_bytes, 1 << 20, sequence=age) as writer:
         for shard in small:
             for place in live[shard]:
                 writer.add(shard.block(place))

@@ -99,7 +99,7 @@ class FeatureStore:
         blocks = np.array([self._home.get(video, -1) for video, _ in pairs], np.int64)
         wanted = blocks << 32 | segments
         rows = np.searchsorted(self._keys[:-1], wanted)
-        wrong = (self._keys[rows] != wanted) | (segments < 0) | (segments >> 31 != 0)
+        wrong = (self._keys[rows] != wanted) | (segments >> 31 != 0)
         if wrong.any():
             video, segment = pairs[int(np.argmax(wrong))]
             what = f"segment {segment} of video {video!r}" if video in self._home else f"video {video!r}"
@@ -155,10 +155,10 @@ class FeatureStore:
             if video not in without:
                 yield self.read(video)
 
-    def counts(self, shard: Shard, place: int) -> bool:
-        """Whether the block at this place of a shard is the newest one of its video."""
-        block = int(self._block_edges[self._opened.index(shard)]) + place
-        return self._home.get(shard.video_ids[place]) == block
+    def live(self, shard: Shard) -> list[int]:
+        """Places of those blocks of a shard that are the newest ones of their videos."""
+        first = int(self._block_edges[self._opened.index(shard)])
+        return [place for place, video in enumerate(shard.video_ids) if self._home.get(video) == first + place]
 
     def verify(self) -> list[CorruptPart]:
         """Check every shard of the folder against its checksum; return what is wrong, one error a shard."""

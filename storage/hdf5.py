@@ -34,8 +34,10 @@ from storage.spec import Spec
 def write(path: Path, spec: Spec, blocks: Sequence[Block]) -> None:
     """Write one shard; raises OSError (no space, no permission) without harm to the process."""
     columns, index = columns_of(blocks), Index.of(blocks)
-    raw = _Sink(path)
-    with h5py.File(raw, "w", libver=("v110", "v110"), alignment_threshold=1024, alignment_interval=4096) as file:
+    with (
+        _Sink(path) as raw,
+        h5py.File(raw, "w", libver=("v110", "v110"), alignment_threshold=1024, alignment_interval=4096) as file,
+    ):
         features = file.create_dataset("features", (sum(map(len, blocks)), spec.dim), spec.dtype)
         row = 0
         for block in blocks:
@@ -47,7 +49,6 @@ def write(path: Path, spec: Spec, blocks: Sequence[Block]) -> None:
         for name, texts in (("video_id", index.video_id), ("provenance", index.provenance)):
             file.create_dataset(name, (len(texts),), h5py.string_dtype(), data=texts or None)
         file.attrs.update(description(spec, checksum(spec, (b.features for b in blocks), columns, index)))
-    raw.finish()
 
 
 class Hdf5Shard(Shard):
@@ -115,7 +116,7 @@ def _mapped(shard: Hdf5Shard) -> tuple[mmap.mmap, dict[str, np.ndarray]]:
 
 class _Sink(io.FileIO):
     """A file for HDF5 to write to, which never tells it of an error: told that the disk is full, HDF5 keeps the file
-    open for good and crashes the process at its end. `finish` raises what went wrong."""
+    open for good and crashes the process at its end. As a context it raises what went wrong when it is left."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "w+")
@@ -140,8 +141,8 @@ class _Sink(io.FileIO):
             self.failure = error
             return size or 0
 
-    def finish(self) -> None:
-        """Close; raise the first error, with the file's name."""
+    def __exit__(self, *error: object) -> None:
+        """Close; raise what went wrong first, with the file's name, also in place of what HDF5 made of it."""
         self.close()
         if self.failure is not None:
             raise OSError(self.failure.errno, self.failure.strerror, self.name) from self.failure

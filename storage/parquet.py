@@ -66,11 +66,10 @@ class ParquetShard(Shard):
 
     def _open(self) -> None:
         footer = _footer(self)
-        names = footer.schema.to_arrow_schema().names
         texts = {key.decode(): text.decode() for key, text in (footer.metadata or {}).items()}
         self._describe({key.removeprefix(PREFIX): text for key, text in texts.items() if key.startswith(PREFIX)})
-        if names != _schema(self.spec).names:
-            raise ValueError(f"its columns are {names}")
+        if not footer.schema.to_arrow_schema().equals(_schema(self.spec)):
+            raise ValueError("its columns are not those of a feature shard of its spec")
         listed = json.loads(texts[PREFIX + "index"])
         starts, stops = (np.array(listed[name], np.int64) for name in ("row_start", "row_stop"))
         self.index = Index(listed["video_id"], starts, stops, listed["provenance"])

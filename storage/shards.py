@@ -12,18 +12,20 @@ import resource
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from storage.blocks import COLUMNS, Block
-from storage.errors import CorruptPart
+from storage.errors import CorruptPart, InputError
 from storage.spec import Spec
 
 Format = Literal["hdf5", "parquet"]
 SUFFIX: dict[Format, str] = {"hdf5": ".h5", "parquet": ".parquet"}
-KEPT_OPEN = min(1 << 14, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3)
+_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+KEPT_OPEN = 1 << 14 if _FILES == resource.RLIM_INFINITY else min(1 << 14, _FILES // 3)
 """Shards mapped into memory at the same time: each costs a file descriptor (`ulimit -n`)."""
 MARK, VERSION = "reelmill-features", 1
 """What a shard says it is."""
@@ -68,7 +70,7 @@ def columns_of(blocks: Sequence[Block]) -> dict[str, np.ndarray]:
 def checksum(spec: Spec, vectors: Iterator[np.ndarray], columns: dict[str, np.ndarray], index: Index) -> str:
     """SHA-256, 64 hex digits, over everything in a shard. `vectors`: (n, dim) arrays in row order, cut anywhere."""
     sha = hashlib.sha256(spec.to_json().encode())
-    for array in (*vectors, *(columns[name] for name in COLUMNS), index.row_start, index.row_stop):
+    for array in chain(vectors, (columns[name] for name in COLUMNS), (index.row_start, index.row_stop)):
         if array.size:
             sha.update(np.ascontiguousarray(array).view(np.uint8).data)
     for texts in (index.video_id, index.provenance):
@@ -163,7 +165,7 @@ def readable(path: Path) -> Iterator[None]:
     permission, too many open files) passes."""
     try:
         yield
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, IndexError, MemoryError) as error:
+    except (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, InputError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = f"{type(error).__name__}: {error}"

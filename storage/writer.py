@@ -34,14 +34,16 @@ class FeatureWriter:
         self.shard_bytes, self.shard_blocks = shard_bytes, shard_blocks
         self.sequence = sequence
         self._blocks: dict[str, Block] = {}
+        self._bytes = 0
         parts.sweep(self.folder)
 
     def add(self, block: Block) -> None:
         """Check a block and take in a copy, in place of an earlier one of the same video; seals a shard when enough is
         together. Raises InputError."""
-        self._blocks[block.video_id] = block.packed(self.spec)
-        filled = sum(packed.features.nbytes for packed in self._blocks.values())
-        if filled >= self.shard_bytes or len(self._blocks) >= self.shard_blocks:
+        packed, replaced = block.packed(self.spec), self._blocks.get(block.video_id)
+        self._blocks[block.video_id] = packed
+        self._bytes += packed.features.nbytes - (replaced.features.nbytes if replaced else 0)
+        if self._bytes >= self.shard_bytes or len(self._blocks) >= self.shard_blocks:
             self.seal()
 
     def seal(self) -> Path | None:
@@ -54,7 +56,7 @@ class FeatureWriter:
         part = parts.new_part(self.folder, SUFFIX[self.format], self.sequence)
         with part as path:
             write_shard(path, self.format, self.spec, list(self._blocks.values()))
-        self._blocks = {}
+        self._blocks, self._bytes = {}, 0
         return part.committed
 
     def __enter__(self) -> Self:

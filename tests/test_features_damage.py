@@ -3,6 +3,9 @@
 import random
 from pathlib import Path
 
+import h5py
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from storage import FeatureStore, open_store, parts
@@ -57,10 +60,6 @@ def test_a_broken_shard_is_named(tmp_path: Path, format: Format, damage: str) ->
     part = parts.list_parts(folder)[0]
     good = part.read_bytes()
     if damage == "other file":
-        import h5py
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         if format == "hdf5":
             h5py.File(part, "w").close()
         else:
@@ -85,3 +84,16 @@ def test_a_stranger_in_the_folder_is_named(tmp_path: Path, name: str) -> None:
         open_store(tmp_path, SPEC.name)
     assert [name in str(error) for error in verify(tmp_path, SPEC.name)] == [True]
     fill(tmp_path, [block("b")])
+
+
+def test_parquet_ids_that_differ_from_the_index_are_found(tmp_path: Path) -> None:
+    folder = fill(tmp_path, [block("a"), block("b")], "parquet")
+    (part,) = parts.list_parts(folder)
+    facts = pq.read_metadata(part).metadata
+    rows = pq.read_table(part)
+    swapped = rows.set_column(0, rows.schema.field("video_id"), [["b"] * 5 + ["a"] * 5])
+    with pq.ParquetWriter(part, rows.schema) as writer:
+        writer.write_table(swapped)
+        writer.add_key_value_metadata({key: text for key, text in facts.items() if key.startswith(b"reelmill")})
+    (error,) = verify(tmp_path, "c3d")
+    assert "video_id does not match its index" in str(error)

@@ -39,9 +39,11 @@ def test_the_newest_block_counts(tmp_path: Path, format: Format) -> None:
     assert store.keys() == ["0", "a", "b"]
     assert np.array_equal(store.take(old), [block("a", seed=1).features[4], block("b").features[2]]), "row numbers stay"
     assert np.array_equal(store.rows([("a", 0)])[0], block("a", 3, seed=2).features[0])
+    late = store.locate([("a", 0), ("0", 2)])
     assert first is not None
     first.unlink()
     store.refresh()
+    assert np.array_equal(store.take(late), [block("a", 3, seed=2).features[0], block("0").features[2]]), "still"
     assert store.keys() == ["0", "a"]
     assert same(open_store(tmp_path, "c3d").read("a"), block("a", 3, seed=2))
 

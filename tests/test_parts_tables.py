@@ -134,8 +134,10 @@ def test_random_histories_read_as_a_dictionary_would(tmp_path: Path) -> None:
         tables.write("labels", [label(u, unit) for unit in units for u in users[unit]], covers=units)
         model.update(users)
         if step % 17 == 16:
+            age = parts.newest(tables.folder / "labels")
             before, after = tables.compact("labels", part_bytes=int(rng.integers(1, 20_000)))
             assert after <= before
+            assert parts.newest(tables.folder / "labels") == age, "what is written meanwhile is newer"
         assert seen(tables) == {(unit, user) for unit, users in model.items() for user in users}
     assert tables.compact("labels")[1] == 1
     assert tables.compact("labels") == (1, 1)

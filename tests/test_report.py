@@ -84,7 +84,7 @@ def root(tmp_path: Path) -> Path:
     event = {"kind": "highlight", "source": "s"}
     tables.write("events", [
         {**event, "user_id": user, "video_id": "v1", "start_ms": 0, "stop_ms": 9000, "source_row": row}
-        for row, user in enumerate(["ann", "bob", "c\x07\u202eid"], 1)
+        for row, user in enumerate(["ann", "b\x07\u202eob", "cid"], 1)
     ])  # fmt: skip
     tables.write("rejects", [
         {"source": "s", "source_row": row, "reason": "negative_time", "detail": f"start=-{row}"} for row in (9, 7)
@@ -95,7 +95,7 @@ def root(tmp_path: Path) -> Path:
     ])  # fmt: skip
     tables.write("labels", [
         {"user_id": user, "video_id": "v1", "segment_index": i, "covered_ms": 4000}
-        for user, i in [("ann", 0), ("ann", 1), ("bob", 1), ("c\x07\u202eid", 1)]
+        for user, i in [("ann", 0), ("ann", 1), ("b\x07\u202eob", 1), ("cid", 1)]
     ])  # fmt: skip
     tables.write("frames", [
         {"video_id": "v1", "segment_index": i, "time_ms": 0, "width": 32, "height": 18, "jpeg": jpeg((i, 0, 0))}
@@ -190,7 +190,7 @@ def test_what_came_from_outside_cannot_act(root: Path) -> None:
     assert seen.text.count(EVIL) >= 3, "title of the page, of the video, message: shown as text"
     assert "<script" not in raw
     assert not set(raw) & set("\x07\x1b\u202e")
-    assert "c\\x07\\u202eid" in seen.text
+    assert "b\\x07\\u202eob" in seen.text
     assert "\\x1b[31m" in seen.text
 
 
@@ -211,7 +211,7 @@ def test_pictures_are_the_newest_and_the_most_liked_come_first(root: Path) -> No
     colours = [Image.open(io.BytesIO(base64.b64decode(p))).getpixel((5, 5)) for p in pictures]
     assert len(colours) == 3
     assert all(red > 150 for red, _, _ in colours), "the newer part counts"  # type: ignore[misc]
-    assert "0:05–0:10 · no. 1 3 like it ann bob +1" in seen.text
+    assert "0:05–0:10 · no. 1 3 like it ann b\\x07\\u202eob +1" in seen.text
     assert "0:00–0:05 · no. 0 1 likes it ann" in seen.text
     assert "0:10–0:12 · no. 2 nobody likes it" in seen.text
     assert seen.text.index("no. 1") < seen.text.index("no. 0") < seen.text.index("no. 2")
