@@ -6,6 +6,7 @@ records by others (no file could be fetched to confirm them here): a wrong one m
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from storage.errors import InputError, nearest
@@ -146,16 +147,21 @@ _RECORDS = (
 CHECKPOINTS: dict[str, Checkpoint] = {record.name: record for record in _RECORDS}
 
 
-def find(name: str, extractor: str) -> Checkpoint:
-    """The record of that name, or the extractor's default (its first) for `default` and `random`.
+def find(weights: str, extractor: str) -> tuple[Checkpoint, Path | None]:
+    """The record that a user's `weights` means, and the file if it is a path.
 
-    Raises InputError, with the nearest name, for one that the extractor does not have.
+    `default` and `random` mean the extractor's first record, a name the one so called, and a path (with a slash, or of
+    a file that is there) the one whose file has that name, else the first: names of tensors that are not that
+    record's are refused when they are installed. Raises InputError, with the nearest name, for anything else.
     """
     mine = [record for record in _RECORDS if record.extractor == extractor]
-    if name in ("default", "random"):
-        return mine[0]
+    if weights in ("default", "random"):
+        return mine[0], None
+    path = Path(weights).expanduser()
+    if "/" in weights or path.is_file():
+        return next((record for record in mine if record.file == path.name), mine[0]), path
     for record in mine:
-        if record.name == name:
-            return record
+        if record.name == weights:
+            return record, None
     known = ("default", "random", *(record.name for record in mine))
-    raise InputError(f"weights {name!r} for {extractor}: {nearest(name, known)}")
+    raise InputError(f"weights {weights!r} for {extractor}: {nearest(weights, known)}; a path has a slash")

@@ -22,7 +22,7 @@ class I3DR50(NetworkExtractor):
     windows = Windows("timed", length=8, step_ms=8 / 30 * 1000)
     dims: ClassVar = {"pool5": 2048}
     default_layers = ("pool5",)
-    batch_sizes: ClassVar = {"cpu": 4, "cuda": 32}
+    batch_sizes: ClassVar = {"cpu": 2, "cuda": 32}
     random_gains: ClassVar = {"norm_c.weight": 0.25}
     """With the identity as batch-norm, 16 residual branches add up: each is scaled by 1/√16."""
 

@@ -28,9 +28,7 @@ class Settings:
     step_ms: float | None = None
     """Spacing of the frames of a window that is sampled by time (not C3D's, which are consecutive)."""
     weights: str = "default"
-    """`default`, the name of a checkpoint, or `random`."""
-    weights_file: Path | None = None
-    """Where the checkpoint's file is, if not in the weights folder."""
+    """`default`, the name of a checkpoint, the path of its file, or `random`."""
     weights_sha256: str | None = None
     """The file that you trust, if not the published one."""
     seed: int = 0
@@ -60,7 +58,7 @@ class NetworkExtractor(ABC):
     """Length of the vector of each layer."""
     default_layers: ClassVar[tuple[str, ...]]
     batch_sizes: ClassVar[Mapping[str, int]]
-    """Default by type of device: on a CPU more windows at once are no faster."""
+    """Default by type of device: on a CPU more windows at once are slower."""
     random_gains: ClassVar[Mapping[str, float]] = {}
     """See `weights.random_weights`."""
     only_others: ClassVar[tuple[str, ...]] = ("channel_order", "mean_file")
@@ -79,14 +77,14 @@ class NetworkExtractor(ABC):
         self.precision = choose_precision(settings.precision, self.device)
         self.batch_size = settings.batch_size or self.batch_sizes[self.device.type]
 
-        record = checkpoints.find(settings.weights, self.name)
+        record, path = checkpoints.find(settings.weights, self.name)
         self.pixels = record.pixels
         with torch.device("meta"):  # shapes only: no time spent on initial values, no random state touched
             network = self._build()
         if settings.weights == "random":
             loaded = weights.random_weights(network, settings.seed, self.random_gains)
         else:
-            loaded = weights.load(record, path=settings.weights_file, sha256=settings.weights_sha256)
+            loaded = weights.load(record, path=path, sha256=settings.weights_sha256)
         weights.install(network, loaded)
         self.weights_name, self.weights_sha256 = loaded.name, loaded.sha256
 
@@ -174,7 +172,5 @@ class NetworkExtractor(ABC):
             value = getattr(settings, name)
             if value is not None and value <= 0:
                 raise InputError(f"{name} {value!r} of {self.name}: must be above 0")
-        if settings.weights == "random" and (settings.weights_file or settings.weights_sha256):
-            raise InputError(
-                "weights: random reads no file; remove weights_file and weights_sha256, or name a checkpoint"
-            )
+        if settings.weights == "random" and settings.weights_sha256:
+            raise InputError("weights: random reads no file; remove weights_sha256, or name a checkpoint")

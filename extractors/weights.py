@@ -53,7 +53,7 @@ def load(record: Checkpoint, *, path: Path | None = None, sha256: str | None = N
     expected = _expected_hash(record, file, sha256)
     if not file.is_file():
         if path is not None:
-            raise InputError(f"weights_file {path}: no such file")
+            raise InputError(f"weights {path}: no such file")
         _download(record, file, expected)
     with file.open("rb") as handle:  # one open file: what is hashed is what is read
         found = hashlib.file_digest(handle, "sha256").hexdigest()
@@ -99,7 +99,8 @@ def _download(record: Checkpoint, file: Path, expected: str) -> None:
         raise InputError(
             f"the weights {record.name} are not here and cannot be fetched: {error}. "
             f"Put the file from {record.url or 'its authors'} at {file} (sha256 {expected}), "
-            "name another place with weights_file or $REELMILL_WEIGHTS, or set weights: random to go on without"
+            "give its path as weights, name another folder in $REELMILL_WEIGHTS, "
+            "or set weights: random to go on without"
         ) from error
 
 

@@ -50,7 +50,7 @@ def settings_of(folder: Path, url: str, source: str = "planted") -> Settings:
     )
 
 
-TRAINING: dict[str, Any] = {"epochs": 30}
+TRAINING: dict[str, Any] = {"epochs": 30, "patience": 10}
 """Where the demo's fit differs from the paper's settings: on a corpus this small more epochs change nothing."""
 
 
@@ -69,7 +69,8 @@ def demo(folder: Path, plan: CorpusPlan = PLAN) -> dict[str, Any]:
         figures = run(chosen)
         control = control_run(settings_of(folder, url, "twin"), chosen)
     page = steps.report(chosen, [figures["train"]["folder"], control["train"]["folder"]])
-    return {"run": {**figures, "report": str(page)}, "control": control}
+    stores = steps.status(steps.root_of(chosen))["stores"]
+    return {"run": {**figures, "report": str(page)}, "control": control, "stores": stores}
 
 
 def control_run(twin: Settings, planted: Settings) -> dict[str, Any]:

@@ -85,10 +85,18 @@ class ExtractorSettings(Section):
     """Layers to store; the extractor's default if not given."""
     windows: int | None = Field(None, gt=0)
     """Windows a segment, evenly spaced; every one if not given."""
+    step_ms: float | None = Field(None, gt=0)
+    """Time from frame to frame in a window of i3d_r50 and vgg19 (which stand 267 and 1000 ms apart if not given)."""
     weights: str = "default"
-    """default: the published checkpoint; random: seeded, for trying out; or the path of a checkpoint file."""
+    """default: the published checkpoint; its name; the path of a file; or random: seeded, for trying out."""
     weights_sha256: str | None = None
-    """Hash of the checkpoint file, where none was published."""
+    """Hash of the checkpoint file; needed where none was published (i3d_r50, other C3D files)."""
+    seed: int | None = Field(None, ge=0)
+    """Of random weights."""
+    channel_order: Literal["RGB", "BGR"] | None = None
+    """For c3d: what its first layer expects, where a checkpoint's record has it wrong."""
+    mean_file: Path | None = None
+    """For c3d: the published mean volume as .npy, (3, 16, 128, 171) in BGR, instead of one mean a channel."""
     batch_size: int | None = Field(None, gt=0)
     """Windows a forward pass; by device if not given."""
 
@@ -184,10 +192,10 @@ def document(model: type[BaseModel] = Settings, indent: int = 0) -> str:
         pad = "  " * indent
         lines.append(f"{pad}# {field.description}")
         section = _section(field.annotation)
-        if section is not None and name != "extractors":
-            lines += [f"{pad}{name}:", document(section, indent + 1).rstrip("\n")]
-        elif name == "extractors":
+        if name == "extractors":
             lines += [f"{pad}{name}:", f"{pad}  c3d:", document(ExtractorSettings, indent + 2).rstrip("\n")]
+        elif section is not None:
+            lines += [f"{pad}{name}:", document(section, indent + 1).rstrip("\n")]
         elif field.is_required():
             lines.append(f"{pad}{name}: …  # required")
         else:

@@ -71,21 +71,13 @@ def extractors(settings: Settings) -> "list[Extractor]":
     chosen = settings.extract
     if not chosen.extractors:
         raise InputError("extract.extractors is empty; name at least one, such as {c3d: {}}")
+    common = {"device": chosen.device, "precision": chosen.precision}
     built = []
     for name, how in chosen.extractors.items():
-        given = {"layers": tuple(how.layers) if how.layers else None, "batch_size": how.batch_size,
-                 "weights_sha256": how.weights_sha256}  # fmt: skip
-        given = {key: value for key, value in given.items() if value is not None}
-        built.append(
-            build(
-                name,
-                weights=how.weights,
-                windows=how.windows,
-                device=chosen.device,
-                precision=chosen.precision,
-                **given,
-            )
-        )
+        given = {key: value for key, value in how.model_dump().items() if value is not None}
+        if how.layers:
+            given["layers"] = tuple(how.layers)
+        built.append(build(name, **common, **given))
     return built
 
 
@@ -164,7 +156,7 @@ def status(root: str) -> dict[str, Any]:
     stores = {}
     for name in list_stores(root):
         store = open_store(root, name)
-        stores[name] = {"videos": len(store), "rows": sum(len(s.mask) for s in store.shards)}
+        stores[name] = {"videos": len(store), "rows": sum(len(s.mask) for s in store.shards), "dim": store.spec.dim}
         failures.update(_failed(Outcomes(root).latest("extract", name), f"extract {name}"))
     return {
         "root": root,

@@ -48,7 +48,7 @@ def run(out: Console, figures: dict[str, Any]) -> None:
     _ingest_rows(table, figures["ingest"])
     _extract_row(table, figures["extract"])
     fitted = figures["train"]
-    table.add_row("train", *(("0", "1") if fitted["skipped"] else ("1", "0")), "", fitted["store"])
+    _train_row(table, fitted)
     out.print(table)
     out.print(metrics(fitted["metrics"]))
     out.print(f"run:    {fitted['folder']}", soft_wrap=True)
@@ -56,8 +56,21 @@ def run(out: Console, figures: dict[str, Any]) -> None:
 
 
 def demo(out: Console, figures: dict[str, Any]) -> None:
-    """The whole job, with the control."""
-    run(out, figures["run"])
+    """The whole job on the planted corpus, then the control."""
+    planted, control = figures["run"], figures["control"]
+    table = _stages()
+    _ingest_rows(table, planted["ingest"])
+    _extract_row(table, planted["extract"])
+    _train_row(table, planted["train"])
+    out.print(table)
+    out.print(_stores(figures["stores"]))
+    out.print("[bold]Planted corpus[/]: users like segments of their tastes")
+    out.print(metrics(planted["train"]["metrics"]))
+    out.print("[bold]Noise twin[/], the control: the same users like segments at random; nothing may beat chance")
+    out.print(metrics(control["train"]["metrics"], ("random", "transgrec")))
+    if not planted["extract"]["done"] and planted["train"]["skipped"]:
+        out.print("Everything was there already: nothing was rendered, downloaded, extracted or fitted again.")
+    out.print(f"report: {planted['report']}", soft_wrap=True)
 
 
 def status(out: Console, figures: dict[str, Any]) -> None:
@@ -66,10 +79,7 @@ def status(out: Console, figures: dict[str, Any]) -> None:
     for name, rows in figures["tables"].items():
         table.add_row(name, f"{rows:,}")
     out.print(table)
-    stores = Table("feature store", "videos", "rows", box=SIMPLE_HEAD)
-    for name, counts in figures["stores"].items():
-        stores.add_row(name, f"{counts['videos']:,}", f"{counts['rows']:,}")
-    out.print(stores)
+    out.print(_stores(figures["stores"]))
     for what, count in figures["failures"].items():
         out.print(f"failed  {what}: {count}")
 
@@ -82,20 +92,21 @@ def verify(out: Console, figures: dict[str, Any]) -> None:
             out.print(f"  {safe(line)}", soft_wrap=True)
 
 
-def metrics(rows: list[dict[str, Any]]) -> Table:
-    """Metric rows with 95 % intervals: one line a row of the evaluation, one column a metric."""
-    names = list(dict.fromkeys(row["metric"] for row in rows))
-    table = Table("", *names, title="mean [95 % interval]", title_justify="left", box=SIMPLE_HEAD)
-    for name in dict.fromkeys(row["name"] for row in rows):
-        cells = {
-            r["metric"]: f"{r['mean']:.3f} [dim][{r['low']:.3f}, {r['high']:.3f}][/]" for r in rows if r["name"] == name
-        }
-        table.add_row(safe(name), *(cells.get(metric, "") for metric in names))
+def metrics(rows: list[dict[str, Any]], only: tuple[str, ...] = ()) -> Table:
+    """Metric rows with 95 % intervals: one line a row of the evaluation (those in `only`), one column a metric."""
+    rows = [row for row in rows if not only or row["row"] in only]
+    names = [m for m in SHOWN if any(row["metric"] == m for row in rows)]
+    cases = max((row["cases"] for row in rows), default=0)
+    title = f"mean and 95 % interval over {cases} cases"
+    table = Table("", *names, title=title, title_justify="left", title_style="", box=SIMPLE_HEAD)
+    for name in dict.fromkeys(row["row"] for row in rows):
+        cells = {r["metric"]: r for r in rows if r["row"] == name}
+        table.add_row(safe(name), *(_interval(cells[metric]) if metric in cells else "" for metric in names))
     return table
 
 
 def _interval(row: dict[str, Any]) -> str:
-    return f"{row['mean']:.3f} [dim]({row['low']:.3f} – {row['high']:.3f})[/]"
+    return f"{row['mean']:.3f} [dim]{row['low']:.2f}–{row['high']:.2f}[/]"
 
 
 def _stages() -> Table:
@@ -121,6 +132,17 @@ def _extract_row(table: Table, figures: dict[str, Any]) -> None:
     if figures["seconds"]:
         note += f", {figures['video_seconds'] / figures['seconds']:.1f}× real time"
     table.add_row("extract", f"{figures['done']:,}", f"{figures['skipped']:,}", str(figures["failed"] or ""), note)
+
+
+def _train_row(table: Table, figures: dict[str, Any]) -> None:
+    table.add_row("train", *(("0", "1") if figures["skipped"] else ("1", "0")), "", f"on {figures['store']}")
+
+
+def _stores(stores: dict[str, dict[str, int]]) -> Table:
+    table = Table("feature store", "videos", "rows", "numbers a row", box=SIMPLE_HEAD)
+    for name, counts in stores.items():
+        table.add_row(name, f"{counts['videos']:,}", f"{counts['rows']:,}", f"{counts['dim']:,}")
+    return table
 
 
 def _classes(failed: dict[str, int]) -> str:

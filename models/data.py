@@ -96,11 +96,11 @@ class Interactions:
         return self.store.take(self.rows[segments]).astype(np.float32, copy=False)
 
     def spread(self, segments: np.ndarray) -> tuple[np.ndarray, float]:
-        """Mean vector (dim,) and root mean square distance from it over all components, of segments (n,)."""
+        """Mean vector (dim,) of segments (n,), and root mean square of their distances from it."""
         chunks = [segments[i : i + CHUNK] for i in range(0, len(segments), CHUNK)]
         mean = sum(self.vectors(c).sum(axis=0, dtype=np.float64) for c in chunks) / len(segments)
         square = sum(float(np.square(self.vectors(c) - mean).sum()) for c in chunks)
-        return mean, float(np.sqrt(square / (len(segments) * self.dim)))
+        return mean, float(np.sqrt(square / len(segments)))
 
 
 def load(root: str | Path, store_name: str) -> Interactions:

@@ -10,8 +10,8 @@
 
 Beside them: `errors` (why a video failed); `ingest` (download and probe over the videos of a root); `fetch`, `classify`
 and `hosts` (around a download: where it goes, what its errors mean, whom it may talk to); `cut`, `gather` (around
-extract: windows of one video, vectors of one video); `child` and `wire` (a process that can be killed, and how it talks);
-`planted`, `corpus`, `tastes`, `render`, `loopback` (the planted corpus of the demo, and its web server).
+extract: windows of one video, vectors of one video); `child` and `wire` (a process that can be killed, and its pipes);
+`planted`, `corpus`, `tastes`, `render`, `loopback` (the planted corpus of the demo, and its server).
 
 Torch, Prefect and the command line are not known here; `extract` gets its extractors handed in.
 """

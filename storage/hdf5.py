@@ -78,15 +78,14 @@ class Hdf5Shard(Shard):
         return offset or 0, data.dtype, shape
 
     @property
-    def vectors(self) -> np.ndarray:
-        return self.column("features")
+    def memory(self) -> memoryview:
+        return _mapped(self).memory
 
     def column(self, name: str) -> np.ndarray:
-        """One of COLUMNS, or `features`: a read-only view of the map."""
-        return _mapped(self)[1][name]
+        return _mapped(self).arrays[name]
 
     def slice(self, start: int, stop: int) -> np.ndarray:
-        return self.vectors[start:stop]
+        return _mapped(self).arrays["features"][start:stop]
 
     def read_ahead(self, rows: np.ndarray) -> None:
         """Have the system fetch these rows all at once, where otherwise each page fault would wait for the one before:
@@ -98,20 +97,28 @@ class Hdf5Shard(Shard):
         starts = offset + rows[np.concatenate([[0], breaks])] * width
         stops = offset + (rows[np.concatenate([breaks - 1, [-1]])] + 1) * width
         starts -= starts % mmap.PAGESIZE
-        pages = _mapped(self)[0]
+        pages = _mapped(self).pages
         for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
             pages.madvise(mmap.MADV_WILLNEED, start, stop - start)
 
 
-@functools.lru_cache(maxsize=KEPT_OPEN)
-def _mapped(shard: Hdf5Shard) -> tuple[mmap.mmap, dict[str, np.ndarray]]:
-    """The file as a read-only map, and the arrays in it; the least recently used ones are closed."""
-    with shard.path.open("rb") as file:
-        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    arrays = {}
-    for name, (offset, dtype, shape) in shard.places.items():
-        arrays[name] = np.frombuffer(pages, dtype, math.prod(shape), offset).reshape(shape)
-    return pages, arrays
+class _Map:
+    """A shard's file as read-only memory, and the arrays in it."""
+
+    def __init__(self, shard: Hdf5Shard) -> None:
+        with shard.path.open("rb") as file:
+            self.pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.arrays = {
+            name: np.frombuffer(self.pages, dtype, math.prod(shape), offset).reshape(shape)
+            for name, (offset, dtype, shape) in shard.places.items()
+        }
+        features = self.arrays["features"]
+        offset = shard.places["features"][0]
+        self.memory = memoryview(self.pages)[offset : offset + features.nbytes]
+
+
+_mapped = functools.lru_cache(maxsize=KEPT_OPEN)(_Map)
+"""The map of a shard; the least recently used ones are closed."""
 
 
 class _Sink(io.FileIO):

@@ -16,7 +16,6 @@ import functools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -75,7 +74,7 @@ class ParquetShard(Shard):
         self.index = Index(listed["video_id"], starts, stops, listed["provenance"])
         self.rows = footer.num_rows
         sizes = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
-        self._edges = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self.edges = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
     def _read(self, columns: list[str], group: int | None = None) -> pa.Table:
         """Columns of one row group or of all."""
@@ -89,20 +88,14 @@ class ParquetShard(Shard):
         return _column(self, name)
 
     @property
-    def vectors(self) -> Self:
-        return self
-
-    def take(self, rows: np.ndarray, axis: int, out: np.ndarray, mode: str) -> None:
-        """Copy rows (n,) into `out` (n, dim); the other arguments are there for numpy's sake."""
-        groups = np.searchsorted(self._edges, rows, side="right") - 1
-        for group in np.unique(groups).tolist():
-            here = np.flatnonzero(groups == group)
-            out[here] = _vectors(self, group)[rows[here] - self._edges[group]]
+    def memory(self) -> "_Memory":
+        return _Memory(self)
 
     def slice(self, start: int, stop: int) -> np.ndarray:
-        values = np.empty((stop - start, self.spec.dim), self.spec.dtype)
-        self.take(np.arange(start, stop), 0, values, "clip")
-        return values
+        first, last = np.searchsorted(self.edges, [start, max(start, stop - 1)], side="right") - 1
+        groups = [_vectors(self, group) for group in range(first, last + 1)] if start < stop else []
+        values = np.concatenate([np.empty((0, self.spec.dim), self.spec.dtype), *groups])
+        return values[start - self.edges[first] :][: stop - start]
 
     def read_ahead(self, rows: np.ndarray) -> None:
         """Nothing: whole row groups are read anyway."""
@@ -114,6 +107,19 @@ class ParquetShard(Shard):
             named = [video for video, size in zip(self.video_ids, sizes, strict=True) for _ in range(size)]
             if self._read(["video_id"])["video_id"].to_pylist() != named:
                 raise ValueError("its column video_id does not match its index")
+
+
+class _Memory:
+    """The vectors of a shard as if they were memory, decoded where it is read."""
+
+    def __init__(self, shard: ParquetShard) -> None:
+        self.shard = shard
+        self.width = shard.spec.dim * np.dtype(shard.spec.dtype).itemsize
+
+    def __getitem__(self, at: slice) -> bytes:
+        row = at.start // self.width
+        group = int(np.searchsorted(self.shard.edges, row, side="right")) - 1
+        return _vectors(self.shard, group)[row - self.shard.edges[group]].tobytes()
 
 
 @functools.lru_cache(maxsize=GROUPS)

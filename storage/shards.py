@@ -121,8 +121,8 @@ class Shard(ABC):
 
     @property
     @abstractmethod
-    def vectors(self) -> Any:
-        """Something with numpy's `take(rows, 0, out, "clip")` over the vectors (rows, dim): reading starts here."""
+    def memory(self) -> Any:
+        """The bytes of all vectors, row after row: the slice of a row gives an object with those bytes."""
 
     @abstractmethod
     def slice(self, start: int, stop: int) -> np.ndarray:

@@ -87,7 +87,7 @@ def test_status_and_verify_tell_what_is_there(tmp_path: Path, source: Path) -> N
         writer.add(block("aaaaaaaaaaa", spec))
     figures = json.loads(reelmill("status", "--root", tmp_path / "root", "--json").stdout)
     assert figures["tables"]["segments"] == 3
-    assert figures["stores"] == {spec.name: {"videos": 1, "rows": 3}}
+    assert figures["stores"] == {spec.name: {"videos": 1, "rows": 3, "dim": 4}}
     assert reelmill("verify", "--root", tmp_path / "root").returncode == 0
     (shard,) = (tmp_path / "root" / "features" / spec.name).iterdir()
     data = bytearray(shard.read_bytes())

@@ -341,9 +341,9 @@ def test_c3d_reads_every_layout_of_names(tmp_path: Path, layout: str) -> None:
     }
     if classifier is not None:
         renamed[f"{classifier}.weight"] = torch.zeros(487, 8)
-    file = tmp_path / "weights.pth"
+    file = tmp_path / CHECKPOINTS[name].file
     torch.save({"state_dict": renamed} if layout == "recogniser" else renamed, file)
-    loaded = make("c3d", weights=name, weights_file=file, weights_sha256=sha256(file), precision="float32")
+    loaded = make("c3d", weights=str(file), weights_sha256=sha256(file), precision="float32")
     assert (loaded.weights_name, loaded.weights_sha256) == (name, sha256(file))
     assert loaded.pixels == CHECKPOINTS[name].pixels
     loaded.pixels, loaded._mean = original.pixels, original._mean  # the same input for both
@@ -356,10 +356,10 @@ def test_c3d_reads_every_layout_of_names(tmp_path: Path, layout: str) -> None:
 
 @pytest.mark.usefixtures("thin")
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
-    file = tmp_path / "weights.pth"
+    file = tmp_path / "c3d.pickle"
     torch.save({"conv1.weight": torch.zeros(4, 3, 3, 3, 3), "conv9.weight": torch.zeros(1)}, file)
     with pytest.raises(InputError, match=r"19 missing \(conv1a.bias, .*; 1 unexpected \(conv9.weight\)"):
-        make("c3d", weights="c3d-sports1m-davidea", weights_file=file, weights_sha256=sha256(file))
+        make("c3d", weights=str(file), weights_sha256=sha256(file))
 
 
 # --- settings ---

@@ -242,7 +242,8 @@ def test_initial_weights_have_their_spread() -> None:
     chosen = replace(TransGRecSettings(), init_std=0.1)
     model = TransGRec(chosen, 400, 300, 512).initialise(torch.Generator().manual_seed(0))
     assert float(model.x.detach().std()) == pytest.approx(0.1, rel=0.05)
-    g = model.w0(torch.randn(200, 512, generator=torch.Generator().manual_seed(1)))
+    features = torch.randn(200, 512, generator=torch.Generator().manual_seed(1)) / 512**0.5  # of unit length
+    g = model.w0(features)
     assert float(g.detach().std()) == pytest.approx(0.1, rel=0.1)
     again = TransGRec(chosen, 400, 300, 512).initialise(torch.Generator().manual_seed(0))
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), again.parameters(), strict=True))

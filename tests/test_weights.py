@@ -79,10 +79,15 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 # --- the records ---
 
 
-def test_each_extractors_first_record_is_the_default() -> None:
-    assert checkpoints.find("default", "c3d").name == "c3d-sports1m-openmmlab"
-    assert checkpoints.find("c3d-sports1m-davidea", "c3d").pixels.order == "BGR"
-    assert checkpoints.find("random", "vgg19").name == "vgg19-imagenet"
+def test_weights_are_found_by_default_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    default, davidea = CHECKPOINTS["c3d-sports1m-openmmlab"], CHECKPOINTS["c3d-sports1m-davidea"]
+    assert checkpoints.find("default", "c3d") == checkpoints.find("random", "c3d") == (default, None)
+    assert checkpoints.find("c3d-sports1m-davidea", "c3d") == (davidea, None)
+    assert checkpoints.find("~/c3d.pickle", "c3d") == (davidea, Path.home() / "c3d.pickle")
+    assert checkpoints.find("./mine.pth", "c3d") == (default, Path("mine.pth"))
+    monkeypatch.chdir(tmp_path)
+    Path("c3d.pickle").touch()
+    assert checkpoints.find("c3d.pickle", "c3d") == (davidea, Path("c3d.pickle"))
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:

@@ -5,6 +5,7 @@ A figure is only comparable with others of the same table: competitors take turn
 
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,18 +32,18 @@ def machine() -> str:
 def interleaved(
     methods: Mapping[str, Callable[[Any], object]], draw: Callable[[], Any], rounds: int = 60, limit_s: float = 20.0
 ) -> dict[str, float]:
-    """Median milliseconds of each method. They take turns; each call gets an argument of its own, drawn anew, so that
-    nobody finds what another one left in the processor's cache. A method that has used up `limit_s` drops out."""
+    """Median milliseconds of each method. They take turns in changing order; each call gets an argument of its own,
+    drawn anew, so that nobody finds what another one left in the processor's cache. A method that has used up
+    `limit_s` drops out."""
     times: dict[str, list[float]] = {name: [] for name in methods}
-    names = list(methods)
+    order = random.Random(0)
     for _ in range(rounds):
-        for name in names:
+        for name in order.sample(list(methods), len(methods)):
             if sum(times[name]) < limit_s:
                 argument = draw()
                 began = time.perf_counter()
                 methods[name](argument)
                 times[name].append(time.perf_counter() - began)
-        names = names[1:] + names[:1]
     return {name: 1000 * statistics.median(seconds) for name, seconds in times.items()}
 
 
