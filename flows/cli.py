@@ -119,10 +119,10 @@ def verify(
     root: Annotated[Path, typer.Option(help="Folder of tables and features.")] = Path("reelmill"), json: Json = False
 ) -> None:
     """Check every shard of every feature store against its checksum."""
-    from storage.features import list_stores, open_store
+    from storage import features
 
     _existing(root)
-    found = {name: [str(e) for e in open_store(root, name).verify()] for name in list_stores(root)}
+    found = {name: [str(e) for e in features.verify(root, name)] for name in features.list_stores(root)}
     _print({"stores": found}, json, tell.verify)
     if any(found.values()):
         raise typer.Exit(1)

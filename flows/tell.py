@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-SHOWN = ("map", "hr@1", "hr@5", "ndcg@5")
+SHOWN = ("map", "hr@1", "ndcg@5")
 """Metrics of the terminal table; the report and metrics.json have them all."""
 
 

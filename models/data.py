@@ -84,6 +84,7 @@ class Interactions:
 
     @property
     def dim(self) -> int:
+        """Length of one vector."""
         return self.store.spec.dim
 
     @cached_property
@@ -171,7 +172,8 @@ class _Grid:
                 continue
             block = store.read(video)
             key = _key(np.full(len(block), code), block.segment_index.astype(np.int64))
-            usable = (block.mask > NO_DATA) & np.isin(key, planned)
+            start, stop = np.searchsorted(planned, [code * STRIDE, (code + 1) * STRIDE])
+            usable = (block.mask > NO_DATA) & np.isin(key, planned[start:stop])
             finite = np.isfinite(block.features).all(axis=1)
             not_finite += int((usable & ~finite).sum())
             vectors = block.features[usable & finite]

@@ -43,25 +43,24 @@ def _measure(cases: Cases, draws: list[np.ndarray]) -> np.ndarray:
 
 
 def _rows(values: dict[str, np.ndarray], metrics: list[str], seed: int) -> list[dict[str, Any]]:
-    """One dict for each ranking and metric. Every ranking meets the same resamples."""
-    rows = []
-    for name, value in values.items():
-        both = np.stack([value, value - values["random"]], axis=-1)
-        mean = both.mean(axis=0)
-        low, high = interval(both, np.random.default_rng(seed))
-        for m, metric in enumerate(metrics):
-            rows.append(
-                {
-                    "row": name,
-                    "metric": metric,
-                    "better": METRICS[metric].better,
-                    "mean": float(mean[m, 0]),
-                    "low": float(low[m, 0]),
-                    "high": float(high[m, 0]),
-                    "cases": len(value),
-                    "minus_random": float(mean[m, 1]),
-                    "minus_random_low": float(low[m, 1]),
-                    "minus_random_high": float(high[m, 1]),
-                }
-            )
-    return rows
+    """One dict for each ranking and metric, of values {name: (C, metrics)}. Every ranking meets the same resamples."""
+    every = np.stack(list(values.values()), axis=1)
+    every = np.stack([every, every - values["random"][:, None]], axis=-1)  # (C, rankings, metrics, 2)
+    low, high = interval(every, np.random.default_rng(seed))
+    mean = every.mean(axis=0)
+    return [
+        {
+            "row": name,
+            "metric": metric,
+            "better": METRICS[metric].better,
+            "mean": float(mean[r, m, 0]),
+            "low": float(low[r, m, 0]),
+            "high": float(high[r, m, 0]),
+            "cases": len(every),
+            "minus_random": float(mean[r, m, 1]),
+            "minus_random_low": float(low[r, m, 1]),
+            "minus_random_high": float(high[r, m, 1]),
+        }
+        for r, name in enumerate(values)
+        for m, metric in enumerate(metrics)
+    ]

@@ -66,9 +66,7 @@ def rank(score: np.ndarray, relevant: np.ndarray, start: np.ndarray) -> Ranking:
     score, relevant = np.asarray(score, np.float64), np.asarray(relevant, np.int64)
     sizes = np.diff(start)
     if len(sizes) == 0 or score.shape != (start[-1],) or relevant.shape != score.shape:
-        raise InputError(
-            f"{len(score)} scores and {len(relevant)} truths for {len(sizes)} cases of {start[-1:]}: differ"
-        )
+        raise InputError(f"{len(score)} scores, {len(relevant)} truths and {len(sizes)} cases do not fit together")
     if not np.isfinite(score).all():
         raise InputError(
             "a score is NaN or infinite: the model diverged; lower the learning rate or check the features"

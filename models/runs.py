@@ -39,6 +39,7 @@ class Run:
 
     @property
     def complete(self) -> bool:
+        """The metrics are written, and with them everything else."""
         return (self.folder / "metrics.json").exists()
 
     def metrics(self) -> dict[str, Any]:

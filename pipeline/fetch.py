@@ -220,20 +220,24 @@ class Place:
 
     @classmethod
     def of(cls, media: Path, video_id: str, url: str, options: DownloadOptions) -> "Place":
+        """The place of a video in a root's media folder."""
         key = hashlib.sha256(video_id.encode(errors="surrogatepass")).hexdigest()[:16]
         question = json.dumps([url, options.selector()])
         return cls(media, key, hashlib.sha256(question.encode()).hexdigest()[:16])
 
     @property
     def folder(self) -> Path:
+        """Where the complete file stands."""
         return self.media / self.key[:2]
 
     @property
     def partial(self) -> Path:
+        """Where it stands while it is on its way."""
         return self.media / ".partial" / self.key
 
     @property
     def note(self) -> Path:
+        """What is known of the complete file."""
         return self.folder / f"{self.key}.json"
 
     def standing(self) -> Fetched | None:

@@ -183,8 +183,8 @@ def test_cases_do_not_touch_each_other_and_bounds_hold() -> None:
         ([1.0, float("inf")], [1, 0], [0, 2], "diverged"),
         ([1.0, 2.0], [0, 0], [0, 2], "no relevant"),
         ([1.0, 2.0], [1, 1], [0, 2, 2], "no relevant"),
-        ([1.0, 2.0], [1], [0, 2], "differ"),
-        ([], [], [0], "differ"),
+        ([1.0, 2.0], [1], [0, 2], "do not fit"),
+        ([], [], [0], "do not fit"),
     ],
 )
 def test_bad_input_is_refused(score: list[float], relevant: list[int], start: list[int], message: str) -> None:
