@@ -112,7 +112,7 @@ def load(root: str | Path, store_name: str) -> Interactions:
         raise InputError(f"store {store.spec.name} has one row a window; this model needs one row a segment")
     labels = tables.read("labels", ["user_id", "video_id", "segment_index"])
     segments = tables.read("segments", ["video_id", "segment_index"])
-    events = tables.read("events", ["user_id", "video_id", "kind", "time", "source", "source_row"])
+    events = tables.read("events", ["user_id", "video_id", "kind", "time", "last_video", "source", "source_row"])
     events = events.filter(pc.equal(events["kind"], "highlight"))
     if not labels.num_rows:
         raise InputError(f"{root} has no labels; ingest events and probe videos first (reelmill ingest)")
@@ -214,7 +214,8 @@ def _views(
     events: pa.Table, users: list[str], grid: _Grid, positive_user: np.ndarray, positive_video: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int, int]:
     """User and video (H,) of the distinct views, by user and then in the order in which they began: by time where all
-    events of the user have one, else by the source's rows. Views known from labels only come first."""
+    events of the user have one, else by the source's rows; the video that the source marks as the last comes last.
+    Views known from labels only come first."""
     user, video = _codes(events["user_id"], users), _codes(events["video_id"], grid.videos)
     kept = (user >= 0) & (video >= 0)
     user, video = user[kept], video[kept]
@@ -224,8 +225,11 @@ def _views(
     by_row[user[~dated]] = True
     ms = np.where(by_row[user], 0, pc.fill_null(time, 0).to_numpy())
     source = _codes(events["source"], sorted(set(events["source"].to_pylist())))[kept]
-    order = np.lexsort((events["source_row"].to_numpy()[kept], source, ms, user))
-    pair = user[order] * len(grid.videos) + video[order]
+    pair = user * len(grid.videos) + video
+    marked = pc.fill_null(events["last_video"], False).to_numpy()[kept]
+    last = np.isin(pair, pair[marked])
+    order = np.lexsort((events["source_row"].to_numpy()[kept], source, ms, last, user))
+    pair = pair[order]
     pair = pair[np.sort(np.unique(pair, return_index=True)[1])]
     undated = np.setdiff1d(positive_user * len(grid.videos) + positive_video, pair)
     pair = np.concatenate([undated, pair])

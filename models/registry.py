@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from models import data, transgrec
+from models import data, transgrec, transgrec_task
 from models.base import Data, FitSettings, Model, Task
 from storage.errors import InputError, nearest
 
@@ -29,7 +29,7 @@ class Recommender:
 
 RECOMMENDERS: dict[str, Recommender] = {
     "transgrec": Recommender(
-        transgrec.TransGRecSettings, data.load, transgrec.TransGRecTask, transgrec.TransGRec, version=1
+        transgrec.TransGRecSettings, data.load, transgrec_task.TransGRecTask, transgrec.TransGRec, version=1
     ),
 }
 

@@ -75,6 +75,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("stop_ms", pa.int64(), "stop in the video, exclusive"),
             _field("value", pa.float64(), "rating, or share watched"),
             _field("text", pa.string(), "text of a post"),
+            _field("last_video", pa.bool_(), "the source marks the video as the user's last; null if it does not say"),
             _field("source", pa.string(), "name of the source", null=False),
             _field("source_row", pa.int64(), "row number in the source, the first data row is 1", null=False),
         ]

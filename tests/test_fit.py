@@ -13,7 +13,8 @@ import torch
 
 from models import data, runs
 from models.fit import FitResult, find_device, settings_for, train
-from models.transgrec import TransGRecSettings, TransGRecTask
+from models.transgrec import TransGRecSettings
+from models.transgrec_task import TransGRecTask
 from storage.errors import CorruptPart, InputError
 from tests import planted
 

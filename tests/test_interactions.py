@@ -9,7 +9,8 @@ import torch
 
 from models import data, splits
 from models.fit import train
-from models.transgrec import TransGRecSettings, TransGRecTask
+from models.transgrec import TransGRecSettings
+from models.transgrec_task import TransGRecTask
 from storage import FeatureWriter, Spec, Tables, open_store
 from storage.errors import InputError
 from storage.features import NO_DATA, VALID, Block
@@ -168,6 +169,22 @@ def test_views_follow_time_and_without_time_the_rows(world: tuple[Path, str], tm
         else:
             first = np.searchsorted(before.view_user, 0, "right")
             assert after.view_video[:first].tolist() == before.view_video[:first][::-1].tolist()
+
+
+def test_the_video_that_the_source_marks_is_the_last(world: tuple[Path, str], tmp_path: Path) -> None:
+    """As in PHD², where the rows of a user's last video stand first."""
+    root, store = world
+    before = data.load(root, store)
+    first, stop = np.searchsorted(before.view_user, 0, "left"), np.searchsorted(before.view_user, 0, "right")
+    opening = before.videos[before.view_video[first]]
+    planted.write(tmp_path, planted.World())
+    events = Tables(root).read("events")
+    marks = pc.and_(pc.equal(events["user_id"], before.users[0]), pc.equal(events["video_id"], opening))
+    column = events.column_names.index("last_video")
+    Tables(tmp_path).write("events", events.set_column(column, "last_video", marks))
+    after = data.load(tmp_path, store)
+    expected = np.roll(before.view_video[first:stop], -1)
+    assert after.view_video[first:stop].tolist() == expected.tolist()
 
 
 def test_new_unlabelled_videos_and_new_parts_do_not_change_the_fingerprint(

@@ -44,6 +44,14 @@ def account(result: SourceResult) -> None:
     events.to_pylist()  # every value is one that Python knows too
 
 
+def test_phd2_marks_the_last_video(tmp_path: Path) -> None:
+    result = phd2(tmp_path, "a,0,5,u,60,True", "b,0,5,u,60,False", "c,0,5,u,60,false ", "d,0,5,u,60,")
+    assert result.events["last_video"].to_pylist() == [True, False, False, None]
+    path = tmp_path / "without.csv"
+    path.write_text("youtubeId,start,duration,user_id,video_duration\na,0,5,u,60\n")
+    assert sources.read(path, "phd2").events["last_video"].to_pylist() == [None]
+
+
 # ---- rules -----------------------------------------------------------------------------------------------------------
 
 
@@ -96,7 +104,7 @@ def test_a_clean_row(tmp_path: Path) -> None:
     result = phd2(tmp_path, "v,79.99,4.14,13000,85.0,True")
     assert result.events.to_pylist() == [
         {"user_id": "13000", "video_id": "v", "kind": "highlight", "time": None, "start_ms": 79990, "stop_ms": 84130,
-         "value": None, "text": None, "source": "phd2.csv", "source_row": 1}
+         "value": None, "text": None, "last_video": True, "source": "phd2.csv", "source_row": 1}
     ]  # fmt: skip
     (video,) = result.videos.to_pylist()
     assert video["url"] == "https://www.youtube.com/watch?v=v"

@@ -172,6 +172,7 @@ def _event_columns(rows: Rows, start: np.ndarray, stop: np.ndarray) -> dict[str,
         "stop_ms": pa.array(stop, mask=stop < 0),
         "value": value,
         "text": pa.nulls(n, pa.string()) if rows.text is None else rows.text,
+        "last_video": pa.nulls(n, pa.bool_()) if rows.last_video is None else rows.last_video,
         "source": pa.repeat(rows.source, n),
         "source_row": pa.array(np.arange(1, n + 1)),
     }

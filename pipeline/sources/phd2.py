@@ -1,13 +1,15 @@
 """PHD²: highlights that users of a GIF maker cut out of videos (Garcia del Molino and Gygli, ACM Multimedia 2018).
 
 CSV with the columns `youtubeId,start,duration,user_id,video_duration,is_last`, seconds as fractions; an unknown
-`video_duration` is −1 or 0. `is_last` (the user's test video) is not read: splits are made from time or by seed.
+`video_duration` is −1 or 0. There are no times; `is_last` marks the rows of the user's last video, which in the
+published files stand first.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.sources import text, values
 from pipeline.sources.checks import check
@@ -15,6 +17,7 @@ from pipeline.sources.rows import Rows, SourceResult
 from storage.errors import InputError, nearest
 
 COLUMNS = ("youtubeId", "start", "duration", "user_id", "video_duration")
+LAST = "is_last"  # may be missing
 URL_TEMPLATE = "https://www.youtube.com/watch?v={video_id}"
 
 
@@ -29,7 +32,7 @@ def read(
                 f"{path}: a PHD² file has one column {column!r}, this one has {names.count(column)}; "
                 f"{nearest(column, names)}; other layouts are read with format 'mapped'"
             )
-    columns = text.split(body, ",", names, COLUMNS, quoted=True)
+    columns = text.split(body, ",", names, {*COLUMNS, LAST} & set(names), quoted=True)
     read = columns.values
     rows = Rows(
         source,
@@ -40,5 +43,12 @@ def read(
         start=values.numbers("start", read["start"], 1000),
         length=values.numbers("duration", read["duration"], 1000),
         video_duration=values.numbers("video_duration", read["video_duration"], 1000),
+        last_video=_flags(read[LAST]) if LAST in read else None,
     )
     return check(rows, durations, url_template or URL_TEMPLATE)
+
+
+def _flags(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """True and False in any case; null for anything else."""
+    said = pc.utf8_lower(pc.utf8_trim_whitespace(column.cast(pa.string())))
+    return pc.if_else(pc.is_in(said, pa.array(["true", "false"])), pc.equal(said, "true"), None)

@@ -34,6 +34,8 @@ class Rows:
     """Milliseconds, not yet rounded. `length` is stop minus start; a source has one of `stop` and `length`."""
     value: Numbers | None = None
     text: pa.ChunkedArray | None = None
+    last_video: pa.ChunkedArray | None = None
+    """(n,) bool: the source marks the row's video as the user's last one."""
     facts: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
     """Columns of the `videos` table, (n,) each; of each video the first that is not null counts."""
 
