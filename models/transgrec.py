@@ -87,6 +87,12 @@ class Batch:
     """(B, S) items."""
 
 
+def pick(table: Tensor, rows: Tensor) -> Tensor:
+    """Rows (…) of a table (n, D): (…, D). Unlike `table[rows]`, whose gradient on a CPU is added up by several threads
+    at once in any order, this gives equal numbers in equal fits."""
+    return F.embedding(rows, table)
+
+
 class TransGRec(Model):
     """Graph network, transfer network T and, in variant A, discriminator.
 
@@ -172,11 +178,11 @@ class TransGRec(Model):
 
         The paper sums where we take means, which leaves λ independent of the batch size."""
         a, i, j = batch.user, batch.positive, batch.negative
-        liked = (u[a] * v[i]).sum(-1, keepdim=True)
-        other = torch.einsum("bd,bsd->bs", u[a], v[j])
+        liked = (pick(u, a) * pick(v, i)).sum(-1, keepdim=True)
+        other = torch.einsum("bd,bsd->bs", pick(u, a), pick(v, j))
         bpr = F.softplus(other - liked).mean()
-        rows = self.x[a].square().sum(-1) + self.z[i].square().sum(-1) + self.z[j].square().sum(-1).mean(1)
-        l2 = rows.mean()
+        x, z, others = pick(self.x, a), pick(self.z, i), pick(self.z, j)
+        l2 = (x.square().sum(-1) + z.square().sum(-1) + others.square().sum(-1).mean(1)).mean()
         return {"loss": bpr + self.settings.l2 * l2, "bpr": bpr, "l2": l2}
 
     def _balance(self, batch: Batch) -> float:
@@ -198,15 +204,15 @@ class TransGRec(Model):
         eq. 17 misses a sign."""
         assert self.judge is not None
         item = torch.cat([batch.positive[:, None], batch.negative], 1)
-        user = u[batch.user][:, None].expand(*item.shape, -1)
+        user = pick(u, batch.user)[:, None].expand(*item.shape, -1)
         r = F.pad(torch.ones_like(batch.user)[:, None], (0, batch.negative.shape[1]))[..., None].to(u.dtype)
-        made = self.transfer(given[item])
+        made = self.transfer(pick(given, item))
         fake = self.judge(torch.cat([made if turn == 1 else made.detach(), user, r], -1))
         if turn == 1:
             printed = self.settings.generator_loss == "as_printed"
             transfer = -F.softplus(fake).mean() if printed else F.softplus(-fake).mean()
             return {"loss": transfer, "transfer": transfer}
-        real = self.judge(torch.cat([v[item], user, r], -1))
+        real = self.judge(torch.cat([pick(v, item), user, r], -1))
         judge = (F.softplus(-real) + F.softplus(fake)).mean()
         return {"loss": judge, "judge": judge}
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.graph import Graph
 from models.sampling import Negatives
-from models.transgrec import Batch, TransGRec, TransGRecSettings
+from models.transgrec import Batch, TransGRec, TransGRecSettings, pick
 from storage.errors import InputError
 
 USERS, ITEMS, FEATURES, DIM = 5, 7, 6, 4
@@ -270,3 +270,21 @@ def test_the_papers_variants() -> None:
 def test_wrong_settings_say_what_is_right(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         TransGRecSettings.from_dict(wrong)
+
+
+def test_equal_batches_give_equal_gradients_on_many_threads() -> None:
+    """Rows that a batch names many times have their gradients added up in one order, whatever the threads do."""
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(40, 64, generator=generator, requires_grad=True)
+    rows = torch.randint(0, 40, (40_000,), generator=generator)
+    weights = torch.randn(40_000, 64, generator=generator)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        gradients = []
+        for _ in range(12):
+            (gradient,) = torch.autograd.grad((pick(table, rows) * weights).sum(), table)
+            gradients.append(gradient)
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
