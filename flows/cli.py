@@ -129,6 +129,37 @@ def verify(
 
 
 @app.command()
+def weights(
+    action: Annotated[str, typer.Argument(help="list, fetch, verify or import.")] = "list",
+    name: Annotated[str | None, typer.Argument(help="Which; verify without one takes all that are here.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="For import: the file, which is copied.")] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", help="For fetch and import: trust this file, not the published one.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Published weights: list them, fetch one, verify those that are here, import a file from elsewhere."""
+    from extractors import checkpoints, files
+
+    record = checkpoints.named(name) if name is not None else None
+    match action, record, file, sha256:
+        case "list", None, None, None:
+            found = files.listing()
+        case "verify", _, None, None:
+            found = files.verified(record)
+        case "fetch", checkpoints.Checkpoint(), None, _:
+            found = files.fetched(record, sha256)
+        case "import", checkpoints.Checkpoint(), Path(), _:
+            found = files.taken(record, file, sha256)
+        case _:
+            known = "list, verify [NAME], fetch NAME [--sha256 …] or import NAME FILE [--sha256 …]"
+            raise InputError(f"weights {action}: give {known}; `reelmill weights` lists the names")
+    _print(found, json, tell.weights)
+    if any(row["state"] == "wrong" for row in found["weights"]):
+        raise typer.Exit(1)
+
+
+@app.command()
 def settings() -> None:
     """Print a settings file with every key, its meaning and its default."""
     sys.stdout.write(document())

@@ -122,10 +122,17 @@ def train(settings: Settings) -> dict[str, Any]:
     chosen, report = settings.train, current()
     store = open_store(root_of(settings), chosen.store)
     model_settings = fit.settings_for(chosen.model, chosen.options)
-    report.start("train", model_settings.epochs, items=model_settings.epochs, unit="epochs")
+
+    told = 0
 
     def seen(epoch: int, figures: dict[str, float]) -> None:
-        report.advance("train", note="  ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+        nonlocal told
+        if not told:
+            report.start("train", model_settings.epochs, items=model_settings.epochs, unit="epochs")
+        shown = {name: value for name, value in figures.items() if name == "loss" or name.startswith("validation")}
+        note = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
+        report.advance("train", epoch - told, items=epoch - told, note=note)
+        told = epoch
 
     result = fit.train(
         root_of(settings), store.spec.name, model_settings, model=chosen.model, device=chosen.device, on_epoch=seen

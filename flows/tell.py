@@ -92,6 +92,25 @@ def verify(out: Console, figures: dict[str, Any]) -> None:
             out.print(f"  {safe(line)}", soft_wrap=True)
 
 
+def weights(out: Console, figures: dict[str, Any]) -> None:
+    """Checkpoints: here or not, the right ones or not, and under which terms."""
+    table = Table(box=SIMPLE_HEAD, title=f"in {safe(figures['folder'])}", title_justify="left", title_style="")
+    table.add_column("weights", no_wrap=True)
+    table.add_column("for", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("file", overflow="fold")
+    for row in figures["weights"]:
+        table.add_row(row["name"], row["extractor"], row["state"], row["file"])
+    out.print(table)
+    for row in figures["weights"]:
+        if row["state"] in ("wrong", "unverified"):
+            wanted = f"should be {row['expected']}" if row["expected"] else "no hash is published to compare it with"
+            out.print(f"{row['name']}: the file has {row['found']}, {wanted}", soft_wrap=True)
+    for licence in dict.fromkeys(row["licence"] for row in figures["weights"]):
+        names = ", ".join(row["name"] for row in figures["weights"] if row["licence"] == licence)
+        out.print(f"licence {licence}: {names}", soft_wrap=True)
+
+
 def metrics(rows: list[dict[str, Any]], only: tuple[str, ...] = ()) -> Table:
     """Metric rows with 95 % intervals: one line a row of the evaluation (those in `only`), one column a metric."""
     rows = [row for row in rows if not only or row["row"] in only]
@@ -118,7 +137,7 @@ def _ingest_rows(table: Table, figures: dict[str, Any]) -> None:
     if source["read"]:
         rejects = _classes(source["reasons"])
         note = f"{source['rows']:,} rows, {source['videos']:,} videos, {source['clipped']:,} clipped"
-        done = ("0", f"{source['events']:,}") if not source["written"] else (f"{source['events']:,}", "0")
+        done = ("0", f"{source['events']:,}") if not source["events_written"] else (f"{source['events']:,}", "0")
         table.add_row("events", *done, rejects, note)
     if "download" in figures:
         fetched = figures["download"]

@@ -26,6 +26,8 @@ class IngestCounts:
     conflicting_durations: int
     videos_written: int
     """Rows of `videos` that are new or changed."""
+    events_written: bool
+    """Events or rejects are new or changed."""
     written: bool
     """False: the tables already said all of it."""
 
@@ -38,12 +40,13 @@ def write_source(root: str | Path, result: SourceResult) -> IngestCounts:
     """
     tables = Tables(root)
     videos = _changed_videos(tables.read("videos"), result.videos)
-    written = bool(tables.write("videos", videos))
+    tables.write("videos", videos)
+    changed = False
     for name, new in (("events", result.events), ("rejects", result.rejects)):
         old = tables.read(name)
         if not old.filter(pc.equal(old["source"], result.source)).equals(new):
             tables.write(name, new, covers=[result.source])
-            written = True
+            changed = True
     return IngestCounts(
         result.source,
         result.rows,
@@ -54,7 +57,8 @@ def write_source(root: str | Path, result: SourceResult) -> IngestCounts:
         result.clipped,
         result.conflicting_durations,
         videos.num_rows,
-        written,
+        changed,
+        changed or bool(videos.num_rows),
     )
 
 
