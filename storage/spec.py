@@ -18,7 +18,7 @@ class Spec:
     """Everything that changes the numbers of a feature. Equal is what has the same canonical JSON."""
 
     extractor: str
-    """Network or algorithm: `c3d`, `i3d_r50`, `vgg19`."""
+    """Network or algorithm: `c3d`, `i3d`, `i3d_r50`, `vgg19`."""
     layer: str
     """Where in the network the vector is taken: `fc6`."""
     dim: int

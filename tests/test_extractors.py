@@ -14,10 +14,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from extractors.c3d import C3DNetwork
-from extractors.checkpoints import CHECKPOINTS
+from extractors.checkpoints import CHECKPOINTS, find
 from extractors.device import choose_device, choose_precision, native_bfloat16
+from extractors.i3d import I3DNetwork
 from extractors.network import NetworkExtractor
 from extractors.registry import EXTRACTORS, build
+from extractors.weights import install, load, random_weights
 from storage.errors import InputError
 from storage.spec import Spec
 
@@ -209,7 +211,69 @@ def i3d_r50_statement(state: dict[str, torch.Tensor], window: np.ndarray) -> dic
     return {"pool5": found["x"].reshape(-1, 2048).mean(axis=0)}
 
 
-STATEMENTS = {"c3d": c3d_statement, "vgg19": vgg19_statement, "i3d_r50": i3d_r50_statement}
+BRANCHES = {  # of each Inception block, in order, by its name in both files of weights; the last follows the pool
+    "b0": "branch_0",
+    "b1a": "branch_1.0",
+    "b1b": "branch_1.1",
+    "b2a": "branch_2.0",
+    "b2b": "branch_2.1",
+    "b3b": "branch_3.1",
+}
+I3D_STEPS = (
+    *("Conv3d_1a_7x7", (1, 3, 3), "Conv3d_2b_1x1", "Conv3d_2c_3x3", (1, 3, 3), "Mixed_3b", "Mixed_3c", (3, 3, 3)),
+    *(f"Mixed_4{letter}" for letter in "bcdef"),
+    *((2, 2, 2), "Mixed_5b", "Mixed_5c"),
+)
+"""Names of units and blocks; kernels of the pools, whose strides are 2 where the kernel is larger than 1."""
+
+
+def i3d_padded(x: torch.Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], value: float) -> torch.Tensor:
+    """TensorFlow's SAME: n mod s decides how much, the smaller half goes in front."""
+    pads = [(0, 0), (0, 0)]
+    for n, k, s in zip(x.shape[2:], kernel, stride, strict=True):
+        total = max(k - (n % s or s), 0)
+        pads.append((total // 2, total - total // 2))
+    return torch.from_numpy(np.pad(x.numpy(), pads, constant_values=value))
+
+
+def i3d_mixed_5c(state: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """Inception I3D as the TensorFlow code lists it, up to Mixed_5c: function after function, pools padded with −∞."""
+
+    def unit(name: str, x: torch.Tensor) -> torch.Tensor:
+        weight, norm = state[f"{name}.conv3d.weight"], {key: state[f"{name}.bn.{key}"] for key in NORM}
+        stride = (2 if name == "Conv3d_1a_7x7" else 1,) * 3
+        x = F.conv3d(i3d_padded(x, weight.shape[2:], stride, 0.0), weight, stride=stride)
+        scale = norm["weight"] / (norm["running_var"] + 0.001).sqrt()
+        shift = norm["bias"] - norm["running_mean"] * scale
+        return (x * scale.view(-1, 1, 1, 1) + shift.view(-1, 1, 1, 1)).clamp(min=0)
+
+    def pool(kernel: tuple[int, ...], stride: tuple[int, ...], x: torch.Tensor) -> torch.Tensor:
+        x = i3d_padded(x, kernel, stride, -np.inf)
+        for axis, (k, s) in enumerate(zip(kernel, stride, strict=True), 2):
+            x = x.unfold(axis, k, s).amax(-1)
+        return x
+
+    for step in I3D_STEPS:
+        if isinstance(step, tuple):
+            x = pool(step, tuple(min(k, 2) for k in step), x)
+        elif step.startswith("Conv"):
+            x = unit(step, x)
+        else:
+            b1, b2 = (unit(f"{step}.{b}b", unit(f"{step}.{b}a", x)) for b in ("b1", "b2"))
+            b3 = unit(f"{step}.b3b", pool((3, 3, 3), (1, 1, 1), x))
+            x = torch.cat([unit(f"{step}.b0", x), b1, b2, b3], dim=1)
+    return x
+
+
+def i3d_statement(state: dict[str, torch.Tensor], window: np.ndarray) -> dict[str, np.ndarray]:
+    """From raw pixels; 16 frames end as one window of 2 × 7 × 7."""
+    x = i3d_mixed_5c(state, torch.from_numpy(window).permute(3, 0, 1, 2)[None].float() / 255 * 2 - 1)
+    assert x.shape == (1, 1024, 2, 7, 7)
+    return {"mixed_5c": x.numpy().mean(axis=(0, 2, 3, 4))}
+
+
+NORM = ("weight", "bias", "running_mean", "running_var")
+STATEMENTS = {"c3d": c3d_statement, "i3d": i3d_statement, "vgg19": vgg19_statement, "i3d_r50": i3d_r50_statement}
 
 
 def test_parity(extractor: NetworkExtractor, windows: np.ndarray, features: dict[str, np.ndarray]) -> None:
@@ -218,6 +282,34 @@ def test_parity(extractor: NetworkExtractor, windows: np.ndarray, features: dict
     assert set(stated) == set(features)
     for layer, vector in stated.items():
         np.testing.assert_allclose(features[layer][0], vector, rtol=1e-3, atol=1e-4 * float(np.abs(vector).max()))
+
+
+@pytest.mark.parametrize(("channels", "size"), [(3, (16, 32, 64)), (3, (11, 45, 38)), (1, (9, 33, 63))])
+def test_i3d_pads_odd_sizes_as_tensorflow_does(channels: int, size: tuple[int, int, int]) -> None:
+    """Batch-norm is not the identity here: small variances, so that 1e-3 is not 1e-5. One channel: a spectrogram."""
+    net = I3DNetwork(in_channels=channels).eval()
+    generator = torch.Generator().manual_seed(1)
+    state = dict(random_weights(net, 0, {}).state)
+    for key, tensor in state.items():
+        if ".bn." in key and tensor.is_floating_point():
+            state[key] = torch.rand(tensor.shape, generator=generator) * 0.2 + (0.005 if "var" in key else 0.3)
+        if key.endswith("running_var"):
+            state[key.replace("running_var", "weight")] = state[key].sqrt()  # keeps the size of what comes out
+    net.load_state_dict(state)
+    x = torch.rand((2, channels, *size), generator=generator) * 2 - 1
+    with torch.inference_mode():
+        found, stated = net(x), i3d_mixed_5c(state, x)
+    assert found.shape == (2, 1024, -(-size[0] // 8), -(-size[1] // 32), -(-size[2] // 32))
+    np.testing.assert_allclose(found, stated, rtol=1e-3, atol=1e-4 * float(stated.abs().max()))
+
+
+def test_i3d_averages_longer_windows_one_step_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    extractor = make("i3d", precision="float32")
+    x = torch.rand((1, 1024, 4, 7, 7), generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(extractor, "network", lambda _: x)
+    per_frame = x.mean(dim=(0, 3, 4)).numpy()
+    expected = (per_frame @ np.array([1, 2, 2, 1])) / 6  # pairs 01, 12, 23
+    np.testing.assert_allclose(extractor._run(x)["mixed_5c"][0], expected, rtol=1e-5)
 
 
 # --- the rest needs no network of full size ---
@@ -248,6 +340,7 @@ def thin(monkeypatch: pytest.MonkeyPatch) -> None:
     [  # of the pixel (R, G, B) = (10, 20, 30), channel by channel as the first convolution sees them
         (("vgg19", {}), [(10 / 255 - 0.485) / 0.229, (20 / 255 - 0.456) / 0.224, (30 / 255 - 0.406) / 0.225]),
         (("i3d_r50", {}), [(10 / 255 - 0.45) / 0.225, (20 / 255 - 0.45) / 0.225, (30 / 255 - 0.45) / 0.225]),
+        (("i3d", {}), [10 / 255 * 2 - 1, 20 / 255 * 2 - 1, 30 / 255 * 2 - 1]),
         (("c3d", {}), [10 - 104, 20 - 117, 30 - 128]),
         (("c3d", {"channel_order": "BGR"}), [30 - 128, 20 - 117, 10 - 104]),
     ],
@@ -352,6 +445,36 @@ def test_c3d_reads_every_layout_of_names(tmp_path: Path, layout: str) -> None:
     for layer, vectors in original.forward(noise).items():
         assert vectors.any()
         np.testing.assert_array_equal(found[layer], vectors)
+
+
+@pytest.mark.parametrize("counters", [False, True])
+@pytest.mark.parametrize("name", ["i3d-kinetics400-piergiaj", "i3d-kinetics400-hassony2"])
+def test_i3d_reads_both_layouts_of_names(tmp_path: Path, name: str, counters: bool) -> None:
+    """Names of tensors as in the two published files; counters of batches only in those that were saved anew."""
+    with torch.device("meta"):
+        net = I3DNetwork()
+    state = random_weights(net, 5, {}).state
+    file = tmp_path / CHECKPOINTS[name].file
+    theirs: dict[str, torch.Tensor] = {}
+    for key, tensor in state.items():
+        if key.endswith("num_batches_tracked") and not counters:
+            continue
+        unit, _, rest = key.partition(".conv3d." if ".conv3d." in key else ".bn.")
+        part = "conv3d" if ".conv3d." in key else "bn"
+        if name.endswith("hassony2"):
+            block, _, branch = unit.partition(".")
+            unit = f"{block.lower()}.{BRANCHES[branch]}" if branch else block.lower()
+            part = part.replace("bn", "batch3d")
+        theirs[f"{unit}.{part}.{rest}"] = tensor
+    logits = "conv3d_0c_1x1" if name.endswith("hassony2") else "logits"
+    theirs |= {f"{logits}.conv3d.weight": torch.zeros(4, 2), f"{logits}.conv3d.bias": torch.zeros(4)}
+    torch.save(theirs, file)
+    record, path = find(str(file), "i3d")
+    assert record.name == name
+    install(net, load(record, path=path, sha256=sha256(file)))
+    found = net.state_dict()
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[key], tensor) for key, tensor in state.items())
 
 
 @pytest.mark.usefixtures("thin")

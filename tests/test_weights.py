@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch import nn
 
-from extractors import checkpoints, fetch, weights
+from extractors import checkpoints, fetch, files, weights
 from extractors.checkpoints import CHECKPOINTS, Checkpoint, Pixels
+from extractors.hashes import Hash
 from extractors.weights import Weights, install, load, random_weights
 from storage.errors import InputError
 
@@ -102,7 +103,8 @@ def test_a_record_is_complete(record: Checkpoint) -> None:
     assert record.licence
     assert record.citation
     assert record.sha256 is None or len(record.sha256) == 64
-    if record.sha256:  # the publishers put the first 8 digits in the name
+    assert record.git_sha1 is None or len(record.git_sha1) == 40
+    if record.sha256 and not record.git_sha1:  # the publishers put the first 8 digits in the name
         assert f"-{record.sha256[:8]}." in record.file
     assert record.non_commercial == record.name.startswith("c3d")
 
@@ -129,7 +131,7 @@ def test_load_unwraps_and_reads_both_formats(record: Checkpoint, file: Path, wra
 
 
 def test_the_weights_folder_is_looked_into(record: Checkpoint, file: Path) -> None:
-    kept = weights.folder() / record.file
+    kept = files.folder() / record.file
     kept.parent.mkdir()
     file.rename(kept)
     assert load(record, sha256=sha256(kept)).sha256 == sha256(kept)
@@ -137,7 +139,7 @@ def test_the_weights_folder_is_looked_into(record: Checkpoint, file: Path) -> No
 
 def test_the_default_folder_is_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REELMILL_WEIGHTS", raising=False)
-    assert weights.folder() == Path.home() / ".cache/reelmill/weights"
+    assert files.folder() == Path.home() / ".cache/reelmill/weights"
 
 
 def test_a_wrong_hash_is_refused_naming_both(record: Checkpoint, file: Path) -> None:
@@ -154,7 +156,7 @@ def test_a_wrong_hash_is_refused_naming_both(record: Checkpoint, file: Path) -> 
 def test_a_file_whose_hash_nobody_knows_needs_the_users_word(record: Checkpoint, file: Path) -> None:
     with pytest.raises(InputError, match=f"weights_sha256: {sha256(file)}"):
         load(record, path=file)
-    with pytest.raises(InputError, match=f"put it at {weights.folder() / 'tiny.pth'}"):
+    with pytest.raises(InputError, match=f"put it at {files.folder() / 'tiny.pth'}"):
         load(record)
     with pytest.raises(InputError, match="64 hexadecimal digits"):
         load(record, path=file, sha256="abc")
@@ -278,7 +280,7 @@ def test_load_fetches_a_file_and_keeps_it(record: Checkpoint, file: Path, server
     assert load(online).sha256 == sha256(file)
     file.unlink()
     assert load(online).name == "tiny"  # now from the folder
-    assert [kept.name for kept in weights.folder().iterdir()] == ["tiny.pth"]
+    assert [kept.name for kept in files.folder().iterdir()] == ["tiny.pth"]
 
 
 def test_a_fetched_file_with_another_hash_is_not_kept(record: Checkpoint, file: Path, server: str) -> None:
@@ -287,16 +289,16 @@ def test_a_fetched_file_with_another_hash_is_not_kept(record: Checkpoint, file: 
         load(online)
     assert sha256(file) in str(error.value)
     assert "0" * 64 in str(error.value)
-    assert list(weights.folder().iterdir()) == []
+    assert list(files.folder().iterdir()) == []
 
 
 def test_a_fetched_file_is_bounded(file: Path, tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "kept" / "tiny.pth"
     with pytest.raises(OSError, match="more than the 100 bytes"):
-        fetch.fetch(f"{server}/tiny.pth", target, sha256=sha256(file), size=100)
+        fetch.fetch(f"{server}/tiny.pth", target, Hash("sha256", sha256(file)), size=100)
     monkeypatch.setattr(fetch, "SIZE_LIMIT", 200)
     with pytest.raises(OSError, match="more than the 200 bytes"):
-        fetch.fetch(f"{server}/tiny.pth", target, sha256=sha256(file))
+        fetch.fetch(f"{server}/tiny.pth", target, Hash("sha256", sha256(file)))
     assert list(target.parent.iterdir()) == []
 
 
@@ -306,7 +308,7 @@ def test_a_fetched_file_is_bounded(file: Path, tmp_path: Path, server: str, monk
 def test_only_http_is_followed(file: Path, tmp_path: Path, server: str, address: str) -> None:
     target = tmp_path / "kept" / "tiny.pth"
     with pytest.raises(OSError, match=r"unknown url type|not allowed"):
-        fetch.fetch(address.format(file=file, server=server), target, sha256=sha256(file))
+        fetch.fetch(address.format(file=file, server=server), target, Hash("sha256", sha256(file)))
     assert list(target.parent.iterdir()) == []
 
 
@@ -314,5 +316,5 @@ def test_without_a_network_the_message_says_what_to_do(record: Checkpoint, serve
     for url in ("http://127.0.0.1:9/tiny.pth", f"{server}/none.pth", None):
         with pytest.raises(InputError) as error:
             load(dataclasses.replace(record, url=url, sha256="0" * 64))
-        for told in (str(weights.folder() / "tiny.pth"), "0" * 64, "weights: random", "$REELMILL_WEIGHTS"):
+        for told in (str(files.folder() / "tiny.pth"), "0" * 64, "weights: random", "$REELMILL_WEIGHTS"):
             assert told in str(error.value)
