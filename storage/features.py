@@ -10,6 +10,7 @@ video the newer one counts. A shard of another spec in the folder is refused.
 import os
 from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,11 @@ class FeatureStore:
         if self.spec.rows != "segment":
             raise InputError(f"{self.spec.name} has one row a window, not a segment; use read(video_id)")
         pairs = list(pairs)
-        segments = np.array([segment for _, segment in pairs], np.int64)
-        blocks = np.array([self._home.get(video, -1) for video, _ in pairs], np.int64)
+        if not pairs:
+            return np.zeros(0, np.int64)
+        videos, numbers = zip(*pairs, strict=True)
+        segments = np.array(numbers, np.int64)
+        blocks = np.fromiter(map(self._home.get, videos, repeat(-1)), np.int64, len(pairs))
         wanted = blocks << 32 | segments
         rows = np.searchsorted(self._keys[:-1], wanted)
         wrong = (self._keys[rows] != wanted) | (segments >> 31 != 0)
