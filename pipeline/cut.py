@@ -6,12 +6,13 @@ frames wait: as decoded where that is small, else already scaled; what comes out
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from extractors.frames import Geometry, Windows
 from pipeline.decode import Frame, Limits, Scaler, Tally, open_video, read_frames, thumbnail
-from pipeline.errors import Corrupt
+from pipeline.errors import Changed, Corrupt
 
 HELD_BYTES = 96 << 20
 """Decoded frames of one segment may wait as they are while they need less than this."""
@@ -38,6 +39,8 @@ class CutJob:
     thumbnail_height: int = 0
     """Height of the key frame of each segment; 0 for none."""
     limits: Limits = field(default_factory=Limits)
+    bytes: int | None = None
+    """Size of the file when it was measured, to notice that it is another one now."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,14 @@ class CutSegment:
 
 
 def cut(job: CutJob) -> Iterator[CutSegment | Tally]:
-    """Target for a child process: the segments in order, then the tally. Raises Corrupt if no frame can be decoded."""
+    """Target for a child process: the segments in order, then the tally.
+
+    Raises Corrupt if no frame can be decoded, Changed if the file is not the one that was measured.
+    """
     tally = Tally()
+    path = Path(job.path)
+    if job.bytes is not None and path.is_file() and path.stat().st_size != job.bytes:
+        raise Changed(f"{path} has {path.stat().st_size} bytes, {job.bytes} were measured; run `reelmill ingest` again")
     index, held = 0, _Held(job)
     with open_video(job.path, job.limits) as (container, stream):
         for time_ms, frame in read_frames(container, stream, job.start_ms / 1000, job.limits, tally):

@@ -4,7 +4,7 @@
     ├── permanent ── Private, Removed, GeoBlocked, AgeRestricted, Forbidden, Unsupported, UnsafeUrl,
     │                TooLarge, TooLong, TooManyPixels, NotFound, Corrupt, NoVideoStream, DecoderCrash
     ├── transient ── Network, ServerError, RateLimited, TimedOut, CutShort, OutOfSpace
-    └── NotYet (live or announced: left to a later run)
+    └── left to a later run ── NotYet (live or announced), Changed (the media file is another one)
 
 `error_class` is the word in the outcomes table. Any other exception is recorded as `unknown` with its traceback.
 """
@@ -145,6 +145,12 @@ class CutShort(Transient):
     """Fewer bytes came than were promised."""
 
     error_class = "cut_short"
+
+
+class Changed(VideoError):
+    """The file is gone, or is not the one that was measured."""
+
+    error_class = "changed"
 
 
 class NotYet(VideoError):

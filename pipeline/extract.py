@@ -5,22 +5,22 @@ averaged into segments as they come, and finished videos are sealed into the fea
 to do is asked of the stores, so a first run, a resume and a backfill are the same call.
 """
 
-import contextlib
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
-import numpy as np
+import pyarrow.compute as pc
 
 from extractors.base import Extractor
-from pipeline.child import Child
-from pipeline.cut import CutJob, CutSegment, CutWindows, Plan
+from pipeline.ahead import decode_ahead
+from pipeline.batch import Batch
+from pipeline.cut import CutJob, CutSegment, Plan
 from pipeline.decode import DECODER, Limits, Tally
 from pipeline.gather import Gather
 from storage import Outcome, Outcomes, Spec, Tables
+from storage.errors import InputError
 from storage.features import FeatureWriter, Format, present
 
 
@@ -33,6 +33,8 @@ class Video:
     sha256: str
     start_ms: int
     duration_ms: int
+    bytes: int | None = None
+    """Size of the file, to notice that it is another one by now; None: not looked at."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,23 @@ class ExtractSummary:
     """What a run did."""
 
     videos: int = 0
-    failed: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    """Failures by class; they count as videos too."""
     segments: int = 0
     video_seconds: float = 0.0
     seconds: float = 0.0
     windows: dict[str, int] = field(default_factory=dict)
     """Windows run through each extractor."""
+
+
+OnVideo: TypeAlias = Callable[[Video, Outcome], None]
+"""Called once a video, with the outcome of its first store."""
+
+Todo: TypeAlias = tuple[Video, dict[int, list[Spec]]]
+"""A video and, for each extractor by its number, the specs that are missing of it."""
+
+SEAL_BYTES = 256 << 20
+"""Finished videos are committed when their vectors take this much."""
 
 
 def specs_of(extractors: Sequence[Extractor], options: ExtractOptions) -> list[list[Spec]]:
@@ -73,21 +86,38 @@ def specs_of(extractors: Sequence[Extractor], options: ExtractOptions) -> list[l
 
 def missing(
     root: str, videos: Sequence[Video], extractors: Sequence[Extractor], options: ExtractOptions, *, retry: bool = False
-) -> list[tuple[Video, dict[int, list[Spec]]]]:
+) -> list[Todo]:
     """Videos that lack a block, each with {extractor's number: specs it lacks}.
 
     Cells whose last outcome was a permanent failure are left out unless `retry`.
     """
-    outcomes = Outcomes(root)
+    failed = {} if retry else Outcomes(root).permanently_failed_by_spec("extract")
     lacking: dict[str, dict[int, list[Spec]]] = {video.video_id: {} for video in videos}
     for number, specs in enumerate(specs_of(extractors, options)):
         for spec in specs:
-            done = present(root, spec)
-            if not retry:
-                done |= outcomes.permanently_failed("extract", spec.name)
-            for video in lacking.keys() - done:
+            for video in lacking.keys() - present(root, spec) - failed.get(spec.name, set()):
                 lacking[video].setdefault(number, []).append(spec)
     return [(video, lacking[video.video_id]) for video in videos if lacking[video.video_id]]
+
+
+def still_missing(root: str, todo: Sequence[Todo]) -> list[Todo]:
+    """What of this nobody has done since: another process may work on the same root."""
+    there = {spec.name: spec for _, lacking in todo for specs in lacking.values() for spec in specs}
+    done = {name: present(root, spec) for name, spec in there.items()}
+    left = []
+    for video, lacking in todo:
+        rest = {n: [s for s in specs if video.video_id not in done[s.name]] for n, specs in lacking.items()}
+        if rest := {n: specs for n, specs in rest.items() if specs}:
+            left.append((video, rest))
+    return left
+
+
+def pictured(root: str, segment_ms: int) -> set[str]:
+    """Videos whose key frames stand in the `frames` table and fit the grid of this segment length."""
+    frames = Tables(root).read("frames", ["video_id", "segment_index", "time_ms"])
+    fits = pc.equal(pc.divide(frames["time_ms"], segment_ms), pc.cast(frames["segment_index"], "int64"))
+    misfits = set(frames.filter(pc.invert(fits))["video_id"].unique().to_pylist())
+    return set(frames["video_id"].unique().to_pylist()) - misfits
 
 
 def extract(
@@ -97,7 +127,7 @@ def extract(
     options: ExtractOptions | None = None,
     *,
     retry: bool = False,
-    on_video: Callable[[Video, Outcome], None] | None = None,
+    on_video: OnVideo | None = None,
 ) -> ExtractSummary:
     """Extract what is missing of these videos into the stores under `root`.
 
@@ -105,15 +135,30 @@ def extract(
     (Ctrl-C, an error) commits every finished video.
     """
     options = options or ExtractOptions()
-    began = time.monotonic()
     todo = missing(root, videos, extractors, options, retry=retry)
+    return extract_missing(root, todo, extractors, options, pictured(root, options.segment_ms), on_video)
+
+
+def extract_missing(
+    root: str,
+    todo: Sequence[Todo],
+    extractors: Sequence[Extractor],
+    options: ExtractOptions,
+    have_pictures: Container[str] = (),
+    on_video: OnVideo | None = None,
+) -> ExtractSummary:
+    """Extract what `missing` listed; no key frames are kept of videos that have them."""
+    began = time.monotonic()
     summary = ExtractSummary(windows={e.name: 0 for e in extractors})
     if not todo:
         return summary
-    store = _Store(root, options)
-    batches = [_Batch(extractor, summary) for extractor in extractors]
+    store = _Store(root, options, summary, on_video)
+    batches = [Batch(extractor) for extractor in extractors]
+    jobs = (_job(video, lacking, extractors, options, video.video_id in have_pictures) for video, lacking in todo)
     try:
-        for gather, message in _decode(todo, extractors, options, Tables(root).units("frames")):
+        for gather, message in decode_ahead(jobs, options.workers, options.limits):
+            if gather.closed:
+                continue
             if isinstance(message, CutSegment):
                 for number, cut in zip(gather.numbers, message.plans, strict=True):
                     gather.expect(number, message.index, cut)
@@ -123,146 +168,83 @@ def extract(
                 gather.finish_decoding(message)
             else:
                 gather.fail(message)
-            store.collect(gather, summary, on_video)
+            store.collect(gather)
         for batch in batches:
             batch.flush()
-        store.collect(None, summary, on_video)
+        store.collect()
     finally:
         store.commit()
+        summary.windows = {batch.extractor.name: batch.done for batch in batches}
         summary.seconds = time.monotonic() - began
     return summary
 
 
-class _Batch:
-    """Windows of one extractor from many videos, until the batch is full. The array is filled in place and never
-    changes its shape: what stands in unused places is old windows, which touch no other row."""
-
-    def __init__(self, extractor: Extractor, summary: ExtractSummary) -> None:
-        height, width = extractor.geometry.crop
-        self.extractor, self.summary = extractor, summary
-        self.pixels = np.zeros((extractor.batch_size, extractor.windows.length, height, width, 3), np.uint8)
-        self.owners: list[tuple[Gather, int, int, int]] = []  # gather, segment, from row, to row
-        self.filled = 0
-
-    def push(self, gather: Gather, segment: int, cut: CutWindows) -> None:
-        """Take windows in; run the network whenever the batch is full."""
-        done = 0
-        while done < len(cut.pixels):
-            n = min(len(cut.pixels) - done, len(self.pixels) - self.filled)
-            self.pixels[self.filled : self.filled + n] = cut.pixels[done : done + n]
-            self.owners.append((gather, segment, self.filled, self.filled + n))
-            self.filled += n
-            done += n
-            if self.filled == len(self.pixels):
-                self.flush()
-
-    def flush(self) -> None:
-        """Run the network on what is there and hand the vectors to their videos."""
-        if not self.filled:
-            return
-        vectors = self.extractor.forward(self.pixels)
-        for gather, segment, start, stop in self.owners:
-            gather.add(self.extractor.name, segment, {layer: v[start:stop] for layer, v in vectors.items()})
-        self.summary.windows[self.extractor.name] += self.filled
-        self.owners, self.filled = [], 0
+def _job(
+    video: Video, lacking: dict[int, list[Spec]], extractors: Sequence[Extractor], options: ExtractOptions, seen: bool
+) -> tuple[Gather, CutJob]:
+    gather = Gather(video, lacking, extractors, options.segment_ms, options.rows)
+    plans = tuple(Plan(extractors[n].geometry, extractors[n].windows) for n in gather.numbers)
+    height = 0 if seen else options.thumbnail_height
+    return gather, CutJob(video.path, video.start_ms, video.duration_ms, options.segment_ms, plans, height,
+                          options.limits, video.bytes)  # fmt: skip
 
 
 class _Store:
-    """Finished videos on their way into the stores, the frames table and the outcomes."""
+    """Finished videos on their way into the frames table, the stores and the outcomes."""
 
-    def __init__(self, root: str, options: ExtractOptions) -> None:
-        self.root, self.options = root, options
+    def __init__(self, root: str, options: ExtractOptions, summary: ExtractSummary, on_video: OnVideo | None) -> None:
+        self.root, self.options, self.summary, self.on_video = root, options, summary, on_video
         self.writers: dict[str, FeatureWriter] = {}
         self.open: list[Gather] = []
         self.outcomes: list[Outcome] = []
         self.frames: list[dict[str, object]] = []
+        self.bytes = 0
         self.sealed = time.monotonic()
 
-    def collect(
-        self, gather: Gather | None, summary: ExtractSummary, on_video: Callable[[Video, Outcome], None] | None
-    ) -> None:
-        """Take in every video that is complete by now; commit if it is time."""
+    def collect(self, gather: Gather | None = None) -> None:
+        """Take in every video that is complete by now; commit if it is time, or much is together."""
         if gather is not None and gather not in self.open:
             self.open.append(gather)
         for done in [g for g in self.open if g.complete]:
             self.open.remove(done)
-            for block, spec in done.blocks():
-                if spec.name not in self.writers:
-                    self.writers[spec.name] = FeatureWriter(self.root, spec, self.options.format)
-                self.writers[spec.name].add(block)
-            outcomes = done.outcomes()
-            self.outcomes += outcomes
-            self.frames += done.pictures
-            summary.videos += 1
-            summary.failed += outcomes[0].status == "failed"
-            summary.segments += done.segments if outcomes[0].status == "done" else 0
-            summary.video_seconds += done.video.duration_ms / 1000
-            if on_video:
-                on_video(done.video, outcomes[0])
-        if time.monotonic() - self.sealed > self.options.seal_seconds:
+            done.closed = True
+            self._take(done)
+        if self.bytes >= SEAL_BYTES or time.monotonic() - self.sealed > self.options.seal_seconds:
             self.commit()
 
+    def _take(self, done: Gather) -> None:
+        try:
+            blocks = [(block.packed(spec), spec) for block, spec in done.blocks()]
+        except InputError as error:  # the network gave NaN, say: this video's failure, in all of its stores
+            done.fail(error)
+            blocks = []
+        for block, spec in blocks:
+            self.bytes += block.features.nbytes
+            self._writer(spec).add(block)
+        outcomes = done.outcomes()
+        self.outcomes += outcomes
+        self.frames += done.pictures
+        self.summary.videos += 1
+        if outcomes[0].status == "done":
+            self.summary.segments += done.segments
+        else:
+            self.summary.failed[str(outcomes[0].error_class)] += 1
+        self.summary.video_seconds += done.video.duration_ms / 1000
+        if self.on_video:
+            self.on_video(done.video, outcomes[0])
+
+    def _writer(self, spec: Spec) -> FeatureWriter:
+        if spec.name not in self.writers:  # it must not seal by itself: `commit` keeps the order
+            never = 1 << 62
+            self.writers[spec.name] = FeatureWriter(self.root, spec, self.options.format, never, never)
+        return self.writers[spec.name]
+
     def commit(self) -> None:
-        """Seal the blocks first, then say so: a crash in between repeats nothing and hides nothing."""
+        """Pictures, blocks, outcomes, in this order: a block says that all of its video is there, so it comes after the
+        pictures, which replace themselves if they are made again; outcomes speak of what stands."""
+        Tables(self.root).write("frames", self.frames)
         for writer in self.writers.values():
             writer.seal()
-        Tables(self.root).write("frames", self.frames)
         Outcomes(self.root).write(self.outcomes)
-        self.frames, self.outcomes = [], []
+        self.frames, self.outcomes, self.bytes = [], [], 0
         self.sealed = time.monotonic()
-
-
-def _decode(
-    todo: Sequence[tuple[Video, dict[int, list[Spec]]]],
-    extractors: Sequence[Extractor],
-    options: ExtractOptions,
-    pictured: set[str],
-) -> Iterator[tuple[Gather, CutSegment | Tally | Exception]]:
-    """Cut videos in `options.workers` processes, ahead of the networks by a bounded number of segments."""
-    ready: queue.Queue[tuple[Gather, CutSegment | Tally | Exception] | None] = queue.Queue(maxsize=8 * options.workers)
-    waiting = iter(todo)
-    lock, stop = threading.Lock(), threading.Event()
-
-    def put(item: tuple[Gather, CutSegment | Tally | Exception] | None) -> None:
-        while not stop.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put(item, timeout=0.2)
-                return
-
-    def work() -> None:
-        with Child("pipeline.cut:cut", memory_bytes=options.limits.memory_bytes) as child:
-            while not stop.is_set():
-                with lock:
-                    entry = next(waiting, None)
-                if entry is None:
-                    break
-                video, lacking = entry
-                gather = Gather(video, lacking, extractors, options.segment_ms, options.rows)
-                height = 0 if video.video_id in pictured else options.thumbnail_height
-                plans = tuple(Plan(extractors[n].geometry, extractors[n].windows) for n in gather.numbers)
-                job = CutJob(video.path, video.start_ms, video.duration_ms, options.segment_ms, plans,
-                             height, options.limits)  # fmt: skip
-                try:
-                    for message in child.run(job, options.limits.wall_seconds):
-                        put((gather, message))
-                        if stop.is_set():
-                            return
-                except Exception as error:
-                    put((gather, error))
-        put(None)
-
-    threads = [threading.Thread(target=work, name=f"decode-{i}", daemon=True) for i in range(options.workers)]
-    for thread in threads:
-        thread.start()
-    try:
-        running = len(threads)
-        while running:
-            item = ready.get()
-            if item is None:
-                running -= 1
-            else:
-                yield item
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(timeout=10)

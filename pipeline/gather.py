@@ -12,6 +12,7 @@ import numpy as np
 from extractors.base import Extractor
 from pipeline.cut import CutSegment, CutWindows
 from pipeline.decode import DECODER, Tally
+from pipeline.errors import Changed, NotFound
 from pipeline.segments import grid
 from storage import Outcome, Spec
 from storage.features import NO_DATA, PADDED, VALID, Block
@@ -49,7 +50,8 @@ class _Lane:
         self.expected = np.zeros(segments, np.int64)
         self.padded = np.zeros(segments, bool)
         self.arrived = 0
-        self.windows: list[tuple[int, CutWindows]] = []
+        self.windows: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
+        """Of each segment: its number, and padded, start_ms, stop_ms of its windows. No pixels: they would add up."""
 
 
 class Gather:
@@ -72,6 +74,8 @@ class Gather:
         self.pictures: list[dict[str, object]] = []
         self.tally: Tally | None = None
         self.error: Exception | None = None
+        self.closed = False
+        """It was handed on; messages that still come for it are passed over."""
         self.began = time.monotonic()
 
     @property
@@ -87,7 +91,7 @@ class Gather:
         lane.expected[segment] += len(cut.padded)
         lane.padded[segment] |= bool(cut.padded.any())
         if self.by == "window":
-            lane.windows.append((segment, CutWindows(cut.pixels[:0], cut.padded, cut.start_ms, cut.stop_ms)))
+            lane.windows.append((segment, cut.padded.copy(), cut.start_ms.copy(), cut.stop_ms.copy()))
 
     def add(self, extractor: str, segment: int, vectors: Mapping[str, np.ndarray]) -> None:
         """Vectors (n, dim) of each layer for n windows of this segment."""
@@ -108,8 +112,10 @@ class Gather:
         self.tally = tally
 
     def fail(self, error: Exception) -> None:
-        """The video cannot be used; what came of it is dropped."""
-        self.error, self.pictures = error, []
+        """The video cannot be used; what came of it is dropped. The first error counts."""
+        if isinstance(error, NotFound):  # the media table knows it, so it was there: fetching it again may help
+            error = Changed(f"{error}; `reelmill ingest` fetches it again")
+        self.error, self.pictures = self.error or error, []
 
     def blocks(self) -> Iterator[tuple[Block, Spec]]:
         """A block for each spec that was lacking; none after a failure."""
@@ -132,14 +138,14 @@ class Gather:
         return (mask, *(self.cells[name].to_numpy() for name in ("segment_index", "start_ms", "stop_ms")))
 
     def _windows(self, lane: _Lane) -> tuple[np.ndarray, ...]:
-        cuts = [cut for _, cut in lane.windows]
         none = np.zeros(0, np.int64)
-        padded = np.concatenate([np.zeros(0, bool), *(cut.padded for cut in cuts)])
+        padded = np.concatenate([np.zeros(0, bool), *(window[1] for window in lane.windows)])
+        counts = [len(window[1]) for window in lane.windows]
         return (
             np.where(padded, PADDED, VALID).astype(np.uint8),
-            np.repeat([segment for segment, _ in lane.windows], [len(c.padded) for c in cuts]).astype(np.int32),
-            np.concatenate([none, *(cut.start_ms for cut in cuts)]),
-            np.concatenate([none, *(cut.stop_ms for cut in cuts)]),
+            np.repeat([window[0] for window in lane.windows], counts).astype(np.int32),
+            np.concatenate([none, *(window[2] for window in lane.windows)]),
+            np.concatenate([none, *(window[3] for window in lane.windows)]),
         )
 
     def outcomes(self) -> list[Outcome]:

@@ -73,3 +73,13 @@ class Outcomes:
         last = np.zeros(len(keys.dictionary), np.int64)
         last[keys.indices.to_numpy()] = np.arange(len(table))  # of a repeated index the last value stays
         return table.take(np.sort(last))
+
+    def permanently_failed_by_spec(self, stage: str) -> dict[str, set[str]]:
+        """`permanently_failed` of every store at once, {spec: keys}; the table is read once."""
+        table = self.tables.read("outcomes", ["stage", "key", "spec", "status", "permanent"])
+        newest = {(r["spec"], r["key"]): r for r in table.filter(pc.equal(table["stage"], stage)).to_pylist()}
+        failed: dict[str, set[str]] = {}
+        for (spec, key), row in newest.items():
+            if spec is not None and row["status"] == "failed" and row["permanent"]:
+                failed.setdefault(spec, set()).add(key)
+        return failed

@@ -2,15 +2,18 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from extractors.frames import Geometry, Windows
+from pipeline.cut import CutWindows
 from pipeline.decode import Limits
 from pipeline.extract import ExtractOptions, Video, extract, missing
+from pipeline.gather import Gather
 from pipeline.probe import probe
 from storage import Outcomes, Spec, Tables, open_store
 from storage.features import NO_DATA, PADDED, VALID
@@ -62,7 +65,7 @@ def test_one_pass_feeds_every_extractor(tmp_path: Path, three: list[Video]) -> N
     runs, stills = IndexExtractor("runs"), IndexExtractor("stills", Windows("timed", 1, step_ms=200), batch_size=7)
     seen: list[str] = []
     summary = extract(str(tmp_path), three, [runs, stills], OPTIONS, on_video=lambda v, o: seen.append(v.video_id))
-    assert (summary.videos, summary.failed, summary.segments) == (3, 0, 6)
+    assert (summary.videos, summary.failed, summary.segments) == (3, {}, 6)
     assert sorted(seen) == ["3.mp4", "30.mp4", "60.mp4"]
     first, last = (open_store(tmp_path, f"runs-{layer}") for layer in runs.layers)
     # Segments of 25 frames: windows start at 0, 5, … 20, so the mean start is 10 and the mean end 14.
@@ -132,15 +135,15 @@ def test_a_failure_is_an_outcome_and_the_others_go_on(tmp_path: Path, three: lis
     broken.write_bytes(b"\0\0\0\x18ftypmp42" + bytes(500))
     bad = [Video("broken", str(broken), "0" * 64, 0, 1000), Video("gone", str(tmp_path / "none"), "0" * 64, 0, 1000)]
     summary = extract(str(tmp_path), [bad[0], three[0], bad[1]], [IndexExtractor()], OPTIONS)
-    assert (summary.videos, summary.failed) == (3, 2)
+    assert (summary.videos, summary.failed) == (3, {"corrupt": 1, "changed": 1})
     store = open_store(tmp_path, "index-first")
     assert store.keys() == ["60.mp4"]
     latest = Outcomes(tmp_path).latest("extract", store.spec.name)
     assert {key: row["error_class"] for key, row in latest.items()} == {
-        "broken": "corrupt", "gone": "not_found", "60.mp4": None,
+        "broken": "corrupt", "gone": "changed", "60.mp4": None,
     }  # fmt: skip
-    # Permanent failures are left alone until somebody asks.
-    assert missing(str(tmp_path), bad, [IndexExtractor()], OPTIONS) == []
+    # Permanent failures are left alone until somebody asks; a file that is gone may come back.
+    assert [v.video_id for v, _ in missing(str(tmp_path), bad, [IndexExtractor()], OPTIONS)] == ["gone"]
     assert len(missing(str(tmp_path), bad, [IndexExtractor()], OPTIONS, retry=True)) == 2
 
 
@@ -171,9 +174,91 @@ def test_a_decoder_that_takes_too_long_is_killed(tmp_path: Path, three: list[Vid
     options = ExtractOptions(segment_ms=1000, limits=Limits(wall_seconds=0.001))
     extractor = IndexExtractor()
     summary = extract(str(tmp_path), three[:1], [extractor], options)
-    assert summary.failed == 1
+    assert summary.failed == {"timed_out": 1}
     name = extractor.specs(segment_ms=1000, decoder="")["first"]
     rows = Tables(tmp_path).read("outcomes").to_pylist()
     assert {row["error_class"] for row in rows} == {"timed_out"}
     assert not rows[0]["permanent"]
     assert name.dim == 1
+
+
+def test_a_network_that_fails_on_one_batch_fails_its_videos_only(tmp_path: Path, three: list[Video]) -> None:
+    class Fails(IndexExtractor):
+        def forward(self, windows: np.ndarray) -> Mapping[str, np.ndarray]:
+            if self.batches == 1:
+                self.batches += 1
+                raise RuntimeError("out of memory on the device")
+            return super().forward(windows)
+
+    summary = extract(str(tmp_path), three, [Fails(batch_size=3)], OPTIONS)
+    assert (summary.videos, summary.failed) == (3, {"unknown": 1})
+    rows = [row for row in Tables(tmp_path).read("outcomes").to_pylist() if row["status"] == "failed"]
+    failed = next(row for row in rows if row["spec"].startswith("index-first"))
+    assert "out of memory on the device" in failed["message"]
+    assert not failed["permanent"]
+    assert extract(str(tmp_path), three, [IndexExtractor(batch_size=3)], OPTIONS).videos == 1
+    assert len(open_store(tmp_path, "index-first")) == 3
+
+
+def test_a_network_that_always_fails_stops_the_run(tmp_path: Path, three: list[Video]) -> None:
+    class Broken(IndexExtractor):
+        def forward(self, windows: np.ndarray) -> Mapping[str, np.ndarray]:
+            raise RuntimeError("no kernel image")
+
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        extract(str(tmp_path), three, [Broken(batch_size=1)], OPTIONS)
+
+
+def test_a_vector_that_is_no_number_fails_its_video_in_every_store(tmp_path: Path, three: list[Video]) -> None:
+    class NotANumber(IndexExtractor):
+        def forward(self, windows: np.ndarray) -> Mapping[str, np.ndarray]:
+            seen = super().forward(windows)
+            return {"first": seen["first"], "last": np.where(seen["last"] == 59, np.nan, seen["last"])}
+
+    summary = extract(str(tmp_path), three, [NotANumber()], OPTIONS)
+    assert summary.failed == {"unknown": 1}
+    for layer in ("first", "last"):
+        assert "60.mp4" not in open_store(tmp_path, f"index-{layer}")
+    assert "60.mp4" not in Tables(tmp_path).units("frames")
+
+
+def test_a_file_that_changed_is_noticed(tmp_path: Path, three: list[Video]) -> None:
+    changed = replace(three[0], bytes=17)
+    assert extract(str(tmp_path), [changed, three[1]], [IndexExtractor()], OPTIONS).failed == {"changed": 1}
+    assert [v.video_id for v, _ in missing(str(tmp_path), three[:2], [IndexExtractor()], OPTIONS)] == ["60.mp4"]
+
+
+def test_pictures_come_before_blocks(tmp_path: Path, three: list[Video], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that dies while it commits must not leave a video that looks done and has no pictures."""
+    write = Tables.write
+
+    def dies(self: Tables, name: str, *rest: Any, **named: Any) -> int:
+        if name == "frames":
+            raise OSError("disk full")
+        return write(self, name, *rest, **named)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Tables, "write", dies)
+        with pytest.raises(OSError, match="disk full"):
+            extract(str(tmp_path), three, [IndexExtractor()], OPTIONS)
+    assert extract(str(tmp_path), three, [IndexExtractor()], OPTIONS).videos == 3
+    assert Tables(tmp_path).read("frames").num_rows == 6
+
+
+def test_another_grid_gets_pictures_of_its_own(tmp_path: Path, three: list[Video]) -> None:
+    extract(str(tmp_path), three, [IndexExtractor()], OPTIONS)
+    extract(str(tmp_path), three, [IndexExtractor()], replace(OPTIONS, segment_ms=600))
+    frames = Tables(tmp_path).read("frames").to_pylist()
+    assert len(frames) == 7
+    assert all(frame["time_ms"] // 600 == frame["segment_index"] for frame in frames)
+
+
+def test_rows_by_window_keep_no_pixels(tmp_path: Path, three: list[Video]) -> None:
+    extractor = IndexExtractor()
+    lacking = {0: list(extractor.specs(segment_ms=1000, decoder="", rows="window").values())}
+    gather = Gather(three[0], lacking, [extractor], 1000, "window")
+    pixels = np.zeros((5, 5, 60, 80, 3), np.uint8)
+    whole = np.zeros(64, np.int64)  # as a message arrives: small arrays are views of one buffer
+    gather.expect(0, 0, CutWindows(pixels, whole[:5] > 0, whole[5:10], whole[10:15]))
+    kept = [array for window in gather.lanes["index"].windows for array in window[1:]]
+    assert sum((array.base if array.base is not None else array).nbytes for array in kept) < 200
