@@ -1,5 +1,7 @@
 """Media → feature stores."""
 
+import random
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
@@ -8,35 +10,48 @@ from prefect.cache_policies import NO_CACHE
 from flows import steps
 from flows.progress import current
 from flows.settings import Settings
-from pipeline.extract import ExtractSummary, Video
+from pipeline.extract import ExtractSummary, Todo
 
 if TYPE_CHECKING:
     from extractors.base import Extractor
 
 
 @task(task_run_name="extract-{number}", cache_policy=NO_CACHE)
-def extract_block(number: int, settings: Settings, videos: list[Video], networks: "list[Extractor]") -> ExtractSummary:
+def extract_block(
+    number: int, settings: Settings, todo: list[Todo], networks: "list[Extractor]", pictures: set[str]
+) -> ExtractSummary:
     """One block of videos through every network."""
-    return steps.extract_block(settings, videos, networks)
+    return steps.extract_block(settings, todo, networks, pictures)
 
 
 @flow(name="extract", validate_parameters=False)
 def extract(settings: Settings) -> dict[str, Any]:
     """Run every network on the videos that lack its features; blocks one after another, since they share the device."""
+    steps.tidy(settings)
     networks = steps.extractors(settings)
-    videos = steps.extract_plan(settings, networks)
+    todo = steps.extract_plan(settings, networks)
     size = settings.extract.block
-    if videos:
-        seconds = sum(v.duration_ms for v in videos) / 1000
-        current().start("extract", seconds, items=len(videos), realtime=True)
-    blocks = [videos[i : i + size] for i in range(0, len(videos), size)]
-    done = [extract_block(number, settings, block, networks) for number, block in enumerate(blocks)]
+    if todo:
+        seconds = sum(video.duration_ms for video, _ in todo) / 1000
+        current().start("extract", seconds, items=len(todo), realtime=True)
+    blocks = [todo[i : i + size] for i in range(0, len(todo), size)]
+    first = random.randrange(len(blocks)) if blocks else 0  # several processes on one root begin in several places
+    pictures = steps.have_pictures(settings)
+    done = [
+        extract_block(number, settings, blocks[number], networks, pictures)
+        for number in (*range(first, len(blocks)), *range(first))
+    ]
+    stores = steps.spec_names(settings, networks)
+    there = steps.complete(settings, stores)
+    failed = sum((s.failed for s in done), Counter())
+    fresh = sum(s.videos for s in done) - failed.total()
     return {
-        "done": sum(s.videos - s.failed for s in done),
-        "skipped": len(steps.media_videos(settings)) - len(videos),
-        "failed": sum(s.failed for s in done),
+        "done": fresh,
+        "skipped": there - fresh,
+        "failed": dict(failed),
+        "without": len(steps.media_videos(settings)) - there - failed.total(),
         "segments": sum(s.segments for s in done),
         "video_seconds": round(sum(s.video_seconds for s in done), 3),
         "seconds": round(sum(s.seconds for s in done), 3),
-        "stores": steps.spec_names(settings, networks),
+        "stores": stores,
     }

@@ -1,5 +1,6 @@
 """Source table → events, media, segments, labels."""
 
+import threading
 from typing import Any
 
 from prefect import flow, task
@@ -19,10 +20,13 @@ read_source = task(cache_policy=NO_CACHE)(steps.read_source)
 label = task(cache_policy=NO_CACHE)(steps.label)
 
 
+tidy = task(cache_policy=NO_CACHE)(steps.tidy)
+
+
 @task(task_run_name="fetch-{number}", cache_policy=NO_CACHE)
-def fetch_block(number: int, settings: Settings, wanted: list[Wanted]) -> list[Outcome]:
+def fetch_block(number: int, settings: Settings, wanted: list[Wanted], stop: threading.Event) -> list[Outcome]:
     """One block of downloads."""
-    return steps.fetch_block(settings, wanted)
+    return steps.fetch_block(settings, wanted, stop)
 
 
 def ingest(settings: Settings) -> dict[str, Any]:
@@ -34,23 +38,34 @@ def ingest(settings: Settings) -> dict[str, Any]:
 
 @flow(name="ingest", validate_parameters=False)
 def _ingest(settings: Settings) -> dict[str, Any]:
+    tidy(settings)
     source = read_source(settings)
-    wanted = steps.download_plan(settings)
-    outcomes: list[Outcome] = []
-    if wanted:
-        current().start("download", len(wanted), items=len(wanted))
-        size = min(BLOCK, -(-len(wanted) // settings.download.workers))
-        blocks = [wanted[i : i + size] for i in range(0, len(wanted), size)]
-        futures = [fetch_block.submit(number, settings, block) for number, block in enumerate(blocks)]
-        outcomes = [outcome for future in futures for outcome in future.result()]
-    if source.get("reasons", {}).get("unknown_duration") and outcomes:
-        source = read_source(settings)  # durations are measured now: rows that waited for one become events
+    outcomes = _fetch(settings, steps.download_plan(settings))
+    done = sum(outcome.status == "done" for outcome in outcomes)
+    if done:
+        source = read_source(settings)  # now that durations are measured: rows may fit that did not, and the reverse
     return {
         "source": source,
         "download": {
-            "done": sum(o.status == "done" for o in outcomes),
-            "skipped": len(steps.media_videos(settings)) - sum(o.status == "done" for o in outcomes),
+            "done": done,
+            "skipped": len(steps.media_videos(settings)) - done,
             "failed": steps.by_class(outcomes),
         },
         "labels": label(settings),
     }
+
+
+def _fetch(settings: Settings, wanted: list[Wanted]) -> list[Outcome]:
+    """Blocks of downloads side by side; Ctrl-C stops those that run within a second."""
+    if not wanted:
+        return []
+    current().start("download", len(wanted), items=len(wanted))
+    size = min(BLOCK, -(-len(wanted) // settings.download.workers))
+    blocks = [wanted[i : i + size] for i in range(0, len(wanted), size)]
+    stop = threading.Event()
+    futures = [fetch_block.submit(number, settings, block, stop) for number, block in enumerate(blocks)]
+    try:
+        return [outcome for future in futures for outcome in future.result()]
+    except BaseException:
+        stop.set()
+        raise

@@ -2,15 +2,27 @@
 
 import contextlib
 import time
+import unicodedata
 from collections.abc import Iterator
 from threading import Lock
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 console = Console(stderr=True)
 """Everything for people goes to stderr; stdout is for results."""
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Text from outside with its control characters written out, except those in `keep`."""
+    return "".join(c if c in keep or unicodedata.category(c)[0] != "C" else repr(c)[1:-1] for c in text)
+
+
+def safe(text: str) -> str:
+    """Text from outside for a terminal: control characters made visible, markup switched off; lines stay lines."""
+    return escape(visible(text, keep="\n"))
 
 
 class _Rate(ProgressColumn):
@@ -46,12 +58,12 @@ class Reporter:
             with self._lock:
                 number = self._tasks[stage]
                 done = next(t for t in self.display.tasks if t.id == number).fields["done"] + items
-                self.display.update(number, advance=steps, done=done, note=note)
+                self.display.update(number, advance=steps, done=done, note=visible(note))
 
     def say(self, text: str) -> None:
         """One line for people, above the bars."""
         if self.display is not None:
-            self.display.console.print(text)
+            self.display.console.print(Text(visible(text)))
 
 
 class Lines(Reporter):
@@ -67,7 +79,7 @@ class Lines(Reporter):
         now = time.monotonic()
         self._stages[stage] = {"total": total, "items": items, "began": now, "told": now, "steps": 0, "done": 0,
                                "realtime": realtime}  # fmt: skip
-        console.print(f"{stage}: {items} {unit}", highlight=False)
+        self.say(f"{stage}: {items} {unit}")
 
     def advance(self, stage: str, steps: float = 1, *, items: int = 1, note: str = "") -> None:
         with self._lock:
@@ -81,10 +93,10 @@ class Lines(Reporter):
             speed = f", {rate:.1f}× real time" if state["realtime"] else ""
             left = f", {(state['total'] - state['steps']) / rate:.0f} s left" if state["done"] < state["items"] else ""
             said = f"  {note}" if note else ""
-            console.print(f"{stage}: {state['done']:.0f}/{state['items']:.0f}{speed}{left}{said}", highlight=False)
+            self.say(f"{stage}: {state['done']:.0f}/{state['items']:.0f}{speed}{left}{said}")
 
     def say(self, text: str) -> None:
-        console.print(text, highlight=False)
+        console.print(Text(visible(text)))
 
 
 _current = Reporter()
@@ -113,7 +125,7 @@ def shown(quiet: bool = False) -> Iterator[Reporter]:
         TextColumn("{task.fields[done]}/{task.fields[items]} {task.fields[unit]}"),
         _Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
         console=console,
         refresh_per_second=4,
     )

@@ -1,5 +1,6 @@
 """What the flows' tasks do: plain functions over settings, callable without Prefect. Each returns its figures."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,15 +10,29 @@ from flows.progress import current
 from flows.settings import Settings, plain
 from pipeline import labels, sources
 from pipeline.decode import Limits
-from pipeline.extract import ExtractOptions, ExtractSummary, Video, extract, missing, specs_of
+from pipeline.extract import (
+    ExtractOptions,
+    ExtractSummary,
+    Todo,
+    Video,
+    extract_missing,
+    missing,
+    pictured,
+    specs_of,
+    still_missing,
+)
 from pipeline.fetch import DownloadOptions
 from pipeline.ingest import Wanted, fetch_media, missing_media
 from storage import Outcome, Outcomes, Tables
 from storage.errors import InputError
 from storage.features import list_stores, open_store
+from storage.parts import list_parts
 
 if TYPE_CHECKING:
     from extractors.base import Extractor
+
+MANY_PARTS = 64
+"""A table of more parts is merged: each costs a reader about a millisecond."""
 
 
 def root_of(settings: Settings) -> str:
@@ -48,14 +63,14 @@ def download_plan(settings: Settings) -> list[Wanted]:
     return missing_media(root_of(settings), retry=settings.retry_failed)
 
 
-def fetch_block(settings: Settings, wanted: Sequence[Wanted]) -> list[Outcome]:
-    """Fetch and measure some videos, one after another."""
+def fetch_block(settings: Settings, wanted: Sequence[Wanted], stop: threading.Event | None = None) -> list[Outcome]:
+    """Fetch and measure some videos, one after another, until `stop` is set."""
     report = current()
 
     def seen(_: Wanted, outcome: Outcome) -> None:
         report.advance("download", note="" if outcome.status == "done" else f"{outcome.key}: {outcome.error_class}")
 
-    return fetch_media(root_of(settings), wanted, download_options(settings), limits(settings), seen)
+    return fetch_media(root_of(settings), wanted, download_options(settings), limits(settings), seen, stop)
 
 
 def label(settings: Settings) -> dict[str, Any]:
@@ -81,25 +96,27 @@ def extractors(settings: Settings) -> "list[Extractor]":
     return built
 
 
-def extract_plan(settings: Settings, networks: "Sequence[Extractor]") -> list[Video]:
-    """Videos with media that lack a block of some spec."""
-    root = root_of(settings)
+def extract_plan(settings: Settings, networks: "Sequence[Extractor]") -> list[Todo]:
+    """Videos with media that lack a block of some spec, with what they lack."""
     videos = media_videos(settings)
-    return [v for v, _ in missing(root, videos, networks, extract_options(settings), retry=settings.retry_failed)]
+    return missing(root_of(settings), videos, networks, extract_options(settings), retry=settings.retry_failed)
 
 
 def media_videos(settings: Settings) -> list[Video]:
     """Every video with media."""
     root = root_of(settings)
-    columns = ["video_id", "uri", "sha256", "start_ms", "duration_ms"]
+    columns = ["video_id", "uri", "sha256", "start_ms", "duration_ms", "bytes"]
     rows = Tables(root).read("media", columns).sort_by("video_id").to_pylist()
     return [
-        Video(r["video_id"], str(Path(root) / r["uri"]), r["sha256"], r["start_ms"], r["duration_ms"]) for r in rows
+        Video(r["video_id"], str(Path(root) / r["uri"]), r["sha256"], r["start_ms"], r["duration_ms"], r["bytes"])
+        for r in rows
     ]
 
 
-def extract_block(settings: Settings, videos: Sequence[Video], networks: "Sequence[Extractor]") -> ExtractSummary:
-    """Decode some videos and run every network on them."""
+def extract_block(
+    settings: Settings, todo: Sequence[Todo], networks: "Sequence[Extractor]", have_pictures: set[str]
+) -> ExtractSummary:
+    """Decode some videos and run on them what nobody else has run meanwhile."""
     report = current()
 
     def seen(video: Video, outcome: Outcome) -> None:
@@ -107,7 +124,34 @@ def extract_block(settings: Settings, videos: Sequence[Video], networks: "Sequen
         report.advance("extract", video.duration_ms / 1000, note=note)
 
     options = extract_options(settings)
-    return extract(root_of(settings), videos, networks, options, retry=settings.retry_failed, on_video=seen)
+    left = still_missing(root_of(settings), todo)
+    for video, _ in todo[len(left) :]:
+        report.advance("extract", video.duration_ms / 1000)
+    return extract_missing(root_of(settings), left, networks, options, have_pictures, seen)
+
+
+def complete(settings: Settings, stores: Sequence[str]) -> int:
+    """Videos with media that stand in every one of these stores."""
+    root = root_of(settings)
+    known = set(list_stores(root))
+    videos = {video.video_id for video in media_videos(settings)}
+    for name in stores:
+        videos &= set(open_store(root, name).keys()) if name in known else set()
+    return len(videos)
+
+
+def have_pictures(settings: Settings) -> set[str]:
+    """Videos whose key frames are kept already."""
+    return pictured(root_of(settings), settings.segments.segment_ms)
+
+
+def tidy(settings: Settings) -> None:
+    """Remove what dead writers left behind, and merge the small parts of tables that have many."""
+    tables = Tables(root_of(settings))
+    tables.sweep()
+    for name in ("videos", "media", "frames", "outcomes"):
+        if len(list_parts(tables.folder / name)) > MANY_PARTS:
+            tables.compact(name)
 
 
 def spec_names(settings: Settings, networks: "Sequence[Extractor]") -> list[str]:

@@ -150,7 +150,9 @@ def _extract_row(table: Table, figures: dict[str, Any]) -> None:
     note = f"{figures['segments']:,} segments"
     if figures["seconds"]:
         note += f", {figures['video_seconds'] / figures['seconds']:.1f}× real time"
-    table.add_row("extract", f"{figures['done']:,}", f"{figures['skipped']:,}", str(figures["failed"] or ""), note)
+    if figures["without"]:
+        note += f"; {figures['without']:,} failed for good before"
+    table.add_row("extract", f"{figures['done']:,}", f"{figures['skipped']:,}", _classes(figures["failed"]), note)
 
 
 def _train_row(table: Table, figures: dict[str, Any]) -> None:

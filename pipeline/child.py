@@ -81,6 +81,12 @@ class Child:
                 self.close()
             self._busy = False
 
+    def interrupt(self) -> None:
+        """For another thread than the one that runs the job: kill the process, so that `run` ends with an error."""
+        if (process := self._process) is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.popen.pid, signal.SIGKILL)
+
     def close(self) -> None:
         """Kill the process and whatever it started. The next `run` starts a fresh one."""
         if self._process is not None:

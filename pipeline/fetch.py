@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,10 +111,16 @@ class Downloader:
     """Fetches videos one after another; use one per thread. Pauses between requests are shared through the root."""
 
     def __init__(
-        self, root: str | Path, options: DownloadOptions | None = None, pacer: HostPacer | None = None
+        self,
+        root: str | Path,
+        options: DownloadOptions | None = None,
+        pacer: HostPacer | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
+        """`stop`: set it, and call `interrupt`, to end a pause between two attempts as well."""
         from storage.tables import local_root  # here: the downloading process imports this module, and needs no pyarrow
 
+        self.stop = stop or threading.Event()
         self.options = options or DownloadOptions()
         self.media = (local_root(root) / "media").absolute()
         self.pacer = pacer or HostPacer(str(self.media / ".hosts"), self.options.per_host_interval_s)
@@ -136,14 +143,16 @@ class Downloader:
                     return dataclasses.replace(self._download(place, url, deadline), attempts=attempt)
                 except errors.Transient as error:
                     pause = self._pause(attempt, error)
-                    if attempt >= self.options.attempts or pause > min(
-                        self.options.max_wait_s, deadline - time.monotonic()
-                    ):
+                    longest = min(self.options.max_wait_s, deadline - time.monotonic())
+                    if attempt >= self.options.attempts or pause > longest or self.stop.wait(pause):
                         raise
-                    time.sleep(pause)
         except errors.VideoError as error:
             error.attempts = max(attempt, 1)
             raise
+
+    def interrupt(self) -> None:
+        """For another thread: end the download that is under way, with an error; its part stays."""
+        self._child.interrupt()
 
     def close(self) -> None:
         """End the downloading process."""

@@ -3,12 +3,15 @@
 What is to do is asked of the tables: videos without a media row, less those that failed for good.
 """
 
+import contextlib
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.child import Child
@@ -29,11 +32,15 @@ class Wanted:
 
 
 def missing_media(root: str, *, retry: bool = False) -> list[Wanted]:
-    """Videos with an address and without media, in the order of their ids; permanent failures only on `retry`."""
+    """Videos with an address and without media, in the order of their ids; permanent failures only on `retry`.
+
+    Media counts while its file is there and has the size that was measured.
+    """
     tables = Tables(root)
     videos = tables.read("videos", ["video_id", "url"])
     videos = videos.filter(pc.is_valid(videos["url"]))
-    done = tables.units("media")
+    media = tables.read("media", ["video_id", "uri", "bytes"]).to_pylist()
+    done = {row["video_id"] for row in media if _size(Path(root) / row["uri"]) == row["bytes"]}
     if not retry:
         done |= Outcomes(root).permanently_failed("download") | Outcomes(root).permanently_failed("probe")
     return sorted(
@@ -52,20 +59,26 @@ def fetch_media(
     options: DownloadOptions,
     limits: Limits,
     on_video: Callable[[Wanted, Outcome], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> list[Outcome]:
     """Fetch and measure videos one after another; one thread. A failure becomes an outcome and the next video follows.
 
-    Whatever was fetched is written to the tables also when this ends early.
+    Setting `stop` ends this within a second, also in the middle of a download. Whatever was fetched is written to the
+    tables also when this ends early.
     """
     outcomes: list[Outcome] = []
-    batch = _Rows(root)
+    batch = _Rows(root, [entry.video_id for entry in wanted])
+    stop = stop or threading.Event()
     with (
-        Downloader(root, options) as downloader,
+        Downloader(root, options, stop=stop) as downloader,
         Child("pipeline.probe:measure", memory_bytes=limits.memory_bytes) as prober,
+        _interrupted(stop, downloader, prober),
     ):
         try:
             for entry in wanted:
                 outcome = _fetch_one(root, entry, downloader, prober, limits, batch)
+                if stop.is_set():
+                    break  # this one was interrupted: that is no outcome
                 outcomes.append(outcome)
                 batch.outcomes.append(outcome)
                 batch.commit_if_due()
@@ -74,6 +87,34 @@ def fetch_media(
         finally:
             batch.commit()
     return outcomes
+
+
+@contextlib.contextmanager
+def _interrupted(stop: threading.Event, *busy: Downloader | Child) -> Iterator[None]:
+    """Interrupt what is busy as soon as `stop` is set."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            if stop.wait(0.2):
+                for one in busy:
+                    one.interrupt()
+                over.wait(0.2)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def _fetch_one(
@@ -112,8 +153,9 @@ def _media_row(root: str, entry: Wanted, fetched: Fetched, facts: dict[str, Any]
 class _Rows:
     """Rows on their way into the tables."""
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, root: str, ids: list[str]) -> None:
+        self.root, self.ids = root, ids
+        self.known: dict[str, dict[str, Any]] | None = None
         self.media: list[dict[str, Any]] = []
         self.info: dict[str, dict[str, Any]] = {}
         self.outcomes: list[Outcome] = []
@@ -126,13 +168,17 @@ class _Rows:
     def commit(self) -> None:
         tables = Tables(self.root)
         if self.info:
-            known = tables.read("videos")
-            known = known.filter(pc.is_in(known["video_id"], pc.cast(list(self.info), known["video_id"].type)))
-            rows = {row["video_id"]: row for row in known.to_pylist()}
+            if self.known is None:  # once: the table is large, and nobody else writes these videos now
+                videos = tables.read("videos")
+                videos = videos.filter(pc.is_in(videos["video_id"], pa.array(self.ids)))
+                self.known = {row["video_id"]: row for row in videos.to_pylist()}
+            news = []
             for video_id, info in self.info.items():
-                known_facts = {k: v for k, v in rows.get(video_id, {"video_id": video_id}).items() if v is not None}
-                rows[video_id] = {**info, **known_facts}  # what the source says stays; the page fills the gaps
-            tables.write("videos", list(rows.values()))
+                said = {k: v for k, v in self.known.get(video_id, {}).items() if v is not None}
+                row = {"video_id": video_id, **info, **said}  # what the source says stays; the page fills the gaps
+                if row != {"video_id": video_id, **said}:
+                    news.append(row)
+            tables.write("videos", news)
         tables.write("media", self.media)
         Outcomes(self.root).write(self.outcomes)
         self.media, self.info, self.outcomes = [], {}, []

@@ -63,7 +63,7 @@ def test_the_job_goes_from_a_table_to_a_fitted_recommender(place: Path, first: d
     root, videos = place / "root", planted_videos(PLAN)
     assert first["ingest"]["download"] == {"done": 9, "skipped": 0, "failed": {"removed": 1}}
     assert first["new_failures"] == ["download: gonegonegone"]
-    assert first["extract"]["done"] == 9
+    assert (first["extract"]["done"], first["extract"]["failed"], first["extract"]["without"]) == (9, {}, 0)
     segments = sum(len(v.tastes) for v in videos)
     assert first["extract"]["segments"] == segments
     tables = Tables(root)
@@ -115,6 +115,8 @@ def test_a_second_run_does_nothing_twice(place: Path, first: dict[str, Any]) -> 
     before = sorted((p, p.stat().st_mtime_ns) for p in (place / "root").rglob("part-*"))
     again = reelmill("run", place / "settings.yaml")  # no server any more: nothing is asked of it
     assert again["ingest"]["download"] == {"done": 0, "skipped": 9, "failed": {}}
+    # Events were made with measured durations in the first run already, so they stay.
+    assert not again["ingest"]["source"]["events_written"]
     assert not again["ingest"]["labels"]["written"]
     assert (again["extract"]["done"], again["extract"]["skipped"]) == (0, 9)
     assert again["train"]["skipped"]
