@@ -22,9 +22,16 @@ from storage import Tables
 PLAN = CorpusPlan()
 
 RANDOM = {"weights": "random", "windows": 1}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "c3d": {**RANDOM, "layers": ["fc6"]},
+    "i3d_r50": RANDOM,
+    "vgg19": {**RANDOM, "layers": ["fc7"]},
+}
 
 
-def settings_of(folder: Path, url: str, source: str = "planted") -> Settings:
+def settings_of(
+    folder: Path, url: str, source: str = "planted", networks: dict[str, dict[str, Any]] = NETWORKS
+) -> Settings:
     """Settings of the demo; those of the twin differ in their source and root only."""
     return load(
         None,
@@ -37,13 +44,7 @@ def settings_of(folder: Path, url: str, source: str = "planted") -> Settings:
                 "url_template": url + "/{video_id}.mp4",
             },
             "download": {"allow_private_addresses": True, "per_host_interval_s": 0, "workers": 2},
-            "extract": {
-                "extractors": {
-                    "c3d": {**RANDOM, "layers": ["fc6"]},
-                    "i3d_r50": RANDOM,
-                    "vgg19": {**RANDOM, "layers": ["fc7"]},
-                }
-            },
+            "extract": {"extractors": networks},
             "train": {"store": "c3d-fc6", "options": TRAINING},
             "report": str(folder / "report.html"),
         },
@@ -54,7 +55,7 @@ TRAINING: dict[str, Any] = {"epochs": 30, "patience": 10}
 """Where the demo's fit differs from the paper's settings: on a corpus this small more epochs change nothing."""
 
 
-def demo(folder: Path, plan: CorpusPlan = PLAN) -> dict[str, Any]:
+def demo(folder: Path, plan: CorpusPlan = PLAN, networks: dict[str, dict[str, Any]] = NETWORKS) -> dict[str, Any]:
     """Render, serve, run, and fit the control; a second call in the same folder does only what is missing."""
     folder = folder.resolve()
     corpus = folder / "corpus"
@@ -65,9 +66,9 @@ def demo(folder: Path, plan: CorpusPlan = PLAN) -> dict[str, Any]:
     write_source(plan, corpus / "planted.csv")
     write_source(replace(plan, noise=True), corpus / "twin.csv")
     with serve_folder(corpus / "videos") as url:
-        chosen = settings_of(folder, url)
+        chosen = settings_of(folder, url, "planted", networks)
         figures = run(chosen)
-        control = control_run(settings_of(folder, url, "twin"), chosen)
+        control = control_run(settings_of(folder, url, "twin", networks), chosen)
     page = steps.report(chosen, [figures["train"]["folder"], control["train"]["folder"]])
     stores = steps.status(steps.root_of(chosen))["stores"]
     return {"run": {**figures, "report": str(page)}, "control": control, "stores": stores}
