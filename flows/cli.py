@@ -2,11 +2,12 @@
 
 Results go to stdout, everything else to stderr. With `--json` a verb prints one JSON object there and nothing else.
 Exit status: 0 done (failures that were known before included), 1 something failed that had not failed before,
-2 the input breaks a rule.
+2 the input breaks a rule, 130 stopped by Ctrl-C. With REELMILL_DEBUG set, errors of the system keep their traceback.
 """
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +17,9 @@ import typer
 from rich.console import Console
 
 from flows import tell
-from flows.progress import console, shown
-from flows.settings import Settings, document, load, plain
+from flows.document import described, document, plain
+from flows.progress import console, safe, shown
+from flows.settings import Settings, load
 from storage.errors import InputError, ReelmillError
 
 app = typer.Typer(
@@ -33,22 +35,45 @@ Root = Annotated[Path | None, typer.Option("--root", help="Folder of tables, fea
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: extract.device=cpu. Repeatable.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 
+LABELLED = ("phd2", "movielens", "mapped")
+"""Source formats that say who liked what; a folder of videos does not."""
+
 
 def main() -> None:
-    """Run the command; errors of the input are one message, not a traceback."""
+    """Run the command; errors of the input and of the system are one message, not a traceback."""
     try:
-        sys.exit(app(standalone_mode=False))
+        status = app(standalone_mode=False)  # Typer turns Ctrl-C into 130
     except (typer.Abort, KeyboardInterrupt):
-        console.print("[yellow]stopped; everything finished so far is kept, run the same command to go on[/]")
-        sys.exit(130)
+        status = 130
     except ReelmillError as error:
-        console.print(f"[bold red]error:[/] {tell.safe(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        status = _failed(error, str(error), 2 if isinstance(error, InputError) else 1)
+    except OSError as error:
+        if os.environ.get("REELMILL_DEBUG"):
+            raise
+        where = f": {error.filename}" if error.filename is not None else ""
+        status = _failed(error, f"{error.strerror or error}{where}", 1)
     except Exception as error:
-        if type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message"):
-            error.show()  # type: ignore[attr-defined]
-            sys.exit(2)
-        raise
+        if not (type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message")):
+            _as_json(error, str(error))
+            raise
+        error.show()  # type: ignore[attr-defined]
+        _as_json(error, error.format_message())
+        status = 2
+    if status == 130:
+        console.print("[yellow]stopped; everything finished so far is kept, run the same command to go on[/]")
+    sys.exit(status)
+
+
+def _failed(error: Exception, message: str, status: int) -> int:
+    console.print(f"[bold red]error:[/] {safe(message)}", highlight=False, soft_wrap=True)
+    _as_json(error, message)
+    return status
+
+
+def _as_json(error: Exception, message: str) -> None:
+    """The object that a program waits for on stdout."""
+    if "--json" in sys.argv[1:]:
+        sys.stdout.write(json.dumps({"error": {"class": type(error).__name__, "message": message}}) + "\n")
 
 
 @app.command()
@@ -81,7 +106,7 @@ def report(settings_file: SettingsFile = None, root: Root = None, set: Set = Non
     from flows import steps
 
     path = steps.report(_settings(settings_file, root, set))
-    _print({"report": str(path)}, json, lambda out, _: out.print(f"report: {path}", highlight=False, soft_wrap=True))
+    _print({"report": str(path)}, json, lambda out, _: out.print(f"report: {safe(str(path))}", soft_wrap=True))
 
 
 @app.command()
@@ -96,6 +121,8 @@ def label(
     """Build segments and labels from claimed durations alone, with no download."""
     from flows import steps
 
+    if format not in LABELLED:
+        raise InputError(f"--format {format!r}: a table of who liked what is one of {', '.join(LABELLED)}")
     mapping = dict(pair.partition("=")[::2] for pair in map or ())
     base = {"root": str(root), "source": {"path": str(source), "format": format, "mapping": mapping}}
     settings = load(None, set or (), base)
@@ -160,9 +187,9 @@ def weights(
 
 
 @app.command()
-def settings() -> None:
+def settings(json: Json = False) -> None:
     """Print a settings file with every key, its meaning and its default."""
-    sys.stdout.write(document())
+    _print({"settings": described()}, json, lambda out, _: out.out(document(), end=""))
 
 
 @app.command()
@@ -186,19 +213,27 @@ def _flow(name: str, file: Path | None, root: Path | None, overrides: list[str] 
     from flows import steps
 
     place = steps.root_of(chosen)
-    before = steps.failed_keys(place)
+    before = {_identity(row) for row in steps.newest_failures(place)}
     with _bars(as_json):
         figures = getattr(import_module(f"flows.{name}"), name)(chosen)
-    fresh = sorted({(stage, key) for stage, key, _ in steps.failed_keys(place) - before})
-    figures = {**figures, "new_failures": [f"{stage}: {key}" for stage, key in fresh]}
+    rows = [row for row in steps.newest_failures(place) if _identity(row) not in before]
+    fresh = sorted({f"{row['stage']}: {row['key']}" for row in rows})
+    figures = {**figures, "new_failures": fresh}
     _print(figures, as_json, getattr(tell, name))
     if fresh:
+        again = "the next run tries again"
+        if any(row["permanent"] for row in rows):
+            again = "those that are permanent are tried again with `--set retry_failed=true` only"
         console.print(
             f"[yellow]{len(fresh)} failed that had not failed before[/]; see them with "
-            f"`reelmill status --root {place}`, try again with `--set retry_failed=true`",
+            f"`reelmill status --root {safe(place)}`; {again}",
             soft_wrap=True,
         )
         raise typer.Exit(1)
+
+
+def _identity(failure: dict[str, Any]) -> tuple[str, str, str | None]:
+    return failure["stage"], failure["key"], failure["spec"]
 
 
 def _settings(file: Path | None, root: Path | None, overrides: list[str] | None) -> Settings:

@@ -4,6 +4,7 @@ Videos are rendered, served over HTTP on the loopback and downloaded from there 
 like segments of their hidden tastes; users of its noise twin like segments at random. The same features serve both.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,13 @@ def demo(folder: Path, plan: CorpusPlan = PLAN, networks: dict[str, dict[str, An
     with serve_folder(corpus / "videos") as url:
         chosen = settings_of(folder, url, "planted", networks)
         figures = run(chosen)
-        control = control_run(settings_of(folder, url, "twin", networks), chosen)
+        control = control_run(settings_of(folder, url, "twin", networks), chosen, figures["extract"]["stores"])
     page = steps.report(chosen, [figures["train"]["folder"], control["train"]["folder"]])
     stores = steps.status(steps.root_of(chosen))["stores"]
     return {"run": {**figures, "report": str(page)}, "control": control, "stores": stores}
 
 
-def control_run(twin: Settings, planted: Settings) -> dict[str, Any]:
+def control_run(twin: Settings, planted: Settings, stores: Sequence[str]) -> dict[str, Any]:
     """Fit the noise twin on the planted corpus's own media and features: nothing is fetched or extracted again."""
     root, home = Path(steps.root_of(twin)), Path(steps.root_of(planted))
     root.mkdir(parents=True, exist_ok=True)
@@ -83,4 +84,4 @@ def control_run(twin: Settings, planted: Settings) -> dict[str, Any]:
     known = Tables(root).units("media")
     media = [row for row in Tables(home).read("media").to_pylist() if row["video_id"] not in known]
     Tables(root).write("media", [{**row, "uri": str(home / row["uri"])} for row in media])
-    return {"ingest": ingest(twin), "train": train(twin)}
+    return {"ingest": ingest(twin), "train": train(twin, stores)}

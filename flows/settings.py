@@ -7,32 +7,56 @@ An unknown key is an error that names the nearest known one. `reelmill settings`
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from storage.errors import InputError, nearest
 
 PREFIX = "REELMILL__"
 
 
+WEIGHT_FILES = (".pt", ".pth", ".pickle", ".pkl", ".pyth", ".npy", ".safetensors")
+"""By these `weights` is a path, also without a slash."""
+
+
+def _local(value: Any) -> Any:
+    """A path on this machine, `~` included. Raises ValueError for other places, before Path takes `//` for `/`."""
+    if isinstance(value, str) and "://" in value and not value.startswith("file://"):
+        raise ValueError("only paths on this machine can be given in this version")
+    return _home(value.removeprefix("file://")) if isinstance(value, str) else value
+
+
+def _home(text: str) -> str:
+    return os.path.expanduser(text)  # noqa: PTH111 (that of Path raises for an unknown user)
+
+
+LocalPath = Annotated[Path, BeforeValidator(_local)]
+Table = BeforeValidator(lambda value: {} if value is None else value)
+
+
 class Section(BaseModel):
     """A part of the settings: unknown keys are refused, docstrings below a field describe it."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, coerce_numbers_to_str=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_written(cls, value: Any) -> Any:
+        """A section with nothing after its colon is one of defaults."""
+        return {} if value is None else value
 
 
 class SourceSettings(Section):
     """Where the records come from."""
 
-    path: Path
+    path: LocalPath
     """Table of who liked what, or a folder or file of videos (format folder)."""
     format: Literal["phd2", "movielens", "mapped", "folder"] = "mapped"
     """phd2: its CSV; movielens: ratings files; mapped: any CSV, Parquet or JSONL by `mapping`; folder: media files."""
-    mapping: dict[str, str] = Field(default_factory=dict)
+    mapping: Annotated[dict[str, str], Table] = Field(default_factory=dict)
     """For mapped: our column to yours, such as {user_id: uid, video_id: clip, start_s: from, stop_s: to, url: link}."""
     url_template: str | None = None
     """Address of a video where the table has none, such as https://example.org/{video_id}.mp4."""
@@ -57,16 +81,32 @@ class DownloadSettings(Section):
     """Downloads at a time."""
     attempts: int = Field(4, gt=0)
     """Tries for a failure that may pass (network, 5xx, rate limit), with growing pauses."""
+    backoff_s: float = Field(2.0, ge=0)
+    """Pause before the second try, doubled for each further one."""
+    max_wait_s: float = Field(120.0, ge=0)
+    """A host that asks for a longer pause is left to the next run."""
+    socket_timeout_s: float = Field(20.0, gt=0)
+    """Longest silence of a connection."""
     per_host_interval_s: float = Field(1.0, ge=0)
     """Shortest pause between two requests to one host, over all downloads into the root."""
     rate_limit_bytes: int | None = None
     """Bytes a second for each download."""
-    cookies_file: Path | None = None
+    cookies_file: LocalPath | None = None
     """Cookies in Netscape format, for videos that need a login."""
     proxy: str | None = None
     """Proxy address."""
     allow_private_addresses: bool = False
     """Fetch from loopback and private networks as well; off, because a redirect could reach into yours."""
+    schemes: tuple[str, ...] = ("http", "https")
+    """Schemes of addresses that may be fetched."""
+    allowed_extractors: tuple[str, ...] | None = None
+    """Regular expressions over yt-dlp's extractor names, such as [youtube]; all if not given."""
+    allow_local: bool = True
+    """Take an address without a scheme as a file on this machine; turn it off for tables that others wrote."""
+    copy_local: bool = False
+    """Copy local files into the root instead of using them where they are."""
+    memory_bytes: int | None = Field(2 << 30, gt=0)
+    """Private memory of a downloading process."""
 
 
 class SegmentSettings(Section):
@@ -95,7 +135,7 @@ class ExtractorSettings(Section):
     """Of random weights."""
     channel_order: Literal["RGB", "BGR"] | None = None
     """For c3d: what its first layer expects, where a checkpoint's record has it wrong."""
-    mean_file: Path | None = None
+    mean_file: LocalPath | None = None
     """For c3d: the published mean volume as .npy, (3, 16, 128, 171) in BGR, instead of one mean a channel."""
     batch_size: int | None = Field(None, gt=0)
     """Windows a forward pass; by device if not given."""
@@ -104,7 +144,9 @@ class ExtractorSettings(Section):
 class ExtractSettings(Section):
     """How features are extracted."""
 
-    extractors: dict[str, ExtractorSettings] = Field(default_factory=lambda: {"c3d": ExtractorSettings()})
+    extractors: Annotated[dict[str, ExtractorSettings], Table] = Field(
+        default_factory=lambda: {"c3d": ExtractorSettings()}
+    )
     """Networks to run: c3d, i3d, i3d_r50, vgg19."""
     rows: Literal["segment", "window"] = "segment"
     """One row a segment, its windows averaged; or one a window with its time."""
@@ -137,14 +179,14 @@ class TrainSettings(Section):
     """Feature store, by name or by a prefix that fits one store."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Annotated[dict[str, Any], Table] = Field(default_factory=dict)
     """Hyper-parameters that differ from the model's defaults, such as {epochs: 20, layers: 2}."""
 
 
 class Settings(Section):
     """Everything a run needs."""
 
-    root: Path
+    root: LocalPath
     """Folder of tables, features, media and runs."""
     source: SourceSettings | None = None
     """Where the records come from; not needed to go on with what is in the root."""
@@ -156,7 +198,7 @@ class Settings(Section):
     """Features."""
     train: TrainSettings = Field(default_factory=TrainSettings)
     """Fitting."""
-    report: Path = Path("report.html")
+    report: LocalPath = Path("report.html")
     """Report page; a relative path starts at the root."""
     retry_failed: bool = False
     """Try permanent failures again."""
@@ -185,52 +227,25 @@ def load(path: Path | None = None, overrides: Sequence[str] = (), base: Mapping[
         raise InputError(_explain(error)) from None
 
 
-def document(model: type[BaseModel] = Settings, indent: int = 0) -> str:
-    """The whole settings file as commented YAML: every key, its meaning, its default."""
-    lines = []
-    for name, field in model.model_fields.items():
-        pad = "  " * indent
-        lines.append(f"{pad}# {field.description}")
-        section = _section(field.annotation)
-        if name == "extractors":
-            lines += [f"{pad}{name}:", f"{pad}  c3d:", document(ExtractorSettings, indent + 2).rstrip("\n")]
-        elif section is not None:
-            lines += [f"{pad}{name}:", document(section, indent + 1).rstrip("\n")]
-        elif field.is_required():
-            lines.append(f"{pad}{name}: …  # required")
-        else:
-            default = field.get_default(call_default_factory=True)
-            text = json_like(str(default) if isinstance(default, Path) else default)
-            lines.append(f"{pad}{name}: {text}")
-    return "\n".join(lines) + "\n"
-
-
-def json_like(value: Any) -> str:
-    """A value as one line of YAML."""
-    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").rstrip("\n")
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, models and paths as plain data, for JSON."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if hasattr(value, "__dataclass_fields__"):
-        return asdict(value)
-    return str(value) if isinstance(value, Path) else value
-
-
-def _section(annotation: Any) -> type[BaseModel] | None:
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section that a field holds, if it holds one."""
     candidates = [annotation, *getattr(annotation, "__args__", ())]
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except IsADirectoryError:
+        raise InputError(f"settings file {path} is a folder; give the file in it") from None
+    except UnicodeDecodeError:
+        raise InputError(f"settings file {path} is not text in UTF-8; give a YAML file") from None
     except FileNotFoundError:
         raise InputError(f"settings file {path} does not exist; `reelmill settings > {path}` writes one") from None
     except yaml.YAMLError as error:
         raise InputError(f"settings file {path} is not YAML: {error}") from None
+    if values is None:
+        return {}
     if not isinstance(values, dict):
         raise InputError(f"settings file {path} holds {type(values).__name__}, expected keys and values")
     return values
@@ -238,10 +253,22 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _anchor(values: dict[str, Any], folder: Path) -> None:
     """Make the file's relative paths independent of where the command is typed."""
-    source, download = values.get("source"), values.get("download")
-    for section, key in ((values, "root"), (source, "path"), (download, "cookies_file")):
-        if isinstance(section, dict) and isinstance(section.get(key), str) and "://" not in section[key]:
-            section[key] = str(folder / section[key])
+    networks = _inside(values, "extract", "extractors")
+    places = [(values, "root"), (_inside(values, "source"), "path"), (_inside(values, "download"), "cookies_file")]
+    for network in (_inside(networks, name) for name in networks):
+        weights = str(network.get("weights"))
+        places += [(network, "mean_file")] + [(network, "weights")] * ("/" in weights or weights.endswith(WEIGHT_FILES))
+    for section, key in places:
+        if isinstance(section.get(key), str) and "://" not in section[key]:
+            section[key] = str(folder / _home(section[key]))
+
+
+def _inside(values: dict[str, Any], *keys: str) -> dict[str, Any]:
+    """The section under these keys as it was written; an empty one where there is none."""
+    inner: Any = values
+    for key in keys:
+        inner = inner.get(key) if isinstance(inner, dict) else None
+    return inner if isinstance(inner, dict) else {}
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,7 +307,8 @@ def _explain(error: ValidationError) -> str:
         elif problem["type"] == "missing":
             lines.append(f"setting {'.'.join(where)!r} is missing; give it in the file or by --set {'.'.join(where)}=…")
         else:
-            lines.append(f"setting {'.'.join(where)}: {problem['msg']} (given: {problem['input']!r})")
+            rule = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"setting {'.'.join(where)}: {rule} (given: {problem['input']!r})")
     return "\n".join(lines)
 
 
@@ -288,5 +316,5 @@ def _model_at(keys: Sequence[str]) -> type[BaseModel]:
     model: type[BaseModel] = Settings
     for key in keys:
         if key in model.model_fields:
-            model = _section(model.model_fields[key].annotation) or model
+            model = section_of(model.model_fields[key].annotation) or model
     return model

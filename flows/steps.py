@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.document import plain
 from flows.progress import current
-from flows.settings import Settings, plain
+from flows.settings import Settings
 from pipeline import labels, sources
 from pipeline.decode import Limits
 from pipeline.extract import (
@@ -23,7 +24,7 @@ from pipeline.extract import (
 )
 from pipeline.fetch import DownloadOptions
 from pipeline.ingest import Wanted, fetch_media, missing_media
-from storage import Outcome, Outcomes, Tables
+from storage import Outcome, Tables
 from storage.errors import InputError
 from storage.features import list_stores, open_store
 from storage.parts import list_parts
@@ -159,12 +160,22 @@ def spec_names(settings: Settings, networks: "Sequence[Extractor]") -> list[str]
     return [spec.name for specs in specs_of(networks, extract_options(settings)) for spec in specs]
 
 
-def train(settings: Settings) -> dict[str, Any]:
-    """Fit the recommender on a store and the tables; does nothing if the same run is complete."""
+def has_labels(settings: Settings) -> bool:
+    """Whether there is anything to fit."""
+    return Tables(root_of(settings)).read("labels", ["video_id"]).num_rows > 0
+
+
+def train(settings: Settings, stores: Sequence[str] = ()) -> dict[str, Any]:
+    """Fit the recommender on a store and the tables; does nothing if the same run is complete.
+
+    `stores`: names that these settings' networks write; where `train.store` fits one of them, it means that one,
+    whatever other settings left in the root.
+    """
     from models import fit
 
     chosen, report = settings.train, current()
-    store = open_store(root_of(settings), chosen.store)
+    mine = [name for name in stores if name == chosen.store] or [n for n in stores if n.startswith(chosen.store)]
+    store = open_store(root_of(settings), mine[0] if len(mine) == 1 else chosen.store)
     model_settings = fit.settings_for(chosen.model, chosen.options)
 
     told = 0
@@ -201,27 +212,37 @@ def status(root: str) -> dict[str, Any]:
     from storage.schema import SCHEMAS
 
     tables = Tables(root)
-    failures: Counter[str] = Counter()
-    for stage in ("download", "probe"):
-        failures.update(_failed(Outcomes(root).latest(stage), stage))
+    failed = newest_failures(root)
     stores = {}
     for name in list_stores(root):
         store = open_store(root, name)
-        stores[name] = {"videos": len(store), "rows": sum(len(s.mask) for s in store.shards), "dim": store.spec.dim}
-        failures.update(_failed(Outcomes(root).latest("extract", name), f"extract {name}"))
+        lengths = ((s, s.index.row_stop - s.index.row_start) for s in store.shards)
+        rows = sum(int(length[store.live(shard)].sum()) for shard, length in lengths)
+        stores[name] = {"videos": len(store), "rows": rows, "dim": store.spec.dim}
     return {
         "root": root,
         "tables": {name: tables.read(name, [SCHEMAS[name].names[0]]).num_rows for name in SCHEMAS},
         "stores": stores,
-        "failures": dict(failures),
+        "failures": dict(Counter(_kind(row) for row in failed)),
+        "newest_failures": failed,
     }
 
 
-def failed_keys(root: str) -> set[tuple[str, str, str | None]]:
-    """(stage, key, spec) of everything whose newest outcome is a failure."""
-    rows = Tables(root).read("outcomes", ["stage", "key", "spec", "status"]).to_pylist()
-    newest = {(r["stage"], r["key"], r["spec"]): r["status"] for r in rows}
-    return {key for key, state in newest.items() if state == "failed"}
+def newest_failures(root: str) -> list[dict[str, Any]]:
+    """Every (stage, key, spec) whose newest outcome is a failure, the newest first, with one line of its message."""
+    columns = ["stage", "key", "spec", "status", "error_class", "permanent", "message", "time"]
+    newest: dict[tuple[str, str, str | None], dict[str, Any]] = {}
+    for row in Tables(root).read("outcomes", columns).to_pylist():
+        stage = "download" if row["stage"] == "probe" else row["stage"]  # one attempt ends as one of the two
+        newest[stage, row["key"], row["spec"]] = row
+    failed = sorted((r for r in newest.values() if r["status"] == "failed"), key=lambda r: r["time"], reverse=True)
+    return [
+        {
+            "stage": r["stage"], "key": r["key"], "spec": r["spec"], "class": r["error_class"],
+            "permanent": bool(r["permanent"]), "message": _line(r["message"]), "time": r["time"].isoformat(),
+        }
+        for r in failed
+    ]  # fmt: skip
 
 
 def download_options(settings: Settings) -> DownloadOptions:
@@ -253,5 +274,11 @@ def by_class(outcomes: Iterable[Outcome]) -> dict[str, int]:
     return dict(Counter(str(o.error_class) for o in outcomes if o.status == "failed"))
 
 
-def _failed(latest: dict[str, dict[str, Any]], stage: str) -> Iterable[str]:
-    return (f"{stage}: {row['error_class']}" for row in latest.values() if row["status"] == "failed")
+def _kind(failure: dict[str, Any]) -> str:
+    return f"{' '.join(filter(None, (failure['stage'], failure['spec'])))}: {failure['class']}"
+
+
+def _line(message: str | None) -> str:
+    """The first line of a message; of a traceback the last, which says what it was."""
+    lines = (message or "").strip().splitlines() or [""]
+    return lines[-1 if any(line.startswith(("Traceback ", '  File "')) for line in lines) else 0]

@@ -1,21 +1,17 @@
 """Figures as short tables for people. One function a verb, each takes the same dict that `--json` prints."""
 
-import unicodedata
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+
+from flows.progress import safe
 
 SHOWN = ("map", "hr@1", "ndcg@5")
 """Metrics of the terminal table; the report and metrics.json have them all."""
-
-
-def safe(text: str) -> str:
-    """Text from outside for a terminal: control characters made visible, markup switched off."""
-    shown = (c if c == "\n" or unicodedata.category(c)[0] != "C" else repr(c)[1:-1] for c in text)
-    return escape("".join(shown))
+LISTED = 20
+"""Most failures of the terminal table; `status --json` has them all."""
 
 
 def ingest(out: Console, figures: dict[str, Any]) -> None:
@@ -36,10 +32,9 @@ def extract(out: Console, figures: dict[str, Any]) -> None:
 
 def train(out: Console, figures: dict[str, Any]) -> None:
     """Metrics against chance."""
-    if figures["skipped"]:
+    if figures["skipped"] and "reason" not in figures:
         out.print("train: skipped, this run is complete already")
-    out.print(metrics(figures["metrics"]))
-    out.print(f"run: {figures['folder']}", soft_wrap=True)
+    _fitted(out, figures)
 
 
 def run(out: Console, figures: dict[str, Any]) -> None:
@@ -50,9 +45,8 @@ def run(out: Console, figures: dict[str, Any]) -> None:
     fitted = figures["train"]
     _train_row(table, fitted)
     out.print(table)
-    out.print(metrics(fitted["metrics"]))
-    out.print(f"run:    {fitted['folder']}", soft_wrap=True)
-    out.print(f"report: {figures['report']}", soft_wrap=True)
+    _fitted(out, fitted)
+    out.print(f"report: {safe(figures['report'])}", soft_wrap=True)
 
 
 def demo(out: Console, figures: dict[str, Any]) -> None:
@@ -81,7 +75,18 @@ def status(out: Console, figures: dict[str, Any]) -> None:
     out.print(table)
     out.print(_stores(figures["stores"]))
     for what, count in figures["failures"].items():
-        out.print(f"failed  {what}: {count}")
+        out.print(f"failed  {safe(what)}: {count}")
+    failed = figures["newest_failures"]
+    if failed:
+        last = Table(
+            "stage", "what", "class", "", "message", title="newest failures", title_justify="left", box=SIMPLE_HEAD
+        )
+        for row in failed[:LISTED]:
+            again = "permanent" if row["permanent"] else "tried again"
+            last.add_row(row["stage"], safe(row["key"]), row["class"], again, safe(row["message"]))
+        out.print(last)
+    if len(failed) > LISTED:
+        out.print(f"and {len(failed) - LISTED:,} more; `reelmill status --json` has them all")
 
 
 def verify(out: Console, figures: dict[str, Any]) -> None:
@@ -155,7 +160,19 @@ def _extract_row(table: Table, figures: dict[str, Any]) -> None:
     table.add_row("extract", f"{figures['done']:,}", f"{figures['skipped']:,}", _classes(figures["failed"]), note)
 
 
+def _fitted(out: Console, figures: dict[str, Any]) -> None:
+    """What was measured and where it is, or why there is nothing."""
+    if "reason" in figures:
+        out.print(f"train: skipped, {safe(figures['reason'])}", soft_wrap=True)
+        return
+    out.print(metrics(figures["metrics"]))
+    out.print(f"run:    {safe(figures['folder'])}", soft_wrap=True)
+
+
 def _train_row(table: Table, figures: dict[str, Any]) -> None:
+    if "reason" in figures:
+        table.add_row("train", "0", "0", "", "skipped")
+        return
     table.add_row("train", *(("0", "1") if figures["skipped"] else ("1", "0")), "", f"on {figures['store']}")
 
 

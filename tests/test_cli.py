@@ -1,20 +1,26 @@
 """The command as a person meets it: results on stdout, the rest on stderr, errors in one message, README in step."""
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 
-from flows import tell
+from flows import cli, progress, steps, tell
 from flows.cli import app
+from flows.progress import safe
+from flows.run import UNLABELLED
 from flows.settings import load
-from storage import FeatureWriter, Spec, Tables
+from storage import FeatureWriter, Outcome, Outcomes, Spec, Tables
+from storage.errors import InputError
 from storage.features import Block
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -64,7 +70,11 @@ def test_label_makes_segments_and_labels(tmp_path: Path, source: Path) -> None:
     ("arguments", "message"),
     [
         (["label", "none.csv"], "error: source none.csv is not a file"),
-        (["label", "x.csv", "--format", "phd"], "'phd2', 'movielens', 'mapped' or 'folder' (given: 'phd')"),
+        (
+            ["label", "x.csv", "--format", "phd"],
+            "--format 'phd': a table of who liked what is one of phd2, movielens, mapped",
+        ),
+        (["label", "x", "--format", "folder"], "is one of phd2, movielens, mapped"),
         (["status", "--root", "/none"], "error: root '/none' is not a folder"),
         (["run", "none.yaml"], "error: settings file none.yaml does not exist; `reelmill settings"),
         (["run"], "Missing argument"),
@@ -114,4 +124,111 @@ def test_readme_settings_are_settings(tmp_path: Path) -> None:
 
 
 def test_text_from_outside_cannot_drive_the_terminal() -> None:
-    assert tell.safe("a\x1b[31m[red]b\u202e") == "a\\x1b[31m\\[red]b\\u202e"
+    assert safe("a\x1b[31m[red]b\u202e") == "a\\x1b[31m\\[red]b\\u202e"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_notes_are_shown_as_they_are(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Console(file=io.StringIO(), force_terminal=terminal, width=150)
+    monkeypatch.setattr(progress, "console", out)
+    with progress.shown() as reporter:
+        reporter.start("download", 1, items=1)
+        reporter.advance("download", note="b[/b]x\x1b[31m")
+        reporter.say("[/b]\x07")
+    text = out.file.getvalue()
+    assert "b[/b]x\\x1b[31m" in text
+    assert "[/b]\\x07" in text
+    assert "\x1b[31m" not in text
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, error: BaseException, *arguments: str) -> int | str | None:
+    """Exit status of the command when the work ends with this error."""
+
+    def fail(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr(steps, "status", fail)
+    monkeypatch.setattr(sys, "argv", ["reelmill", "status", "--root", ".", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return caught.value.code
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(monkeypatch, KeyboardInterrupt()) == 130
+    assert "run the same command to go on" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (OSError(28, "No space left on device", "/x/part"), 1, "No space left on device: /x/part"),
+        (PermissionError(13, "Permission denied", "/x"), 1, "Permission denied: /x"),
+        (InputError("a [b] rule"), 2, "a [b] rule"),
+    ],
+)
+def test_errors_are_one_message_and_one_object(
+    error: Exception, status: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(monkeypatch, error, "--json") == status
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"error": {"class": type(error).__name__, "message": message}}
+    assert f"error: {message}" in told.err
+
+
+def test_status_lists_the_newest_failures(tmp_path: Path) -> None:
+    outcomes = [
+        Outcome("download", "back", "failed", error_class="network", permanent=False, message="reset"),
+        Outcome("download", "gone", "failed", error_class="removed", permanent=True, message="404 [/b]\nmore"),
+        Outcome("extract", "odd", "failed", spec="c3d-fc6-0", error_class="unknown", permanent=False,
+                message='Traceback (most recent call last):\n  File "x"\nKeyError: 1'),
+        Outcome("probe", "mended", "failed", error_class="corrupt", permanent=True, message="bad"),
+        Outcome("download", "back", "done"),
+        Outcome("download", "mended", "done"),
+    ]  # fmt: skip
+    for outcome in outcomes:
+        Outcomes(tmp_path).write([outcome])
+    figures = steps.status(str(tmp_path))
+    assert figures["failures"] == {"download: removed": 1, "extract c3d-fc6-0: unknown": 1}
+    found = {f["key"]: (f["class"], f["permanent"], f["message"]) for f in figures["newest_failures"]}
+    assert found == {"gone": ("removed", True, "404 [/b]"), "odd": ("unknown", False, "KeyError: 1")}
+    out = Console(file=io.StringIO(), width=150)
+    tell.status(out, figures)
+    assert "404 [/b]" in out.file.getvalue()
+
+
+def test_rows_that_were_replaced_are_not_counted(tmp_path: Path) -> None:
+    spec = Spec("c3d", "fc6", 4, "segment")
+    for videos in ("ab", "bc"):
+        with FeatureWriter(tmp_path, spec) as writer:
+            for video in videos:
+                writer.add(block(video, spec))
+    assert len(list((tmp_path / "features" / spec.name).iterdir())) == 2
+    assert steps.status(str(tmp_path))["stores"] == {spec.name: {"videos": 3, "rows": 9, "dim": 4}}
+
+
+def test_train_takes_the_store_of_these_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = [Spec("c3d", "fc6", 4, "segment", weights=weights) for weights in ("old", "new")]
+    for spec in specs:
+        with FeatureWriter(tmp_path, spec) as writer:
+            writer.add(block("v", spec))
+    taken: list[str] = []
+
+    def fitted(_: str, store: str, *__: object, **___: object) -> SimpleNamespace:
+        taken.append(store)
+        return SimpleNamespace(folder=tmp_path, skipped=False, metrics={"rows": []}, counts={})
+
+    monkeypatch.setattr("models.fit.train", fitted)
+    chosen = load(None, [f"root={tmp_path}"])
+    assert not steps.has_labels(chosen)
+    for spec in specs:
+        steps.train(chosen, [spec.name, "vgg19-fc7-0"])
+    assert taken == [spec.name for spec in specs]
+    with pytest.raises(InputError, match="ambiguous"):
+        steps.train(chosen)
+
+
+def test_a_run_without_labels_is_told() -> None:
+    out = Console(file=io.StringIO(), width=150)
+    tell.train(out, UNLABELLED)
+    assert "skipped, no labels" in out.file.getvalue()

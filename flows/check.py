@@ -1,0 +1,64 @@
+"""Mistakes in any section of the settings, found before the first download instead of hours later."""
+
+from typing import TYPE_CHECKING
+
+from flows.settings import ExtractSettings, Settings, TrainSettings
+from storage.errors import InputError, nearest
+from storage.features import list_stores
+
+if TYPE_CHECKING:
+    from extractors.network import NetworkExtractor
+
+
+def check(settings: Settings) -> None:
+    """Everything that can be known without loading weights or reading a table. Raises InputError."""
+    if settings.source is not None and not settings.source.path.exists():
+        raise InputError(f"source {settings.source.path} does not exist; check source.path")
+    check_train(settings.train)
+    layers = check_extract(settings.extract)
+    wanted, known = settings.train.store, [*list_stores(settings.root), *(f"{layer}-" for layer in layers)]
+    several = [layer for layer in layers if f"{layer}-".startswith(wanted)]
+    if len(several) > 1:
+        raise InputError(f"train.store {wanted!r} is ambiguous: extract will write {', '.join(several)}; name one")
+    if not any(name.startswith(wanted) or (name.endswith("-") and wanted.startswith(name)) for name in known):
+        raise InputError(f"train.store {wanted!r} is not among what extract will write: {', '.join(layers)}")
+
+
+def check_train(chosen: TrainSettings) -> None:
+    """Model, hyper-parameters, device."""
+    from models import fit
+
+    fit.settings_for(chosen.model, chosen.options)
+    fit.find_device(chosen.device)
+
+
+def check_extract(chosen: ExtractSettings) -> list[str]:
+    """Device, precision, networks, layers, weights; returns `c3d-fc6` and so on, the stores' names without hashes."""
+    from extractors.device import choose_device, choose_precision
+    from extractors.registry import EXTRACTORS
+
+    choose_precision(chosen.precision, choose_device(chosen.device))
+    if not chosen.extractors:
+        raise InputError("extract.extractors is empty; name at least one, such as {c3d: {}}")
+    stores = []
+    for name, how in chosen.extractors.items():
+        if name not in EXTRACTORS:
+            raise InputError(f"extractor {name!r}: {nearest(name, tuple(EXTRACTORS))}")
+        stores += [f"{name}-{layer}" for layer in _layers(EXTRACTORS[name], how.layers)]
+        _check_weights(name, how.weights)
+    return stores
+
+
+def _layers(network: "type[NetworkExtractor]", layers: list[str] | None) -> list[str]:
+    for layer in layers or ():
+        if layer not in network.dims:
+            raise InputError(f"layer {layer!r} of {network.name}: {nearest(layer, tuple(network.dims))}")
+    return list(layers or network.default_layers)
+
+
+def _check_weights(name: str, weights: str) -> None:
+    from extractors import checkpoints
+
+    _, path = checkpoints.find(weights, name)
+    if path is not None and not path.is_file():
+        raise InputError(f"weights {path} of {name}: no such file")
