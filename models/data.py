@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from storage import FeatureStore, Tables, open_store
 from storage.errors import InputError
-from storage.features import NO_DATA
+from storage.features import NO_DATA, Block
 
 CHUNK = 4096
 """Vectors read at once where all of them pass by: 64 MiB of 4096 float32."""
@@ -105,13 +105,13 @@ class Interactions:
 
 
 def load(root: str | Path, store_name: str) -> Interactions:
-    """Read labels, segments, events and one store of segment features. Raises InputError if one of them is empty or
-    the features are constant."""
+    """Read labels, segments, events and one store of segment features. Raises InputError if one of them is empty, the
+    features are constant, or they were cut at another grid than that of the tables."""
     tables, store = Tables(root), open_store(root, store_name)
     if store.spec.rows != "segment":
         raise InputError(f"store {store.spec.name} has one row a window; this model needs one row a segment")
     labels = tables.read("labels", ["user_id", "video_id", "segment_index"])
-    segments = tables.read("segments", ["video_id", "segment_index"])
+    segments = tables.read("segments", ["video_id", "segment_index", "start_ms", "stop_ms"])
     events = tables.read("events", ["user_id", "video_id", "kind", "time", "last_video", "source", "source_row"])
     events = events.filter(pc.equal(events["kind"], "highlight"))
     if not labels.num_rows:
@@ -163,7 +163,9 @@ class _Grid:
         """Pass once over the blocks of the touched videos; keep what is on the grid, valid and finite."""
         wanted = sorted(touched.to_pylist())
         of, index = _codes(segments["video_id"], wanted), segments["segment_index"].to_numpy().astype(np.int64)
-        planned = np.unique(_key(of, index)[of >= 0])
+        planned, place = np.unique(np.where(of >= 0, _key(of, index), -1), return_index=True)
+        ranges = np.column_stack([segments[name].to_numpy() for name in ("start_ms", "stop_ms")])[place]
+        planned, ranges = planned[planned >= 0], ranges[planned >= 0]
         found: list[np.ndarray] = []
         not_finite, sha = 0, hashlib.sha256()
         low, high = np.full(store.spec.dim, np.inf), np.full(store.spec.dim, -np.inf)
@@ -173,7 +175,9 @@ class _Grid:
             block = store.read(video)
             key = _key(np.full(len(block), code), block.segment_index.astype(np.int64))
             start, stop = np.searchsorted(planned, [code * STRIDE, (code + 1) * STRIDE])
-            usable = (block.mask > NO_DATA) & np.isin(key, planned[start:stop])
+            on_grid = np.isin(key, planned[start:stop])
+            _check_grid(store, block, on_grid, ranges[np.searchsorted(planned, key[on_grid])])
+            usable = (block.mask > NO_DATA) & on_grid
             finite = np.isfinite(block.features).all(axis=1)
             not_finite += int((usable & ~finite).sum())
             vectors = block.features[usable & finite]
@@ -198,6 +202,21 @@ class _Grid:
         known, asked = _key(self.video, self.index), _key(video, index)
         at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
         return np.where((known[at] == asked) & (video >= 0), at, -1)
+
+
+def _check_grid(store: FeatureStore, block: Block, on_grid: np.ndarray, ranges: np.ndarray) -> None:
+    """Raise InputError unless the rows of a block that are on the grid (rows,) bool cover what the tables say, (n, 2)
+    start_ms and stop_ms: a vector of another piece of the video would pass for this segment's."""
+    cut = np.column_stack([block.start_ms, block.stop_ms])[on_grid]
+    wrong = np.flatnonzero((cut != ranges).any(axis=1))
+    if len(wrong):
+        (a, b), (start, stop) = cut[wrong[0]].tolist(), ranges[wrong[0]].tolist()
+        raise InputError(
+            f"store {store.spec.name} has segment {block.segment_index[on_grid][wrong[0]]} of video "
+            f"{block.video_id!r} at {a}–{b} ms, the tables at {start}–{stop} ms: the grid has changed since; run "
+            "`reelmill extract` with the settings of the last ingest (segments.segment_ms) and train on what it "
+            "writes, or ingest with those of the store"
+        )
 
 
 def _positives(labels: pa.Table, users: list[str], grid: _Grid) -> tuple[np.ndarray, np.ndarray, int, int]:

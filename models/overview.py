@@ -152,8 +152,14 @@ def label_charts(tables: Tables, labels: pa.Table) -> dict[str, Any]:
 
 def samples(tables: Tables, labels: pa.Table) -> list[dict[str, Any]]:
     """Segments with a picture: the most liked ones, and some of the least liked, in rounds over the videos."""
-    frames = tables.read("frames", ["video_id", "segment_index"])
-    keys = list(zip(*(frames[name].to_pylist() for name in frames.column_names), strict=True))
+    frames = tables.read("frames", ["video_id", "segment_index", "time_ms"])
+    grid = tables.read("segments", ["video_id", "segment_index", "start_ms", "stop_ms"])
+    here = frames.join(grid, ["video_id", "segment_index"], join_type="inner")  # a picture of an older grid shows
+    inside = pc.and_(  # another piece of the video
+        pc.greater_equal(here["time_ms"], here["start_ms"]), pc.less(here["time_ms"], here["stop_ms"])
+    )
+    here = here.filter(inside)
+    keys = list(zip(here["video_id"].to_pylist(), here["segment_index"].to_pylist(), strict=True))
     groups = labels.group_by(["video_id", "segment_index"]).aggregate([([], "count_all")])
     likes = dict.fromkeys(keys, 0)
     for video, index, count in zip(*(column.to_pylist() for column in groups.columns), strict=True):
@@ -164,9 +170,11 @@ def samples(tables: Tables, labels: pa.Table) -> list[dict[str, Any]]:
     least = _spread([key for key in reversed(ranked) if key not in set(most)], PICTURES - len(most))
 
     shown = pa.array(sorted({video for video, _ in [*most, *least]}), pa.string())
-    titles, grid, users = (_of_videos(tables.read(name), shown) for name in ("videos", "segments", "labels"))
+    titles, users = (_of_videos(tables.read(name), shown) for name in ("videos", "labels"))
     title = {row["video_id"]: row["title"] for row in titles}
-    times = {(row["video_id"], row["segment_index"]): (row["start_ms"], row["stop_ms"]) for row in grid}
+    times = {
+        (row["video_id"], row["segment_index"]): (row["start_ms"], row["stop_ms"]) for row in _of_videos(grid, shown)
+    }
     fans: dict[tuple[str, int], list[str]] = {}
     for row in users:
         fans.setdefault((row["video_id"], row["segment_index"]), []).append(row["user_id"])

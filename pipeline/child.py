@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import IO, Any, Literal, Self
 
 from pipeline import wire
-from pipeline.errors import BY_CLASS, DecoderCrash, TimedOut, VideoError
+from pipeline.errors import BY_CLASS, DecoderCrash, Killed, TimedOut, VideoError
 
 TAIL_BYTES = 4000
 """How much of what the child printed is kept for the message of a crash."""
@@ -57,8 +57,9 @@ class Child:
         `limit_s` bounds the seconds that this side waits for the child in the whole job, `idle_limit_s` those it waits
         for one message. The child's start does not count, nor does the time that the caller takes between two messages.
         Raises what the target raised (a VideoError by its class, anything else as VideoError with the traceback in its
-        message), TimedOut, or DecoderCrash when the process died or ran out of memory. After the last two, and when the
-        caller stops reading early, the process is killed and the next job starts a fresh one.
+        message), TimedOut, DecoderCrash when the process died or ran out of its memory, or Killed when it was killed
+        from outside. After the last three, and when the caller stops reading early, the process is killed and the next
+        job starts a fresh one.
         """
         if self._busy:
             raise RuntimeError(f"{self.target}: a job is running; one Child does one job at a time")
@@ -74,7 +75,7 @@ class Child:
                 yield received[0]
             clean = True
         except VideoError as error:
-            clean = not isinstance(error, TimedOut | DecoderCrash)
+            clean = not isinstance(error, TimedOut | DecoderCrash | Killed)
             raise
         finally:
             if not clean:
@@ -117,7 +118,8 @@ class Child:
             kind, content = self._process.receive(clock)
         except EOFError:
             process, self._process = self._process, None
-            raise DecoderCrash(f"the process of {self.target} {process.kill()}") from None
+            story = f"the process of {self.target} {process.kill()}"
+            raise (Killed if process.popen.returncode == -signal.SIGKILL else DecoderCrash)(story) from None
         if kind == "message":
             return (content,)
         if kind in ("ready", "done"):

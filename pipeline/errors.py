@@ -3,7 +3,7 @@
     VideoError
     ├── permanent ── Private, Removed, GeoBlocked, AgeRestricted, Forbidden, Unsupported, UnsafeUrl,
     │                TooLarge, TooLong, TooManyPixels, NotFound, Corrupt, NoVideoStream, DecoderCrash
-    ├── transient ── Network, ServerError, RateLimited, TimedOut, CutShort, OutOfSpace
+    ├── transient ── Network, ServerError, RateLimited, TimedOut, CutShort, OutOfSpace, Killed
     └── left to a later run ── NotYet (live or announced), Changed (the media file is another one)
 
 `error_class` is the word in the outcomes table. Any other exception is recorded as `unknown` with its traceback.
@@ -112,7 +112,7 @@ class NoVideoStream(Permanent):
 
 
 class DecoderCrash(Permanent):
-    """The decoder's process died (a signal, or out of its memory limit)."""
+    """The decoder's process died by itself (a signal, or out of its memory limit)."""
 
     error_class = "decoder_crash"
 
@@ -163,6 +163,12 @@ class OutOfSpace(Transient):
     """No room on the disk."""
 
     error_class = "out_of_space"
+
+
+class Killed(Transient):
+    """The decoder's process was killed from outside: the system was out of memory, or somebody did it."""
+
+    error_class = "killed"
 
 
 def _leaves(cls: type[VideoError]) -> list[type[VideoError]]:

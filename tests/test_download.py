@@ -324,7 +324,7 @@ def test_the_time_limit_leaves_a_part_that_the_next_run_continues(process: Child
 
 
 def test_a_process_that_was_killed_is_continued(process: Child, tmp_path: Path, world: World, base: str) -> None:
-    downloader = make_downloader(process, tmp_path / "a $HOME ~ b")
+    downloader = make_downloader(process, tmp_path / "a $HOME ~ b", attempts=1)
     part = partial(downloader, "v") / "media.mp4.part"
 
     def kill() -> None:
@@ -333,7 +333,7 @@ def test_a_process_that_was_killed_is_continued(process: Child, tmp_path: Path, 
 
     with ThreadPoolExecutor(1) as pool:
         killed = pool.submit(kill)
-        with pytest.raises(errors.DecoderCrash, match=r"pipeline.download:download .*SIGKILL"):
+        with pytest.raises(errors.Killed, match=r"pipeline.download:download .*SIGKILL"):
             downloader.fetch("v", f"{base}/slow/x.mp4")
         killed.result()
     had = part.stat().st_size

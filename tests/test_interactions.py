@@ -96,7 +96,8 @@ def small_root(root: Path, *, rows: str = "segment", constant: bool = False) -> 
     tables = Tables(root)
     grid = [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1), ("c", 0), ("d", 0)]
     tables.write("segments", [
-        {"video_id": v, "segment_index": s, "start_ms": s, "stop_ms": s + 1, "duration_source": "measured"}
+        {"video_id": v, "segment_index": s, "start_ms": 5000 * s, "stop_ms": 5000 * s + 5000,
+         "duration_source": "measured"}
         for v, s in grid
     ])  # fmt: skip
     labels = [
@@ -212,6 +213,18 @@ def test_useless_inputs_are_refused(tmp_path: Path) -> None:
         part.unlink()
     with pytest.raises(InputError, match="no labels"):
         data.load(tmp_path / "empty", name)
+
+
+def test_features_of_another_grid_are_refused(tmp_path: Path) -> None:
+    name = small_root(tmp_path)
+    grid = Tables(tmp_path).read("segments").to_pylist()
+    for change in ({"start_ms": 3000, "stop_ms": 6000}, {"stop_ms": 9000}):  # segment_ms, or the video's duration
+        changed = [row | change if (row["video_id"], row["segment_index"]) == ("b", 1) else row for row in grid]
+        Tables(tmp_path).write("segments", changed)
+        with pytest.raises(InputError, match="segment 1 of video 'b' at 5000–10000 ms, the tables at"):
+            data.load(tmp_path, name)
+    Tables(tmp_path).write("segments", grid)
+    data.load(tmp_path, name)
 
 
 def test_values_that_are_not_finite_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,11 +98,13 @@ def root(tmp_path: Path) -> Path:
         for user, i in [("ann", 0), ("ann", 1), ("b\x07\u202eob", 1), ("cid", 1)]
     ])  # fmt: skip
     tables.write("frames", [
-        {"video_id": "v1", "segment_index": i, "time_ms": 0, "width": 32, "height": 18, "jpeg": jpeg((i, 0, 0))}
+        {"video_id": "v1", "segment_index": i, "time_ms": 5000 * i, "width": 32, "height": 18,
+         "jpeg": jpeg((i, 0, 0))}
         for i in range(3)
     ])  # fmt: skip
     tables.write("frames", [
-        {"video_id": "v1", "segment_index": i, "time_ms": 0, "width": 32, "height": 18, "jpeg": jpeg((200, 9, i))}
+        {"video_id": "v1", "segment_index": i, "time_ms": 5000 * i, "width": 32, "height": 18,
+         "jpeg": jpeg((200, 9, i))}
         for i in range(3)
     ])  # fmt: skip
     Outcomes(root).write([
@@ -215,6 +217,14 @@ def test_pictures_are_the_newest_and_the_most_liked_come_first(root: Path) -> No
     assert "0:00–0:05 · no. 0 1 likes it ann" in seen.text
     assert "0:10–0:12 · no. 2 nobody likes it" in seen.text
     assert seen.text.index("no. 1") < seen.text.index("no. 0") < seen.text.index("no. 2")
+
+
+def test_pictures_of_another_grid_are_left_out(root: Path) -> None:
+    grid = Tables(root).read("segments").to_pylist()
+    Tables(root).write("segments", [{**row, "start_ms": row["start_ms"] + row["segment_index"]} for row in grid])
+    seen = page(root)
+    assert len([s for s in seen.sources() if s.startswith("data:image/jpeg")]) == 1
+    assert "no. 0 1 likes it" in seen.text
 
 
 def test_charts_are_drawings(root: Path) -> None:

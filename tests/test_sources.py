@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.settings import load
+from flows.steps import read_source
 from pipeline import sources
 from pipeline.sources.checks import REASONS
 from pipeline.sources.rows import SourceResult
@@ -175,12 +177,14 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         sources.read(path, "phd")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="needs a mapping"):
         sources.read(path, "mapped")
-    with pytest.raises(InputError, match="needs a mapping"):
+    with pytest.raises(InputError, match="'phd2' takes no mapping"):
         sources.read(path, "phd2", mapping={})
     with pytest.raises(InputError, match="video_id"):
         sources.read(path, "phd2", url_template="https://example.org/")
     with pytest.raises(InputError, match="not a file"):
         sources.read(tmp_path, "phd2")
+    with pytest.raises(InputError, match="not a file"):  # before anything is said of the mapping
+        sources.read(tmp_path / "gone.csv", "mapped")
 
 
 # ---- MovieLens -------------------------------------------------------------------------------------------------------
@@ -369,7 +373,7 @@ def test_mapping_errors(tmp_path: Path) -> None:
 
     fails("'user'.* did you mean 'user_id'", {"user": "viewer"})
     fails("'viewr'.*'user_id'; did you mean 'viewer'", {"user_id": "viewr"})
-    fails("'kind' is missing", {"kind": None})
+    fails("'video_id' is missing", {"video_id": None})
     fails("start_s and start_ms", {"start_s": "from"})
     fails("stop_ms and duration_s", {"duration_s": "length"})
     fails("needs a start", {"start_ms": None})
@@ -379,6 +383,48 @@ def test_mapping_errors(tmp_path: Path) -> None:
     fails("Parquet", {}, tmp_path / "not.parquet")
     (tmp_path / "twice.csv").write_text("viewer,viewer\n")
     fails("2 columns are called 'viewer'", {}, tmp_path / "twice.csv")
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [({"start_s": "s", "stop_s": "e", "value": "x"}, "highlight"), ({"value": "x"}, "rating"), ({}, "watch"),
+     ({"kind": "post"}, "post")],
+)  # fmt: skip
+def test_a_mapping_without_a_kind(tmp_path: Path, more: dict[str, str], kind: str) -> None:
+    path = write(tmp_path / "mine.csv", {"s": [1], "e": [2], "x": [3]})
+    result = sources.read(path, "mapped", mapping={"user_id": "=u", "video_id": "=v", **more})
+    assert result.events["kind"].to_pylist() == [kind]
+
+
+def test_the_settings_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first thing that somebody tries. Its table lies elsewhere than where the command is typed."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    block = readme.partition("## Your own videos")[2].partition("```yaml\n")[2].partition("```")[0]
+    place = tmp_path / "mine"
+    place.mkdir()
+    table = {"user": ["ann", "bob"], "clip": ["a", "b"], "from": [0, 2.5], "to": [6, 9],
+             "link": ["https://example.org/a", "clips/b.mp4"]}  # fmt: skip
+    write(place / "likes.csv", table)
+    (place / "settings.yaml").write_text(block)
+    monkeypatch.chdir(tmp_path)
+    settings = load(Path("mine", "settings.yaml"))
+    figures = read_source(settings)
+    assert (figures["events"], figures["rejects"]) == (2, 0)
+    assert Tables(settings.root).read("events")["kind"].to_pylist() == ["highlight", "highlight"]
+    urls = dict(zip(*(Tables(settings.root).read("videos")[c].to_pylist() for c in ("video_id", "url")), strict=True))
+    assert urls == {"a": "https://example.org/a", "b": str(place / "clips" / "b.mp4")}
+
+
+def test_paths_are_relative_to_the_table(tmp_path: Path) -> None:
+    links = ["b.mp4", "/top/c.mp4", "HTTP://x/d", "ftp://x/e", None, "file:f", "../g h.mp4"]
+    path = write(tmp_path / "t.jsonl", {"clip": list("bcdefgh"), "link": links})
+    mapping = {"user_id": "=u", "video_id": "clip", "url": "link"}
+    result = sources.read(path, "mapped", mapping=mapping, url_template="clips/{video_id}.mp4")
+    account(result)
+    assert result.videos["url"].to_pylist() == [
+        f"{tmp_path}/b.mp4", "/top/c.mp4", "HTTP://x/d", "ftp://x/e", f"{tmp_path}/clips/f.mp4", "file:f",
+        f"{tmp_path}/../g h.mp4",
+    ]  # fmt: skip
 
 
 # ---- folders ---------------------------------------------------------------------------------------------------------
@@ -425,19 +471,36 @@ def test_writing_twice_writes_once(tmp_path: Path) -> None:
     assert tables.read("rejects").num_rows == 0
 
 
+def test_two_tables_of_one_name(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+    a, b = (phd2(tmp_path / place, f"{place},1,2,u,60,True") for place in ("a", "b"))
+    sources.write_source(root, a)
+    with pytest.raises(InputError, match=r"'phd2.csv' stands for .*/a/phd2.csv already; give source.name"):
+        sources.write_source(root, b)
+    assert Tables(root).read("events")["video_id"].to_pylist() == ["a"]
+    assert not sources.write_source(root, a).written
+    path = tmp_path / "b" / "phd2.csv"
+    sources.write_source(root, sources.read(path, "phd2", name="b"))
+    assert sorted(Tables(root).read("events")["video_id"].to_pylist()) == ["a", "b"]
+    sources.write_source(root, sources.read(path, "phd2", name="phd2.csv"))
+    assert Tables(root).read("events")["video_id"].to_pylist() == ["b", "b"]
+
+
 def test_videos_are_merged(tmp_path: Path) -> None:
     root = tmp_path / "root"
     Tables(root).write("videos", [{"video_id": "v", "url": "old", "title": "kept", "tags": ["kept"],
                                    "claimed_duration_ms": 1}])  # fmt: skip
     path = write(tmp_path / "a.jsonl", {"id": ["v", "w"], "tag": [[], ["new"]], "name": ["", "W"], "long": [9, 8]})
     mapping = {"user_id": "=me", "video_id": "id", "kind": "post", "tags": "tag", "title": "name",
-               "video_duration_s": "long", "url": "=new"}  # fmt: skip
+               "video_duration_s": "long", "url": "=http://new"}  # fmt: skip
     counts = sources.write_source(root, sources.read(path, "mapped", mapping=mapping))
     assert counts.videos_written == 2
     rows = {row["video_id"]: row for row in Tables(root).read("videos").to_pylist()}
     v, w = rows["v"], rows["w"]
-    assert (v["url"], v["title"], v["tags"], v["claimed_duration_ms"]) == ("new", "kept", ["kept"], 9000)
-    assert (w["url"], w["title"], w["tags"], w["claimed_duration_ms"]) == ("new", "W", ["new"], 8000)
+    assert (v["url"], v["title"], v["tags"], v["claimed_duration_ms"]) == ("http://new", "kept", ["kept"], 9000)
+    assert (w["url"], w["title"], w["tags"], w["claimed_duration_ms"]) == ("http://new", "W", ["new"], 8000)
     other = sources.write_source(root, sources.read(path, "mapped", mapping=mapping, name="other"))
     assert (other.written, other.videos_written) == (True, 0)
     assert Tables(root).read("events").num_rows == 4

@@ -8,16 +8,23 @@ ingest         into the tables of a root
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.sources import mapped, movielens, phd2
 from pipeline.sources.folder import read_folder
 from pipeline.sources.ingest import IngestCounts, write_source
-from pipeline.sources.rows import PLACEHOLDER, SourceResult
+from pipeline.sources.rows import PLACEHOLDER, SourceResult, is_true
 from storage.errors import InputError, nearest
 
 Format = Literal["phd2", "movielens", "mapped"]
+
+ADDRESS = "(?i)://|^(https?|file):"
+"""What tells an address from the path of a file; as the downloader does."""
 
 __all__ = ["Format", "IngestCounts", "SourceResult", "read", "read_folder", "write_source"]
 
@@ -35,7 +42,8 @@ def read(
 
     `mapping`: our names to the file's columns, for format `mapped`. `url_template`: where a video is, with
     `{video_id}` in it, for videos without a URL of their own (PHD²: YouTube). `name`: name of the source in the tables,
-    else the file's. `durations`: measured milliseconds by video_id; they go before what the source claims.
+    else the file's. `durations`: measured milliseconds by video_id; they go before what the source claims. A URL that
+    is the path of a file is relative to the source file's folder, and absolute in the result.
 
     Raises InputError for an unknown format, a file that cannot be opened, or columns or a mapping that do not fit.
     """
@@ -44,12 +52,29 @@ def read(
         raise InputError(f"source format {format!r} is not known; {nearest(format, get_args(Format))}")
     if url_template is not None and PLACEHOLDER not in url_template:
         raise InputError(f"url_template {url_template!r} must hold {PLACEHOLDER}")
-    if (format == "mapped") != (mapping is not None):
-        raise InputError(f"source {path}: format 'mapped' needs a mapping, the others take none (this is {format!r})")
     if not path.is_file():
         raise InputError(f"source {path} is not a file; check the path")
+    if format == "mapped" and mapping is None:
+        raise InputError(
+            f"source {path}: format 'mapped' needs a mapping of our names to its columns, such as {{user_id: user, "
+            "video_id: clip, start_s: from, stop_s: to}; or give another format"
+        )
+    if format != "mapped" and mapping is not None:
+        raise InputError(f"source {path}: format {format!r} takes no mapping; leave it out, or give format 'mapped'")
     source = name or path.name
     if mapping is not None:
-        return mapped.read(path, source, mapping, url_template=url_template, durations=durations)
-    adapter = {"phd2": phd2, "movielens": movielens}[format]
-    return adapter.read(path, source, url_template=url_template, durations=durations)
+        result = mapped.read(path, source, mapping, url_template=url_template, durations=durations)
+    else:
+        adapter = {"phd2": phd2, "movielens": movielens}[format]
+        result = adapter.read(path, source, url_template=url_template, durations=durations)
+    place = path.resolve()
+    return replace(result, videos=_beside(place.parent, result.videos), path=str(place), named=name is not None)
+
+
+def _beside(folder: Path, videos: pa.Table) -> pa.Table:
+    """The videos with the paths among their URLs taken from this folder."""
+    urls = videos["url"].combine_chunks()
+    local = pa.array(is_true(pc.invert(pc.match_substring_regex(urls, ADDRESS))))
+    paths = [str(folder / url) for url in urls.filter(local).to_pylist()]
+    urls = pc.replace_with_mask(urls, local, pa.array(paths, pa.string()))
+    return videos.set_column(videos.column_names.index("url"), videos.schema.field("url"), urls)

@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.sources.rows import SourceResult, is_true
+from storage.errors import InputError
+from storage.outcomes import Outcome, Outcomes
 from storage.tables import Tables
 
 
@@ -37,8 +39,17 @@ def write_source(root: str | Path, result: SourceResult) -> IngestCounts:
 
     A fact about a video that the source has goes before what the table has; one that it lacks leaves the table's. The
     events and rejects of a source of that name are replaced as a whole. What stands in the tables is not written again.
+
+    Which table a source's name stands for is kept as the outcome of its ingestion. Raises InputError if the name is
+    only the file's and stands for another table: it would replace that one's rows.
     """
-    tables = Tables(root)
+    tables, outcomes = Tables(root), Outcomes(root)
+    before = outcomes.latest("ingest").get(result.source, {}).get("message")
+    if before not in (None, result.path) and not result.named:
+        raise InputError(
+            f"source name {result.source!r} stands for {before} already; give source.name: another name to keep the "
+            f"rows of both, or this one to replace them by those of {result.path}"
+        )
     videos = _changed_videos(tables.read("videos"), result.videos)
     tables.write("videos", videos)
     changed = False
@@ -47,6 +58,8 @@ def write_source(root: str | Path, result: SourceResult) -> IngestCounts:
         if not old.filter(pc.equal(old["source"], result.source)).equals(new):
             tables.write(name, new, covers=[result.source])
             changed = True
+    if result.path not in (None, before):
+        outcomes.write([Outcome("ingest", result.source, "done", message=result.path)])
     return IngestCounts(
         result.source,
         result.rows,

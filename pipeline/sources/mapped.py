@@ -3,7 +3,8 @@
     mapping:
       user_id: viewer                  needed
       video_id: clip                   needed
-      kind: highlight                  needed: a column, or one of the kinds of `schema.EVENT_KINDS`
+      kind: highlight                  a column, or one of the kinds of `schema.EVENT_KINDS`; if it is not mapped:
+                                       highlight where a start is mapped, else rating where a value is, else watch
       start_s: from                    or start_ms
       stop_s: to                       or stop_ms, duration_s, duration_ms (length of the range)
       video_duration_s: length         or video_duration_ms; −1, 0 or nothing: unknown
@@ -31,13 +32,13 @@ from pipeline.sources.values import Numbers
 from storage.errors import InputError, nearest
 from storage.schema import EVENT_KINDS
 
-NEEDED = ("user_id", "video_id", "kind")
+NEEDED = ("user_id", "video_id")
 LISTS = ("tags", "categories")
 FACTS = ("url", "title", "description", "uploader", "upload_date", *LISTS)
 STARTS = ("start_s", "start_ms")
 STOPS = ("stop_s", "stop_ms", "duration_s", "duration_ms")
 ENDS = ("video_duration_s", "video_duration_ms")
-TARGETS = (*NEEDED, *STARTS, *STOPS, *ENDS, "time", "value", "text", *FACTS)
+TARGETS = (*NEEDED, "kind", *STARTS, *STOPS, *ENDS, "time", "value", "text", *FACTS)
 SEPARATOR = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = (*SEPARATOR, ".jsonl", ".ndjson", ".parquet")
 
@@ -52,6 +53,7 @@ def read(
 ) -> SourceResult:
     """Read a table by a mapping."""
     _check_targets(mapping)
+    mapping = {"kind": f"={_kind(mapping)}", **mapping}
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix in SEPARATOR:
         table = _read_text(path, SEPARATOR[suffix], mapping)
@@ -73,7 +75,7 @@ def read(
     rows = Rows(
         source,
         table.problem,
-        **{name: read_as(values.texts, name, trim=True) for name in NEEDED},
+        **{name: read_as(values.texts, name, trim=True) for name in (*NEEDED, "kind")},
         start=timed("start"),
         stop=timed("stop"),
         length=timed("duration"),
@@ -100,6 +102,13 @@ def _check_targets(mapping: Mapping[str, str]) -> None:
             raise InputError(f"mapping: {' and '.join(both)} say the same; keep one")
     if any(target in mapping for target in STOPS) and not any(target in mapping for target in STARTS):
         raise InputError("mapping: a stop or duration needs a start; map start_s or start_ms")
+
+
+def _kind(mapping: Mapping[str, str]) -> str:
+    """The kind of events that a mapping without one means."""
+    if any(target in mapping for target in STARTS):
+        return "highlight"
+    return "rating" if "value" in mapping else "watch"
 
 
 def _constant(target: str, said: str) -> str | None:

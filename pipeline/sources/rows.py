@@ -56,6 +56,10 @@ class SourceResult:
     """Videos for which rows claim different durations."""
     notes: tuple[str, ...] = ()
     """What a person should know of files beside the source."""
+    path: str | None = None
+    """Absolute path of the table; None for a folder of videos."""
+    named: bool = True
+    """The name was given; False: it is the file's."""
 
     def reasons(self) -> dict[str, int]:
         """How many rows were rejected for each reason that occurred."""
