@@ -21,7 +21,7 @@ from pipeline.decode import DECODER, Limits, Tally
 from pipeline.gather import Gather
 from storage import Outcome, Outcomes, Spec, Tables
 from storage.errors import InputError
-from storage.features import FeatureWriter, Format, present
+from storage.features import FeatureStore, FeatureWriter, Format, features_folder
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,16 @@ def specs_of(extractors: Sequence[Extractor], options: ExtractOptions) -> list[l
 def missing(
     root: str, videos: Sequence[Video], extractors: Sequence[Extractor], options: ExtractOptions, *, retry: bool = False
 ) -> list[Todo]:
-    """Videos that lack a block, each with {extractor's number: specs it lacks}.
+    """Videos that lack a block made from today's file, each with {extractor's number: specs it lacks}.
 
     Cells whose last outcome was a permanent failure are left out unless `retry`.
     """
     failed = {} if retry else Outcomes(root).permanently_failed_by_spec("extract")
+    media = {video.video_id: video.sha256 for video in videos}
     lacking: dict[str, dict[int, list[Spec]]] = {video.video_id: {} for video in videos}
     for number, specs in enumerate(specs_of(extractors, options)):
         for spec in specs:
-            for video in lacking.keys() - present(root, spec) - failed.get(spec.name, set()):
+            for video in lacking.keys() - _present(root, spec, media) - failed.get(spec.name, set()):
                 lacking[video].setdefault(number, []).append(spec)
     return [(video, lacking[video.video_id]) for video in videos if lacking[video.video_id]]
 
@@ -103,13 +104,21 @@ def missing(
 def still_missing(root: str, todo: Sequence[Todo]) -> list[Todo]:
     """What of this nobody has done since: another process may work on the same root."""
     there = {spec.name: spec for _, lacking in todo for specs in lacking.values() for spec in specs}
-    done = {name: present(root, spec) for name, spec in there.items()}
+    media = {video.video_id: video.sha256 for video, _ in todo}
+    done = {name: _present(root, spec, media) for name, spec in there.items()}
     left = []
     for video, lacking in todo:
         rest = {n: [s for s in specs if video.video_id not in done[s.name]] for n, specs in lacking.items()}
         if rest := {n: specs for n, specs in rest.items() if specs}:
             left.append((video, rest))
     return left
+
+
+def _present(root: str, spec: Spec, media: dict[str, str]) -> set[str]:
+    """Those of these videos, with their files' hashes, that have a block made from this very file."""
+    store = FeatureStore(features_folder(root) / spec.name, spec)
+    known = store.provenance(media)
+    return {video for video, came in known.items() if came.get("media_sha256", media[video]) == media[video]}
 
 
 def pictured(root: str, segment_ms: int) -> set[str]:

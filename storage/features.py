@@ -7,6 +7,7 @@ Reading: `open_store(root, name)` lists the shards once; `refresh()` lists them 
 video the newer one counts. A shard of another spec in the folder is refused.
 """
 
+import json
 import os
 from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -90,6 +91,14 @@ class FeatureStore:
         except FileNotFoundError:
             self.refresh()  # compacted away under our hands
             return self.read(video_id)
+
+    def provenance(self, videos: Container[str]) -> dict[str, dict[str, Any]]:
+        """Where the newest blocks of those of these videos came from that are in the store; reads no rows."""
+        texts: dict[str, str] = {}
+        for shard in self.shards:  # a newer shard overwrites
+            listed = zip(shard.video_ids, shard.index.provenance, strict=True)
+            texts.update((video, text) for video, text in listed if video in videos)
+        return {video: json.loads(text) for video, text in texts.items()}
 
     def locate(self, pairs: Iterable[tuple[str, int]]) -> np.ndarray:
         """Row numbers (n,) int64 for `take`, of [(video_id, segment_index), …]. Look them up once, take them often."""

@@ -228,6 +228,17 @@ def test_a_file_that_changed_is_noticed(tmp_path: Path, three: list[Video]) -> N
     assert [v.video_id for v, _ in missing(str(tmp_path), three[:2], [IndexExtractor()], OPTIONS)] == ["60.mp4"]
 
 
+def test_a_replaced_file_is_extracted_again(tmp_path: Path, three: list[Video]) -> None:
+    """Once it was measured anew, its features are those of the new file."""
+    extract(str(tmp_path), three, [IndexExtractor()], OPTIONS)
+    other = replace(video(make_video(tmp_path / "other.mp4", frames=40)), video_id="60.mp4")
+    todo = missing(str(tmp_path), [other, *three[1:]], [IndexExtractor()], OPTIONS)
+    assert [v.video_id for v, _ in todo] == ["60.mp4"]
+    extract(str(tmp_path), [other, *three[1:]], [IndexExtractor()], OPTIONS)
+    assert open_store(tmp_path, "index-first").read("60.mp4").features[:, 0].tolist() == [10, 30]
+    assert missing(str(tmp_path), [other, *three[1:]], [IndexExtractor()], OPTIONS) == []
+
+
 def test_pictures_come_before_blocks(tmp_path: Path, three: list[Video], monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that dies while it commits must not leave a video that looks done and has no pictures."""
     write = Tables.write
