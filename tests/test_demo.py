@@ -14,7 +14,7 @@ CODE = """
 import json, sys
 from pathlib import Path
 from flows.demo import NETWORKS, demo
-from flows.settings import plain
+from flows.document import plain
 from pipeline.planted import CorpusPlan
 figures = demo(Path(sys.argv[1]), CorpusPlan(size=(160, 90)), {"c3d": NETWORKS["c3d"]})
 json.dump(figures, sys.stdout, default=plain)
