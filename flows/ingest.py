@@ -43,7 +43,9 @@ def _ingest(settings: Settings) -> dict[str, Any]:
     outcomes = _fetch(settings, steps.download_plan(settings))
     done = sum(outcome.status == "done" for outcome in outcomes)
     if done:
-        source = read_source(settings)  # now that durations are measured: rows may fit that did not, and the reverse
+        before = source  # durations are measured now: rows may fit that did not, and the reverse
+        source = read_source(settings)
+        source |= {key: before[key] or source[key] for key in source if key.endswith("written")}
     return {
         "source": source,
         "download": {
