@@ -61,9 +61,11 @@ def demo(folder: Path, plan: CorpusPlan = PLAN, networks: dict[str, dict[str, An
     folder = folder.resolve()
     corpus = folder / "corpus"
     videos = planted_videos(plan)
+    todo = [v.video_id for v in videos if not (corpus / "videos" / f"{v.video_id}.mp4").exists()]
     report = current()
-    report.start("render", len(videos), items=len(videos))
-    render(plan, corpus / "videos", on_video=lambda video: report.advance("render"))
+    if todo:
+        report.start("render", len(todo), items=len(todo))
+    render(plan, corpus / "videos", on_video=lambda video: report.advance("render") if video in todo else None)
     write_source(plan, corpus / "planted.csv")
     write_source(replace(plan, noise=True), corpus / "twin.csv")
     with serve_folder(corpus / "videos") as url:
