@@ -62,6 +62,7 @@ def first(place: Path) -> Iterator[dict[str, Any]]:
 def test_the_job_goes_from_a_table_to_a_fitted_recommender(place: Path, first: dict[str, Any]) -> None:
     root, videos = place / "root", planted_videos(PLAN)
     assert first["ingest"]["download"] == {"done": 9, "skipped": 0, "failed": {"removed": 1}}
+    assert first["ingest"]["source"]["events_written"]
     assert first["new_failures"] == ["download: gonegonegone"]
     assert (first["extract"]["done"], first["extract"]["failed"], first["extract"]["without"]) == (9, {}, 0)
     segments = sum(len(v.tastes) for v in videos)
