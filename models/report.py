@@ -5,8 +5,6 @@ titles, messages) is escaped by the template, and its control characters are mad
 """
 
 import json
-import os
-import socket
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,7 +15,7 @@ import jinja2
 import markupsafe
 
 from models import charts, overview
-from storage import Tables
+from storage import Tables, parts
 from storage.errors import InputError
 
 MAIN_METRICS = ("map", "highlight_ap", "nmsd", "hr@1", "hr@3", "hr@5", "ndcg@5", "recall@5")
@@ -51,7 +49,7 @@ def write_report(root: str | Path, path: str | Path, *, title: str, runs: Sequen
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"clock": clock, "number": lambda n: f"{n:,}", "size": _size}
-    return _replace(Path(path), environment.get_template("report.html").render(content))
+    return parts.write_file(Path(path), environment.get_template("report.html").render(content).encode())
 
 
 def visible(value: Any) -> Any:
@@ -141,14 +139,3 @@ def _groups(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         table = _table(here, list(dict.fromkeys(row["metric"] for row in here)))
         found.append({"name": name, "cases": here[0]["cases"], **table})
     return found
-
-
-def _replace(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".part-{path.stem}.tmp-{socket.gethostname()}-{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

@@ -14,9 +14,6 @@ import csv
 import hashlib
 import io
 import json
-import os
-import socket
-import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,7 +45,7 @@ class Run:
 
     def save_progress(self, state: dict[str, Any]) -> None:
         """Keep where training stands."""
-        _write(self.folder / "last.pt", _pickle(state))
+        parts.write_file(self.folder / "last.pt", _pickle(state))
 
     def progress(self) -> dict[str, Any] | None:
         """Where training stood, or None at the start. Always on the CPU."""
@@ -57,13 +54,13 @@ class Run:
 
     def finish(self, checkpoint: dict[str, Any], history: list[dict[str, Any]], metrics: dict[str, Any]) -> None:
         """Write the results; the metrics come last."""
-        _write(self.folder / "checkpoint.pt", _pickle(checkpoint))
+        parts.write_file(self.folder / "checkpoint.pt", _pickle(checkpoint))
         text = io.StringIO()
         table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(history)
-        _write(self.folder / "history.csv", text.getvalue().encode())
-        _write(self.folder / "metrics.json", _json(metrics))
+        parts.write_file(self.folder / "history.csv", text.getvalue().encode())
+        parts.write_file(self.folder / "metrics.json", _json(metrics))
         (self.folder / "last.pt").unlink(missing_ok=True)
 
 
@@ -81,7 +78,7 @@ def open_run(root: str | Path, model: str, settings: FitSettings, data: Data) ->
     run.folder.mkdir(parents=True, exist_ok=True)
     parts.sweep(run.folder)
     if not (run.folder / "settings.json").exists():
-        _write(run.folder / "settings.json", _json(asked))
+        parts.write_file(run.folder / "settings.json", _json(asked))
     return run
 
 
@@ -147,18 +144,3 @@ def _pickle(state: dict[str, Any]) -> bytes:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace a file by a complete new one. The temporary's name is one that `storage.parts.sweep` knows."""
-    temporary = path.parent / f".part-{uuid.uuid4().hex[:8]}.tmp-{socket.gethostname()}-{os.getpid()}"
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -12,7 +12,6 @@ import io
 import json
 import os
 import queue
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import groupby
@@ -108,19 +107,7 @@ def write_source(plan: CorpusPlan, path: Path) -> Path:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(records(plan))
-    return _replace(Path(path), text.getvalue())
-
-
-def _replace(path: Path, text: str) -> Path:
-    """Write a text file; it has the old content or the new one at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".part-{path.stem}.tmp-{socket.gethostname()}-{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return parts.write_file(Path(path), text.getvalue().encode())
 
 
 def frames(plan: CorpusPlan, number: int) -> Iterator[np.ndarray]:
@@ -162,7 +149,7 @@ def render(
     """
     folder = Path(folder)
     parts.sweep(folder)
-    _replace(folder / "truth.json", json.dumps(truth(plan), indent=1) + "\n")
+    parts.write_file(folder / "truth.json", (json.dumps(truth(plan), indent=1) + "\n").encode())
     paths = [folder / f"{video.video_id}.mp4" for video in planted_videos(plan)]
     ready = on_video or (lambda video_id: None)
     todo = [number for number, path in enumerate(paths) if not path.exists()]

@@ -26,6 +26,7 @@ from pipeline import errors
 from pipeline.child import Child
 from pipeline.hosts import HostPacer
 from storage.errors import InputError
+from storage.parts import sync
 
 
 @dataclass(frozen=True)
@@ -273,10 +274,10 @@ class Place:
         draft = self.partial / "note.json"
         draft.write_text(json.dumps(note))
         for written in (file, draft):
-            _sync(written)
+            sync(written)
         draft.replace(self.note)
         file.replace(path)
-        _sync(self.folder)
+        sync(self.folder)
         self.clear()
         return Fetched(path, sha256, size, info, downloader, format_id)
 
@@ -299,11 +300,3 @@ def digest(path: Path) -> tuple[str, int]:
     """SHA-256 (hex) and size of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,7 +3,6 @@
 `measure` runs in a child process (`pipeline.child`), like everything that parses foreign bytes.
 """
 
-import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from pipeline.decode import Limits, Tally, open_video, quarter_turns, read_frames, scan
 from pipeline.errors import Corrupt, TooLong
+from pipeline.fetch import digest
 
 
 def measure(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -48,11 +48,12 @@ def probe(path: str | Path, limits: Limits | None = None) -> dict[str, Any]:
     duration_ms = round(seconds * 1000)
     if duration_ms <= 0:
         raise Corrupt(f"{path}: its frames span no time")
+    sha256, size = digest(path)
     return {
         **facts,
         "rotation": _rotation(path, limits),
-        "sha256": file_sha256(path),
-        "bytes": path.stat().st_size,
+        "sha256": sha256,
+        "bytes": size,
         "start_ms": round(packets.start * 1000),
         "duration_ms": duration_ms,
         "frame_count": len(packets.times),
@@ -60,12 +61,6 @@ def probe(path: str | Path, limits: Limits | None = None) -> dict[str, Any]:
         "variable_rate": _uneven(packets.times),
         "fetched_at": datetime.fromtimestamp(path.stat().st_mtime, UTC),
     }
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _uneven(times: np.ndarray) -> bool:

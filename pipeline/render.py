@@ -1,12 +1,12 @@
 """The only writer of video: frames and samples become one MP4 file, H.264 (yuv420p) and AAC."""
 
-import os
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 
 import av
 import numpy as np
+
+from storage import parts
 
 PRESET = {"preset": "superfast", "crf": "23", "g": "50", "threads": "1"}
 """Quick, small, and with a key frame every 50 frames, so that a reader can seek."""
@@ -20,13 +20,9 @@ def write_video(path: Path, frames: Iterable[np.ndarray], fps: int, samples: np.
     does not grow with the length.
     """
     path = Path(path)
-    temporary = path.with_name(f".part-{path.stem}.tmp-{socket.gethostname()}-{os.getpid()}")  # as parts.sweep knows it
-    try:
-        with av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as out:
-            _mux(out, frames, fps, samples, rate)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    options = {"movflags": "+faststart"}
+    with parts.replacing(path) as temporary, av.open(str(temporary), "w", format="mp4", options=options) as out:
+        _mux(out, frames, fps, samples, rate)
     return path
 
 

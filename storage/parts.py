@@ -6,11 +6,13 @@ microseconds since 1970, or one more than the newest part's if the clock was set
 oldest to the newest.
 """
 
+import contextlib
 import os
 import re
 import socket
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -48,7 +50,7 @@ class new_part:
         """`number`: the sequence to take in place of a new one, for a part that stands for older ones."""
         self.folder, self.suffix, self.number = folder, suffix, number
         self.tag = uuid.uuid4().hex[:8]
-        self.temporary = folder / f".part-{self.tag}.tmp-{socket.gethostname()}-{os.getpid()}"
+        self.temporary = _temporary(folder, self.tag)
 
     def __enter__(self) -> Path:
         _make(self.folder)
@@ -59,12 +61,34 @@ class new_part:
     ) -> None:
         try:
             if error is None:
-                _sync(self.temporary)
+                sync(self.temporary)
                 number = self.number or max(time.time_ns() // 1000, newest(self.folder) + 1)
                 self.committed = self.temporary.rename(self.folder / f"part-{number:016d}-{self.tag}{self.suffix}")
-                _sync(self.folder)
+                sync(self.folder)
         finally:
             self.temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path` to fill. On a clean exit it takes the place of `path`, which so has its old
+    content or the new one at any moment; on an error it is removed."""
+    _make(path.parent)
+    temporary = _temporary(path.parent, uuid.uuid4().hex[:8])
+    try:
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: bytes) -> Path:
+    """Replace a small file as a whole; return its path."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return path
 
 
 def sweep(folder: Path) -> list[Path]:
@@ -104,12 +128,17 @@ def newest(folder: Path) -> int:
     return max((int(match[1]) for match in matches if match), default=0)
 
 
+def _temporary(folder: Path, tag: str) -> Path:
+    """A name that `sweep` knows."""
+    return folder / f".part-{tag}.tmp-{socket.gethostname()}-{os.getpid()}"
+
+
 def _make(folder: Path) -> None:
     """Make a folder that a power cut does not take away again."""
     if not folder.is_dir():
         _make(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
 def _alive(pid: int) -> bool:
@@ -122,7 +151,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have what was written to a file or folder survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
