@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from extractors.frames import Geometry, Windows
-from extractors.network import NetworkExtractor, Settings
+from extractors.frames import FramePlan, Geometry, Windows
+from extractors.network import FrameNetwork
+from extractors.settings import Settings
 from storage.errors import InputError
 
 VOLUME = (3, 16, 128, 171)
@@ -57,18 +58,17 @@ class C3DNetwork(nn.Module):
         return found
 
 
-class C3D(NetworkExtractor):
+class C3D(FrameNetwork):
     """Layers `fc6`, `fc7`, and `conv5`: conv5b after ReLU, before pool5, averaged over time and space."""
 
     name = "c3d"
-    geometry = Geometry(scale_to=(128, 171), crop=(112, 112))
-    windows = Windows("consecutive", length=16)
+    plan = FramePlan(Geometry(scale_to=(128, 171), crop=(112, 112)), Windows("consecutive", length=16))
     dims: ClassVar = {"fc6": 4096, "fc7": 4096, "conv5": 512}
     default_layers = ("fc6",)
     batch_sizes: ClassVar = {"cpu": 4, "cuda": 32}
     random_gains: ClassVar = {"conv1a.weight": 1 / 64}
     """Pixels are not divided: their standard deviation, about 64, is taken out here."""
-    only_others = ("step_ms",)
+    only_others = ("step_ms", "frames")
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -93,8 +93,8 @@ class C3D(NetworkExtractor):
             raise InputError(f"mean_file {path}: cannot be read as .npy ({error})") from error
         if volume.size != np.prod(VOLUME) or volume.shape[-4:] != VOLUME:
             raise InputError(f"mean_file {path}: shape {volume.shape}, needs {VOLUME}")
-        (rows, columns), (height, width) = VOLUME[2:], self.geometry.crop
-        top, left = (rows - height) // 2, (columns - width) // 2
+        (rows, columns), (height, width) = VOLUME[2:], self.plan.geometry.crop
+        top, left = self.plan.geometry.corner(rows, columns)
         cut = volume.reshape(VOLUME)[::-1, :, top : top + height, left : left + width]  # BGR → RGB
         return torch.from_numpy(np.ascontiguousarray(cut, np.float32)).to(self.device)[None], sha256
 

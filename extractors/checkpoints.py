@@ -45,7 +45,8 @@ class Checkpoint:
     """None: no address from which a program can fetch it."""
     sha256: str | None
     """Of the whole file. None: no source of it is known."""
-    pixels: Pixels
+    pixels: Pixels | None
+    """None: its network sees no frames."""
     licence: str
     citation: str
     note: str = ""
@@ -104,6 +105,8 @@ I3D_BRANCHES: Layout = {
     **{f"{theirs}.batch3d": f"{ours}.bn" for theirs, ours in _I3D_UNITS.items()},
     "conv3d_0c_1x1.conv3d": None,
 }
+I3D_EITHER: Layout = {**I3D_TENSORFLOW, **I3D_BRANCHES}
+"""No name of the one means something else in the other."""
 
 _TRAN = "Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015"
 _C3D_LICENCE = "CC BY-NC 3.0 (the C3D network and the weights that descend from it: no commercial use)"
@@ -208,6 +211,21 @@ _RECORDS = (
 
 CHECKPOINTS: dict[str, Checkpoint] = {record.name: record for record in _RECORDS}
 
+OWN = {
+    "i3d_sound": Checkpoint(
+        name="own",
+        extractor="i3d_sound",
+        file="",
+        url=None,
+        sha256=None,
+        pixels=None,
+        layout=I3D_EITHER,
+        licence="that of the file",
+        citation=_CARREIRA,
+    )
+}
+"""Networks of which nobody has published weights: what a user's own file holds."""
+
 
 def named(name: str) -> Checkpoint:
     """A record by its name. Raises InputError, with the nearest name."""
@@ -221,13 +239,24 @@ def find(weights: str, extractor: str) -> tuple[Checkpoint, Path | None]:
 
     `default` and `random` mean the extractor's first record, a name the one so called, and a path (with a slash, or of
     a file that is there) the one whose file has that name, else the first: names of tensors that are not that
-    record's are refused when they are installed. Raises InputError, with the nearest name, for anything else.
+    record's are refused when they are installed. Raises InputError, with the nearest name, for anything else, and
+    for `default` where nothing was published.
     """
+    path = Path(weights).expanduser()
+    named_file = "/" in weights or path.is_file()
+    if extractor in OWN:
+        if weights == "random":
+            return OWN[extractor], None
+        if named_file:
+            return OWN[extractor], path
+        raise InputError(
+            f"weights {weights!r} for {extractor}: nobody has published any; set weights: random to try it out, or "
+            "give the path of a file of your own (a path has a slash)"
+        )
     mine = [record for record in _RECORDS if record.extractor == extractor]
     if weights in ("default", "random"):
         return mine[0], None
-    path = Path(weights).expanduser()
-    if "/" in weights or path.is_file():
+    if named_file:
         return next((record for record in mine if record.file == path.name), mine[0]), path
     for record in mine:
         if record.name == weights:

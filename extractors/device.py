@@ -56,3 +56,15 @@ def choose_precision(name: str, device: torch.device) -> Precision:
 def repeatable() -> AbstractContextManager[None]:
     """cuDNN with fixed algorithms and without TF32: float32 in a spec means float32. Nothing changes on the CPU."""
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise InputError unless torch.compile works here: tried on a small function, for some seconds."""
+    try:
+        torch.compile(torch.nn.functional.relu, dynamic=False)(torch.zeros(8, device=device))
+    except Exception as error:  # whatever the compilers and what drives them raise
+        needs = "Triton and a C compiler (gcc)" if device.type == "cuda" else "a C++ compiler (g++)"
+        raise InputError(
+            f"compile: torch.compile does not work here ({str(error).strip().splitlines()[0]}). It needs {needs} and "
+            "the headers of Python (python3-dev); install them, or set compile: false"
+        ) from error

@@ -89,11 +89,13 @@ def trusted(record: Checkpoint, file: Path, given: str | None) -> Hash:
         return expected
     if file.is_file():
         digits = _hash(file, "sha256").digits
+        keep = f", or keep it with `reelmill weights import {record.name} {file} --sha256 {digits}`"
         raise InputError(
             f"{file}: no hash of {record.name} is published, so say which file you trust. "
-            f"If it is this one, set weights_sha256: {digits}, or keep it with "
-            f"`reelmill weights import {record.name} {file} --sha256 {digits}`"
+            f"If it is this one, set weights_sha256: {digits}{keep if record.file else ''}"
         )
+    if not record.file:
+        raise InputError(f"weights {file}: no such file")
     raise InputError(
         f"no hash of {record.name} is published, so it is not fetched unseen. Get it ({record.url or record.note}), "
         f"put it at {file}, and set weights_sha256 to its SHA-256; or set weights: random to go on without"
@@ -132,6 +134,8 @@ def _described(record: Checkpoint) -> dict[str, Any]:
         "expected": str(expected) if expected else None,
         "found": str(found) if found else None,
         "url": record.url,
+        "size": record.size,
+        "pixels": record.pixels.describe() if record.pixels else None,
         "licence": record.licence,
         "non_commercial": record.non_commercial,
         "citation": record.citation,

@@ -5,17 +5,22 @@ A decoder scales each frame once per distinct `Geometry`, crops it, and hands wi
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+
+from storage.spec import Rows
 
 
 @dataclass(frozen=True)
 class Geometry:
     """Scale a frame (upright, after rotation), then cut the centre.
 
-    Exactly one of `scale_to` and `short_side` is given. The crop of a (h, w) frame starts at row (h − crop_h) // 2 and
-    column (w − crop_w) // 2; for C3D: rows 8–119, columns 29–140 of 128 × 171.
+    Exactly one of `scale_to` and `short_side` is given. The crop of C3D: rows 8–119, columns 29–140 of 128 × 171.
+
+    What trained the networks scaled by other means than swscale, which mixes colours at fewer points and rounds more
+    coarsely: pixels of VGG-19 are 1.2 to 1.5 levels of 255 from those of torchvision's own transform on the mean, and
+    7 at most, or 25 where it scales up; the cosine of fc6 and fc7 is then 0.9997 (rendered scenes, random weights).
     """
 
     crop: tuple[int, int]
@@ -26,6 +31,9 @@ class Geometry:
     """The shorter side becomes this long, the longer int(long · short_side / short): the aspect is kept."""
     filter: Literal["bilinear", "area", "bicubic"] = "bilinear"
     """Filter of the decoder's scaler (swscale), which antialiases when it shrinks."""
+    centre: Literal["half_even"] | None = None
+    """Where the crop starts if an odd number of rows or columns is cut off: None: the smaller half is cut off in front,
+    (h − crop_h) // 2; half_even: round((h − crop_h) / 2), as in torchvision. A frame of 16 : 9 is such a case."""
 
     def scaled(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) that a frame of this height and width is scaled to."""
@@ -35,6 +43,12 @@ class Geometry:
         if height <= width:
             return self.short_side, max(self.crop[1], int(width * self.short_side / height))
         return max(self.crop[0], int(height * self.short_side / width)), self.short_side
+
+    def corner(self, height: int, width: int) -> tuple[int, int]:
+        """(row, column) at which the crop of a scaled frame of this height and width starts."""
+        if self.centre == "half_even":
+            return round((height - self.crop[0]) / 2), round((width - self.crop[1]) / 2)
+        return (height - self.crop[0]) // 2, (width - self.crop[1]) // 2
 
     def describe(self) -> dict[str, Any]:
         """For the spec."""
@@ -100,3 +114,26 @@ class Windows:
         wanted = start_ms + starts[:, None] + (np.arange(self.length) + 0.5) * step
         indices = np.maximum(np.searchsorted(times_ms, wanted, side="right") - 1, 0)
         return indices, np.any(wanted >= stop_ms, axis=1)
+
+
+@dataclass(frozen=True)
+class FramePlan:
+    """Windows of frames."""
+
+    geometry: Geometry
+    """How each frame is scaled and cut."""
+    windows: Windows
+    """Which frames form a window."""
+    dtype: ClassVar = np.uint8
+
+    def shape(self, segment_ms: int = 0) -> tuple[int, ...]:
+        """Of a window, whatever the length of a segment: (length, height, width, 3)."""
+        return (self.windows.length, *self.geometry.crop, 3)
+
+    def rows(self, rows: Literal["segment", "window"]) -> Rows:
+        """What a row of the store is, given what the user wants: that."""
+        return rows
+
+    def describe(self, segment_ms: int) -> dict[str, Any]:
+        """Which frames form a window, for the spec; what is done to a frame is the extractor's to say."""
+        return {**self.windows.describe(), "segment_ms": segment_ms}

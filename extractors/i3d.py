@@ -1,4 +1,4 @@
-"""I3D on Inception: 16 frames, 1/25 s apart → mixed_5c (1024).
+"""I3D on Inception: 16 frames (to 64 by setting), 1/25 s apart → mixed_5c (1024).
 
 Carreira and Zisserman, Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset, CVPR 2017, figure 3;
 details as in the authors' TensorFlow network (kinetics-i3d), whose names are kept. Frames: shorter side 256, centre
@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from extractors.frames import Geometry, Windows
-from extractors.network import NetworkExtractor
+from extractors.frames import FramePlan, Geometry, Windows
+from extractors.network import FrameNetwork
+from extractors.settings import Settings
+from storage.errors import InputError
 
 Size = tuple[int, int, int]
 """Frames, rows, columns."""
@@ -103,7 +105,12 @@ class I3DNetwork(nn.Sequential):
         super().__init__(layers)
 
 
-class I3D(NetworkExtractor):
+def averaged(mixed_5c: Tensor) -> Tensor:
+    """(B, 1024, T, 7, 7) → (B, 1024): over windows of 2 × 7 × 7 one step apart, then over these in time."""
+    return F.avg_pool3d(mixed_5c.float(), (2, 7, 7), stride=1).mean(dim=(2, 3, 4))
+
+
+class I3D(FrameNetwork):
     """Layer `mixed_5c`: the last block, averaged over windows of 2 × 7 × 7 one step apart, then over these in time.
 
     Of 16 frames Mixed_5c has 2 × 7 × 7 positions: one window, the plain mean. The order matters from 17 frames on,
@@ -111,15 +118,19 @@ class I3D(NetworkExtractor):
     """
 
     name = "i3d"
-    geometry = Geometry(short_side=256, crop=(224, 224))
-    windows = Windows("timed", length=16, step_ms=40.0)
+    plan = FramePlan(Geometry(short_side=256, crop=(224, 224)), Windows("timed", length=16, step_ms=40.0))
     dims: ClassVar = {"mixed_5c": 1024}
     default_layers = ("mixed_5c",)
     batch_sizes: ClassVar = {"cpu": 2, "cuda": 32}
+    only_others = ("channel_order", "mean_file")
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.frames is not None and not 16 <= settings.frames <= 64:
+            raise InputError(f"frames {settings.frames} of {self.name}: I3D takes 16 to 64 a window")
+        super().__init__(settings)
 
     def _build(self) -> nn.Module:
         return I3DNetwork()
 
     def _run(self, pixels: Tensor) -> Mapping[str, Tensor]:
-        x = self.network(pixels).float()  # B, 1024, 2, 7, 7
-        return {"mixed_5c": F.avg_pool3d(x, (2, 7, 7), stride=1).mean(dim=(2, 3, 4))}
+        return {"mixed_5c": averaged(self.network(pixels))}  # of B, 1024, frames / 8, 7, 7

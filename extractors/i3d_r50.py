@@ -10,16 +10,18 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from extractors.frames import Geometry, Windows
-from extractors.network import NetworkExtractor
+from extractors.frames import FramePlan, Geometry, Windows
+from extractors.network import FrameNetwork
 
 
-class I3DR50(NetworkExtractor):
+class I3DR50(FrameNetwork):
     """Layer `pool5`: the last residual stage, averaged over time and space."""
 
     name = "i3d_r50"
-    geometry = Geometry(short_side=256, crop=(224, 224))
-    windows = Windows("timed", length=8, step_ms=8 / 30 * 1000)
+    plan = FramePlan(
+        Geometry(short_side=256, crop=(224, 224), centre="half_even"),  # its library cuts with torchvision
+        Windows("timed", length=8, step_ms=8 / 30 * 1000),
+    )
     dims: ClassVar = {"pool5": 2048}
     default_layers = ("pool5",)
     batch_sizes: ClassVar = {"cpu": 2, "cuda": 32}
@@ -31,7 +33,11 @@ class I3DR50(NetworkExtractor):
             warnings.simplefilter("ignore", DeprecationWarning)  # fvcore, which it imports, uses torch.jit.script
             from pytorchvideo.models.hub import i3d_r50
 
-        return i3d_r50(pretrained=False)
+        network = i3d_r50(pretrained=False)
+        for module in network.modules():
+            if isinstance(module, nn.Conv3d):
+                module.stride = tuple(map(int, module.stride))  # NumPy integers, which torch.compile stumbles over
+        return network
 
     def _run(self, pixels: Tensor) -> Mapping[str, Tensor]:
         x = pixels

@@ -1,9 +1,8 @@
-"""What the convolutional extractors share: settings, weights, pixel arithmetic, one forward pass, the spec."""
+"""What the convolutional extractors share: weights, one forward pass, the spec; and those of frames, their pixels."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,74 +10,53 @@ import torch
 from torch import Tensor, nn
 
 from extractors import checkpoints, weights
-from extractors.device import choose_device, choose_precision, repeatable
-from extractors.frames import Geometry, Windows
-from storage.errors import InputError, nearest
+from extractors.base import check_windows
+from extractors.device import check_compiler, choose_device, choose_precision, repeatable
+from extractors.frames import FramePlan
+from extractors.settings import Settings
+from extractors.sound import SoundPlan
+from extractors.transfer import Transfer
 from storage.spec import Spec
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user can choose of an extractor. None: the extractor's own default."""
-
-    layers: tuple[str, ...] | None = None
-    """Each has a store of its own; several come from one forward pass."""
-    windows: int | None = None
-    """Windows a segment, evenly spaced; None: every one."""
-    step_ms: float | None = None
-    """Spacing of the frames of a window that is sampled by time (not C3D's, which are consecutive)."""
-    weights: str = "default"
-    """`default`, the name of a checkpoint, the path of its file, or `random`."""
-    weights_sha256: str | None = None
-    """The file that you trust, if not the published one."""
-    seed: int = 0
-    """Of random weights."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:<n>`."""
-    precision: str = "auto"
-    """`auto`, `float32` or `bfloat16`."""
-    batch_size: int | None = None
-    """Windows a forward pass."""
-    channel_order: Literal["RGB", "BGR"] | None = None
-    """C3D only: instead of the checkpoint's."""
-    mean_file: Path | None = None
-    """C3D only: the published mean volume as .npy, (3, 16, 128, 171) in BGR, instead of one mean a channel."""
 
 
 class NetworkExtractor(ABC):
     """A convolutional network behind the `Extractor` protocol.
 
-    On the CPU a window's vectors do not depend on the others of its batch, because the batch has always the same shape.
+    The numbers of a window are the same, bit for bit, in float32 and in bfloat16, from run to run, with any number of
+    decoding processes, whatever stands beside it in the batch and wherever it stands: a batch has always one shape. On
+    a CPU this holds for one processor, one version of torch, one number of torch's threads and one `batch_size`. With
+    another one oneDNN may cut sums into other pieces, and the order of a sum decides its last bits: apart by up to
+    2e-6 of the vector's largest number in float32 (another batch size moved all four networks, another number of
+    threads the two I3Ds), up to 1e-3 in bfloat16. On CUDA the algorithms are fixed (`repeatable`).
     """
 
     name: str
-    geometry: Geometry
-    windows: Windows
+    plan: FramePlan | SoundPlan
     dims: ClassVar[Mapping[str, int]]
     """Length of the vector of each layer."""
     default_layers: ClassVar[tuple[str, ...]]
     batch_sizes: ClassVar[Mapping[str, int]]
     """Default by type of device: on a CPU more windows at once are slower."""
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last_3d
+    """Of the network; `channels_last` where its convolutions are of pictures."""
     random_gains: ClassVar[Mapping[str, float]] = {}
     """See `weights.random_weights`."""
-    only_others: ClassVar[tuple[str, ...]] = ("channel_order", "mean_file")
+    only_others: ClassVar[tuple[str, ...]] = ("frames", "channel_order", "mean_file")
     """Settings that this extractor does not have."""
     code_version: ClassVar[int] = 1
     """Raised when a change here alters the numbers."""
 
     def __init__(self, settings: Settings) -> None:
         """Reads or makes the weights. Raises InputError for a setting that breaks a rule, and what `weights` raises."""
-        self._check(settings)
+        settings.check(self.name, self.dims, self.only_others)
         self.layers = tuple(settings.layers or self.default_layers)
-        if settings.step_ms is not None:
-            self.windows = replace(self.windows, step_ms=float(settings.step_ms))
-        self.windows = replace(self.windows, count=settings.windows)
         self.device = choose_device(settings.device)
         self.precision = choose_precision(settings.precision, self.device)
         self.batch_size = settings.batch_size or self.batch_sizes[self.device.type]
+        if settings.compile:
+            check_compiler(self.device)
 
         record, path = checkpoints.find(settings.weights, self.name)
-        self.pixels = record.pixels
         with torch.device("meta"):  # shapes only: no time spent on initial values, no random state touched
             network = self._build()
         if settings.weights == "random":
@@ -89,18 +67,35 @@ class NetworkExtractor(ABC):
         self.weights_name, self.weights_sha256 = loaded.name, loaded.sha256
 
         self._dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
-        last = torch.channels_last if self.windows.length == 1 else torch.channels_last_3d
         network = network.eval().to(device=self.device, dtype=self._dtype)
-        self.network = network.to(memory_format=last)  # type: ignore[call-overload]
-        self._mean, self._std = (self._per_channel(values) for values in (self.pixels.mean, self.pixels.std))
+        self.network = network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.checkpoint = record
+
+        self._transfer = Transfer(self.device) if self.device.type == "cuda" else None
+        self._compiled: Callable[[Tensor], Mapping[str, Tensor]] | None = None
+        if settings.compile:
+            self._compiled = torch.compile(self._run, dynamic=False, fullgraph=True)
 
     @abstractmethod
     def _build(self) -> nn.Module:
         """The network; its values come from the weights."""
 
+    def _values(self, windows: np.ndarray) -> Tensor:
+        """Windows, as `start` has checked them → what is sent to the device: they themselves."""
+        return torch.from_numpy(np.require(windows, requirements=["C", "W"]))  # torch takes writable arrays only
+
+    @abstractmethod
+    def _input(self, values: Tensor) -> Tensor:
+        """What was sent, on the device → what the network takes, in its type."""
+
     @abstractmethod
     def _run(self, pixels: Tensor) -> Mapping[str, Tensor]:
-        """(batch, 3, length, height, width), in the network's type → {layer: (batch, dim)}, `self.layers` at least."""
+        """(batch, channels, length, height, width), as `_input` gives them → {layer: (batch, dim)}, `self.layers` at
+        least."""
+
+    @abstractmethod
+    def _preprocessing(self) -> dict[str, Any]:
+        """Everything that is done to a window, for the spec."""
 
     def specs(
         self, *, segment_ms: int, decoder: str, rows: Literal["segment", "window"] = "segment"
@@ -112,65 +107,71 @@ class NetworkExtractor(ABC):
                     extractor=self.name,
                     layer=layer,
                     dim=self.dims[layer],
-                    rows=rows,
-                    sampling={**self.windows.describe(), "segment_ms": segment_ms},
+                    rows=self.plan.rows(rows),
+                    sampling=self.plan.describe(segment_ms),
                     preprocessing=self._preprocessing(),
                     weights=self.weights_name,
                     weights_sha256=self.weights_sha256,
                     decoder=decoder,
-                    precision=self.precision,
+                    precision=self.precision if self._compiled is None else f"{self.precision}-compiled",
                     code_version=self.code_version,
                 ).to_json()
             )
             for layer in self.layers
         }
 
-    @torch.inference_mode()
     def forward(self, windows: np.ndarray) -> dict[str, np.ndarray]:
-        """(batch_size, length, height, width, 3) uint8 RGB → {layer: (batch_size, dim) float32}.
+        """(batch_size, *plan.shape()) of plan.dtype → {layer: (batch_size, dim) float32}.
 
         Raises InputError for another shape or type.
         """
-        shape = (self.batch_size, self.windows.length, *self.geometry.crop, 3)
-        if windows.shape != shape or windows.dtype != np.uint8:
-            raise InputError(
-                f"{self.name}: windows of shape {windows.shape} and type {windows.dtype}; needs uint8 {shape}, "
-                "with the last batch filled up"
-            )
-        # torch takes writable arrays only; it does not write here
-        frames = torch.from_numpy(np.require(windows, requirements=["C", "W"])).to(self.device)
-        with repeatable():
-            found = self._run(self._normalised(frames))
-        return {layer: found[layer].float().cpu().numpy() for layer in self.layers}
+        return self.start(windows)()
 
-    def _normalised(self, frames: Tensor) -> Tensor:
+    @torch.inference_mode()
+    def start(self, windows: np.ndarray) -> Callable[[], dict[str, np.ndarray]]:
+        """As `forward`, but what is returned gives the vectors: on CUDA it waits for them, on a CPU they are there."""
+        check_windows(self.name, windows, (self.batch_size, *self.plan.shape()), self.plan.dtype)
+        values = self._values(windows)
+        if self._transfer is not None:
+            return self._transfer.start(values, self._vectors)
+        found = {layer: tensor.numpy() for layer, tensor in self._vectors(values).items()}
+        return lambda: found
+
+    def _vectors(self, values: Tensor) -> dict[str, Tensor]:
+        with repeatable():
+            found = (self._compiled or self._run)(self._input(values))
+        return {layer: found[layer].float() for layer in self.layers}
+
+
+class FrameNetwork(NetworkExtractor):
+    """A network that sees RGB frames."""
+
+    plan: FramePlan
+    pixels: checkpoints.Pixels
+    """The arithmetic that its weights ask for."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        windows = replace(self.plan.windows, count=settings.windows)
+        if settings.step_ms is not None:
+            windows = replace(windows, step_ms=float(settings.step_ms))
+        if settings.frames is not None:
+            windows = replace(windows, length=settings.frames)
+        self.plan = replace(self.plan, windows=windows)
+        assert self.checkpoint.pixels is not None
+        self.pixels = self.checkpoint.pixels
+        self._mean, self._std = (self._per_channel(values) for values in (self.pixels.mean, self.pixels.std))
+
+    def _input(self, values: Tensor) -> Tensor:
         """(batch, length, height, width, 3) uint8 RGB → (batch, 3, length, height, width), channels last in memory."""
-        values = frames.permute(0, 4, 1, 2, 3).float()
-        values = values.div_(self.pixels.divisor).sub_(self._mean).div_(self._std)
+        pixels = values.permute(0, 4, 1, 2, 3).float()
+        pixels = pixels.div_(self.pixels.divisor).sub_(self._mean).div_(self._std)
         if self.pixels.order == "BGR":
-            values = values.flip(1)
-        return values.to(self._dtype, memory_format=torch.channels_last_3d)
+            pixels = pixels.flip(1)
+        return pixels.to(self._dtype, memory_format=torch.channels_last_3d)
 
     def _per_channel(self, values: tuple[float, float, float]) -> Tensor:
         return torch.tensor(values, device=self.device).view(1, 3, 1, 1, 1)
 
     def _preprocessing(self) -> dict[str, Any]:
-        """Everything that is done to a frame, for the spec."""
-        return {**self.geometry.describe(), "scaler": "swscale", "antialias": True, **self.pixels.describe()}
-
-    def _check(self, settings: Settings) -> None:
-        """Raises InputError for the first value that breaks a rule."""
-        for name in self.only_others:
-            if getattr(settings, name) is not None:
-                raise InputError(f"{name}: {self.name} has no such setting; remove it")
-        for layer in settings.layers or ():
-            if layer not in self.dims:
-                raise InputError(f"layer {layer!r} of {self.name}: {nearest(layer, tuple(self.dims))}")
-        if settings.layers is not None and not 0 < len(set(settings.layers)) == len(settings.layers):
-            raise InputError(f"layers {list(settings.layers)} of {self.name}: name at least one, and each once")
-        for name in ("windows", "step_ms", "batch_size"):
-            value = getattr(settings, name)
-            if value is not None and value <= 0:
-                raise InputError(f"{name} {value!r} of {self.name}: must be above 0")
-        if settings.weights == "random" and settings.weights_sha256:
-            raise InputError("weights: random reads no file; remove weights_sha256, or name a checkpoint")
+        return {**self.plan.geometry.describe(), "scaler": "swscale", "antialias": True, **self.pixels.describe()}

@@ -1,23 +1,38 @@
 """The extractors by name. A new one is one file and one line here."""
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeAlias
 
 from extractors.base import Extractor
 from extractors.c3d import C3D
 from extractors.i3d import I3D
 from extractors.i3d_r50 import I3DR50
-from extractors.network import NetworkExtractor, Settings
+from extractors.i3d_sound import I3DSound
+from extractors.logmel import LogMel
+from extractors.mel import MelExtractor
+from extractors.network import NetworkExtractor
+from extractors.settings import Settings
+from extractors.spectrogram import Spectrogram
 from extractors.vgg19 import VGG19
 from storage.errors import InputError, nearest
 
-EXTRACTORS: dict[str, type[NetworkExtractor]] = {"c3d": C3D, "i3d": I3D, "i3d_r50": I3DR50, "vgg19": VGG19}
+Kind: TypeAlias = type[NetworkExtractor] | type[MelExtractor]
+
+EXTRACTORS: dict[str, Kind] = {
+    "c3d": C3D,
+    "i3d": I3D,
+    "i3d_r50": I3DR50,
+    "vgg19": VGG19,
+    "logmel": LogMel,
+    "spectrogram": Spectrogram,
+    "i3d_sound": I3DSound,
+}
 
 
 def build(name: str, **settings: Any) -> Extractor:
     """An extractor by name, e.g. `build("c3d", layers=("fc6", "conv5"), weights="random")`.
 
-    The settings are the fields of `network.Settings`. Raises InputError, with the nearest name, for an unknown
+    The settings are the fields of `settings.Settings`. Raises InputError, with the nearest name, for an unknown
     extractor or setting, and whatever the extractor raises for a value that breaks a rule.
     """
     if name not in EXTRACTORS:

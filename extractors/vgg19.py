@@ -7,20 +7,23 @@ centre 224 × 224, as torchvision's own transform for IMAGENET1K_V1.
 from collections.abc import Mapping
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
-from extractors.frames import Geometry, Windows
-from extractors.network import NetworkExtractor
+from extractors.frames import FramePlan, Geometry, Windows
+from extractors.network import FrameNetwork
 
 
-class VGG19(NetworkExtractor):
+class VGG19(FrameNetwork):
     """Layers `fc6` (classifier 0 and 1) and `fc7` (classifier 3 and 4)."""
 
     name = "vgg19"
-    geometry = Geometry(short_side=256, crop=(224, 224))
-    windows = Windows("timed", length=1, step_ms=1000.0)
+    plan = FramePlan(
+        Geometry(short_side=256, crop=(224, 224), centre="half_even"), Windows("timed", length=1, step_ms=1000.0)
+    )
     dims: ClassVar = {"fc6": 4096, "fc7": 4096}
     default_layers = ("fc7",)
+    memory_format = torch.channels_last
     batch_sizes: ClassVar = {"cpu": 4, "cuda": 64}
 
     def _build(self) -> nn.Module:

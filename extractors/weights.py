@@ -151,6 +151,9 @@ def install(network: nn.Module, weights: Weights) -> None:
     }
     if any(complaints.values()):
         told = "; ".join(f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in complaints.items() if keys)
-        raise InputError(f"weights {weights.name}: not those of this network: {told}")
+        raise InputError(
+            f"weights {weights.name}: not those of this network: {told}. Which names are expected follows from the "
+            "name of the file, as `reelmill weights` lists them; has it another?"
+        )
     network.load_state_dict(state, strict=True, assign=True)
     network.requires_grad_(False)

@@ -1,0 +1,146 @@
+"""The file around the frames: what is let in, what its packets say. Nothing is decoded here.
+
+The file's bytes are looked at before a library opens it: a text file named .mp4 can make a demuxer read other files.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+
+from pipeline.errors import Corrupt, NotFound, NoVideoStream, TooManyPixels, Unsupported
+
+DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,asf,ogg"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds that are checked before and while decoding."""
+
+    max_seconds: float = 6 * 3600
+    max_frames: int = 2_000_000
+    max_pixels: int = 4096 * 2304
+    wall_seconds: float = 3600
+    """Time for one video; then its process is killed."""
+    memory_bytes: int = 4 << 30
+    """Private memory of a decoding process."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the packets of the video stream say, in seconds on the container's clock. Nothing is decoded for it."""
+
+    start: float
+    stop: float
+    """End of the last frame that is in the file."""
+    whole_stop: float
+    """End of the last frame that the file's index lists: later than `stop` if the file was cut short."""
+    times: np.ndarray
+    """(packets,) float64, presentation times in ascending order; hidden ones (edit lists) left out."""
+
+
+@dataclass
+class Tally:
+    """What happened while a video was decoded."""
+
+    frames: int = 0
+    errors: int = 0
+    """Packets that could not be decoded."""
+    damaged: int = 0
+    """Frames that the decoder itself flags as corrupt; they are used."""
+    sound_seconds: float = 0.0
+    """How much sound was decoded."""
+    sound_errors: int = 0
+    """Packets of sound that could not be decoded."""
+
+
+@contextlib.contextmanager
+def open_video(path: str | Path, limits: Limits) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open a file for decoding, and close it again.
+
+    Raises NotFound, Unsupported, Corrupt, NoVideoStream, TooManyPixels.
+    """
+    check_magic(Path(path))
+    options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
+    try:
+        container = av.open(str(path), options=options, metadata_errors="replace")
+    except (av.FFmpegError, ValueError) as error:
+        raise Corrupt(f"{path} cannot be opened as a video ({reason(error)})") from error
+    with container:
+        streams = [s for s in container.streams.video if not _is_cover(s)]
+        if not streams:
+            raise NoVideoStream(f"{path} has no video stream")
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise Corrupt(f"{path}: its video stream has no known codec")
+        pixels = stream.codec_context.width * stream.codec_context.height
+        if pixels > limits.max_pixels:
+            raise TooManyPixels(
+                f"{path}: {pixels} pixels a frame, the limit is {limits.max_pixels} (limits.max_pixels)"
+            )
+        if stream.codec_context.name is None or not pixels:
+            raise Corrupt(f"{path}: its video stream has no known codec or size")
+        stream.thread_type = "NONE"  # videos are decoded side by side; threads inside one cost more than they give
+        yield container, stream
+
+
+def check_magic(path: Path) -> None:
+    """Raise unless the first bytes are those of a container on the list."""
+    if not path.is_file():
+        raise NotFound(f"{path} is not a file")
+    with path.open("rb") as file:
+        head = file.read(400)
+    known = (
+        head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"pnot")
+        or head.startswith((b"\x1aE\xdf\xa3", b"FLV\x01", b"OggS", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"))
+        or (head[:4] == b"RIFF" and head[8:11] == b"AVI")
+        or (head[:1] == b"G" and head[188:189] == b"G")
+        or (head[4:5] == b"G" and head[196:197] == b"G")
+    )
+    if not head:
+        raise Corrupt(f"{path} is empty (0 bytes)")
+    if not known:
+        shown = head[:16].decode("latin-1").encode("unicode_escape").decode()
+        raise Unsupported(f"{path} is not a video file of a known container (it starts with {shown!r})")
+
+
+def scan(container: av.container.InputContainer, stream: av.VideoStream) -> Scan:
+    """Read every packet's times without decoding. Raises Corrupt if there is none. The container is at its end then."""
+    times: list[float] = []
+    stops: list[float] = []
+    came = 0
+    base = float(stream.time_base or 0)
+    spare = 1 / float(stream.average_rate) if stream.average_rate else 0.0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            break
+        except (av.FFmpegError, IndexError):  # IndexError: a damaged file begins a stream in its middle
+            break  # cut short: what came is what there is
+        came += bool(packet.size)
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is None or not packet.size or packet.is_discard:
+            continue
+        times.append(time * base)
+        stops.append(time * base + (packet.duration * base if packet.duration else spare))
+    if not times:
+        raise Corrupt(f"{container.name}: its video stream holds no packet")
+    start, stop = min(times), max(stops)
+    listed = len(stream.index_entries) > came and stream.duration
+    whole_stop = max(stop, start + stream.duration * base) if listed else stop
+    return Scan(start, stop, whole_stop, np.sort(np.array(times)))
+
+
+def _is_cover(stream: av.VideoStream) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def reason(error: Exception) -> str:
+    """What a library says, without the native stack that some add."""
+    words = str(getattr(error, "strerror", None) or error).strip()
+    return words.splitlines()[0] if words else type(error).__name__

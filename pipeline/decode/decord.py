@@ -1,0 +1,58 @@
+"""decord, from its first frame to its last. For comparison: the README says which kinds of files it gets wrong.
+
+It takes any file, of any size and format, so our own checks come first. It turns rotated videos upright by itself, and
+its times begin at the start of the stream.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import av
+
+from pipeline.decode.container import Limits, Tally, open_video, reason
+from pipeline.decode.scale import Frame
+from pipeline.errors import Corrupt, TooLong, Unsupported
+
+
+def load() -> ModuleType:
+    """The library. Raises Unsupported if it is not there."""
+    try:
+        import decord
+    except (ImportError, OSError, RuntimeError) as error:
+        raise Unsupported(f"decord cannot be loaded ({error}); `pip install decord`, where it is offered") from error
+    return decord
+
+
+def identity() -> str:
+    """Decoder, and the scaler that gets its full-size pictures."""
+    return f"decord-{load().__version__}-in-order-rgb24-pyav-{av.__version__}-swscale"
+
+
+def identify(job: None) -> Iterator[str]:
+    """Target for a child process: `identity`."""
+    yield identity()
+
+
+def frames(path: str | Path, start: float, limits: Limits, tally: Tally) -> Iterator[tuple[int, Frame]]:
+    """See `pipeline.decode.frames`. `start` is not used: decord has taken it off its times already."""
+    with open_video(path, limits):
+        decord = load()
+    try:
+        reader = decord.VideoReader(str(path), num_threads=1)
+        count = len(reader)
+        times = reader.get_frame_timestamp(range(count))[:, 0]
+    except (decord.DECORDError, RuntimeError, AssertionError) as error:
+        raise Corrupt(f"{path} cannot be opened by decord ({reason(error)}); `extract.decoder: pyav` may") from error
+    if count > limits.max_frames:
+        raise TooLong(f"{path}: {count} frames, the limit is {limits.max_frames} (limits.max_frames)")
+    latest = 0
+    for time in times:
+        try:
+            picture = reader.next().asnumpy()
+        except (decord.DECORDError, StopIteration):
+            tally.errors += 1
+            return
+        tally.frames += 1
+        latest = max(latest, round(float(time) * 1000))
+        yield latest, av.VideoFrame.from_ndarray(picture, format="rgb24")

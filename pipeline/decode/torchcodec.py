@@ -1,0 +1,68 @@
+"""torchcodec in exact mode, frame after frame. For comparison: the README says which kinds of files it gets wrong.
+
+It takes any file, of any size and format, so our own checks come first. It turns rotated videos upright by itself, and
+its times are the container's. It imports torch, and it loads the FFmpeg libraries of the system.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import av
+
+from pipeline.decode.container import Limits, Tally, open_video, reason
+from pipeline.decode.scale import Frame
+from pipeline.errors import Corrupt, TooLong, Unsupported
+
+
+def load() -> ModuleType:
+    """The library. Raises Unsupported if it, or the FFmpeg that it needs, is not there."""
+    try:
+        import torchcodec
+    except (ImportError, OSError, RuntimeError) as error:
+        raise Unsupported(f"torchcodec cannot be loaded ({reason(error)}); install reelmill[torchcodec]") from error
+    if torchcodec.ffmpeg_major_version is None:
+        raise Unsupported("torchcodec finds no FFmpeg libraries; install FFmpeg 4 to 9 with its shared libraries")
+    return torchcodec
+
+
+def identity() -> str:
+    """Decoder with its FFmpeg, and the scaler that gets its full-size pictures."""
+    torchcodec = load()
+    version = torchcodec.__version__.partition("+")[0]  # behind the plus stands for which CUDA it was built
+    return (
+        f"torchcodec-{version}-ffmpeg-{torchcodec.ffmpeg_major_version}-exact-in-order-rgb24"
+        f"-pyav-{av.__version__}-swscale"
+    )
+
+
+def identify(job: None) -> Iterator[str]:
+    """Target for a child process: `identity`."""
+    yield identity()
+
+
+def frames(path: str | Path, start: float, limits: Limits, tally: Tally) -> Iterator[tuple[int, Frame]]:
+    """See `pipeline.decode.frames`."""
+    with open_video(path, limits) as (_, stream):
+        number = stream.index
+    decoders = load().decoders
+    try:
+        decoder = decoders.VideoDecoder(
+            str(path), stream_index=number, dimension_order="NHWC", num_ffmpeg_threads=1, device="cpu"
+        )
+    except (RuntimeError, ValueError) as error:
+        raise Corrupt(
+            f"{path} cannot be opened by torchcodec ({reason(error)}); `extract.decoder: pyav` may"
+        ) from error
+    if len(decoder) > limits.max_frames:
+        raise TooLong(f"{path}: {len(decoder)} frames, the limit is {limits.max_frames} (limits.max_frames)")
+    latest = 0
+    for index in range(len(decoder)):
+        try:
+            frame = decoder.get_frame_at(index)
+        except (RuntimeError, IndexError):
+            tally.errors += 1
+            return
+        tally.frames += 1
+        latest = max(latest, round((frame.pts_seconds - start) * 1000))
+        yield latest, av.VideoFrame.from_ndarray(frame.data.numpy(), format="rgb24")
