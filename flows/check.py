@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from flows.settings import ExtractSettings, Settings, TrainSettings
+from flows.settings import ExtractorSettings, ExtractSettings, Settings, TrainSettings
 from storage.errors import InputError, nearest
 from storage.features import list_stores
 
 if TYPE_CHECKING:
-    from extractors.network import NetworkExtractor
+    from extractors.registry import Kind
 
 
 def check(settings: Settings) -> None:
@@ -35,30 +35,43 @@ def check_train(chosen: TrainSettings) -> None:
 def check_extract(chosen: ExtractSettings) -> list[str]:
     """Device, precision, networks, layers, weights; returns `c3d-fc6` and so on, the stores' names without hashes."""
     from extractors.device import choose_device, choose_precision
+    from extractors.encoders import ENCODERS
     from extractors.registry import EXTRACTORS
+    from flows.texts import encoders
 
     choose_precision(chosen.precision, choose_device(chosen.device))
     if not chosen.extractors:
         raise InputError("extract.extractors is empty; name at least one, such as {c3d: {}}")
-    stores = []
+    stores = [f"{encoder.name}-{layer}" for encoder, _ in encoders(chosen) for layer in encoder.chosen]
     for name, how in chosen.extractors.items():
+        if name in ENCODERS:
+            continue
         if name not in EXTRACTORS:
-            raise InputError(f"extractor {name!r}: {nearest(name, tuple(EXTRACTORS))}")
+            raise InputError(f"extractor {name!r}: {nearest(name, (*EXTRACTORS, *ENCODERS))}")
         stores += [f"{name}-{layer}" for layer in _layers(EXTRACTORS[name], how.layers)]
-        _check_weights(name, how.weights)
+        _check_others(EXTRACTORS[name], how)
+        _check_weights(EXTRACTORS[name], how.weights)
     return stores
 
 
-def _layers(network: "type[NetworkExtractor]", layers: list[str] | None) -> list[str]:
+def _layers(network: "Kind", layers: list[str] | None) -> list[str]:
     for layer in layers or ():
         if layer not in network.dims:
             raise InputError(f"layer {layer!r} of {network.name}: {nearest(layer, tuple(network.dims))}")
     return list(layers or network.default_layers)
 
 
-def _check_weights(name: str, weights: str) -> None:
+def _check_others(network: "Kind", how: ExtractorSettings) -> None:
+    for key in network.only_others:
+        if getattr(how, key) != ExtractorSettings.model_fields[key].default:
+            raise InputError(f"{key}: {network.name} has no such setting; remove it")
+
+
+def _check_weights(network: "Kind", weights: str) -> None:
     from extractors import checkpoints
 
-    _, path = checkpoints.find(weights, name)
+    if "weights" in network.only_others:
+        return
+    _, path = checkpoints.find(weights, network.name)
     if path is not None and not path.is_file():
-        raise InputError(f"weights {path} of {name}: no such file")
+        raise InputError(f"weights {path} of {network.name}: no such file")

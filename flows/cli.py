@@ -18,8 +18,9 @@ from rich.console import Console
 
 from flows import tell
 from flows.document import described, document, plain
+from flows.load import load
 from flows.progress import console, safe, shown
-from flows.settings import Settings, load
+from flows.settings import Settings
 from storage.errors import InputError, ReelmillError
 
 app = typer.Typer(

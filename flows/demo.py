@@ -11,9 +11,10 @@ from typing import Any
 
 from flows import steps
 from flows.ingest import ingest
+from flows.load import load
 from flows.progress import current
 from flows.run import run
-from flows.settings import Settings, load
+from flows.settings import Settings
 from flows.train import train
 from pipeline.corpus import render, write_source
 from pipeline.loopback import serve_folder

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows import steps
+from flows import steps, texts
 from flows.progress import current
 from flows.settings import Settings
 from pipeline.extract import ExtractSummary, Todo
 
 if TYPE_CHECKING:
     from extractors.base import Extractor
+    from extractors.fitted import Encoder
 
 
 @task(task_run_name="extract-{number}", cache_policy=NO_CACHE)
@@ -24,10 +25,18 @@ def extract_block(
     return steps.extract_block(settings, todo, networks, pictures)
 
 
+@task(task_run_name="{encoder.name}", cache_policy=NO_CACHE)
+def encode(settings: Settings, encoder: "Encoder", refit: bool) -> dict[str, Any]:
+    """All texts through one encoder."""
+    return texts.encode(settings, encoder, refit)
+
+
 @flow(name="extract", validate_parameters=False)
 def extract(settings: Settings) -> dict[str, Any]:
-    """Run every network on the videos that lack its features; blocks one after another, since they share the device."""
+    """Run every network on the videos that lack its features, blocks one after another, since they share the device;
+    then every encoder of text."""
     steps.tidy(settings)
+    encoders = texts.encoders(settings.extract)
     networks = steps.extractors(settings)
     todo = steps.extract_plan(settings, networks)
     size = settings.extract.block
@@ -42,16 +51,19 @@ def extract(settings: Settings) -> dict[str, Any]:
         for number in (*range(first, len(blocks)), *range(first))
     ]
     stores = steps.spec_names(settings, networks)
-    there = steps.complete(settings, stores)
+    videos = len(steps.media_videos(settings)) if networks else 0
+    there = steps.complete(settings, stores) if networks else 0
     failed = sum((s.failed for s in done), Counter())
     fresh = sum(s.videos for s in done) - failed.total()
+    read = {encoder.name: encode(settings, encoder, refit) for encoder, refit in encoders}
     return {
         "done": fresh,
         "skipped": there - fresh,
         "failed": dict(failed),
-        "without": len(steps.media_videos(settings)) - there - failed.total(),
+        "without": videos - there - failed.total(),
         "segments": sum(s.segments for s in done),
         "video_seconds": round(sum(s.video_seconds for s in done), 3),
         "seconds": round(sum(s.seconds for s in done), 3),
-        "stores": stores,
+        "stores": [*stores, *(store for figures in read.values() for store in figures["stores"])],
+        "texts": read,
     }

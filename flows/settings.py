@@ -1,36 +1,25 @@
-"""One typed, documented settings file. Later sources win: defaults, the YAML file, the environment, `--set`.
+"""The settings: one typed section a part of the job, every key with its meaning and its default.
 
-    REELMILL__EXTRACT__DEVICE=cpu reelmill run settings.yaml --set extract.workers=2
-
-An unknown key is an error that names the nearest known one. `reelmill settings` prints every key with its meaning.
+`reelmill settings` prints them; `load` reads them from a file, the environment and the command line.
 """
 
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-
-from storage.errors import InputError, nearest
-
-PREFIX = "REELMILL__"
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
-WEIGHT_FILES = (".pt", ".pth", ".pickle", ".pkl", ".pyth", ".npy", ".safetensors")
-"""By these `weights` is a path, also without a slash."""
+def home(text: str) -> str:
+    """`~` and `~user` written out, as a shell does."""
+    return os.path.expanduser(text)  # noqa: PTH111 (that of Path raises for an unknown user)
 
 
 def _local(value: Any) -> Any:
     """A path on this machine, `~` included. Raises ValueError for other places, before Path takes `//` for `/`."""
     if isinstance(value, str) and "://" in value and not value.startswith("file://"):
         raise ValueError("only paths on this machine can be given in this version")
-    return _home(value.removeprefix("file://")) if isinstance(value, str) else value
-
-
-def _home(text: str) -> str:
-    return os.path.expanduser(text)  # noqa: PTH111 (that of Path raises for an unknown user)
+    return home(value.removeprefix("file://")) if isinstance(value, str) else value
 
 
 LocalPath = Annotated[Path, BeforeValidator(_local)]
@@ -127,18 +116,30 @@ class ExtractorSettings(Section):
     """Windows a segment, evenly spaced; every one if not given."""
     step_ms: float | None = Field(None, gt=0)
     """Time between frames of i3d (40 ms if not given), i3d_r50 (267 ms) and vgg19 (1000 ms); not of c3d."""
+    frames: int | None = Field(None, ge=16, le=64)
+    """For i3d: frames a window, 16 if not given."""
     weights: str = "default"
-    """default: the published checkpoint; its name; the path of a file; or random: seeded, for trying out."""
+    """default: the published checkpoint (none for i3d_sound); its name; a file's path; or random, seeded."""
     weights_sha256: str | None = None
     """Hash of the checkpoint file that you trust, where none was published (i3d_r50, some C3D files)."""
     seed: int | None = Field(None, ge=0)
-    """Of random weights."""
+    """Of random weights, or of what fitting text, topics and post_topics draws."""
     channel_order: Literal["RGB", "BGR"] | None = None
     """For c3d: what its first layer expects, where a checkpoint's record has it wrong."""
     mean_file: LocalPath | None = None
     """For c3d: the published mean volume as .npy, (3, 16, 128, 171) in BGR, instead of one mean a channel."""
     batch_size: int | None = Field(None, gt=0)
     """Windows a forward pass; by device if not given."""
+    topics: int | None = Field(None, gt=1)
+    """For topics (70 if not given) and post_topics (100): how many."""
+    vectors: LocalPath | None = None
+    """For text: word vectors in word2vec's text or binary format, instead of ones trained on the corpus."""
+    steps: int | None = Field(None, gt=0)
+    """For text: steps of training its sentence network, 1000 if not given."""
+    sweeps: int | None = Field(None, gt=0)
+    """For post_topics: times that each post's topic is drawn while fitting, 40 if not given."""
+    refit: bool | None = None
+    """For text, topics, post_topics: fit again if texts have changed, into a new store; else the first fit stays."""
 
 
 class ExtractSettings(Section):
@@ -147,13 +148,17 @@ class ExtractSettings(Section):
     extractors: Annotated[dict[str, ExtractorSettings], Table] = Field(
         default_factory=lambda: {"c3d": ExtractorSettings()}
     )
-    """Networks to run: c3d, i3d, i3d_r50, vgg19."""
+    """c3d, i3d, i3d_r50, vgg19 (frames); logmel, spectrogram, i3d_sound (sound); text, topics, post_topics (texts)."""
     rows: Literal["segment", "window"] = "segment"
-    """One row a segment, its windows averaged; or one a window with its time."""
+    """Of frames: one row a segment, its windows averaged; or one a window with its time."""
+    decoder: Literal["pyav", "decord", "torchcodec"] = "pyav"
+    """pyav is right throughout; decord and torchcodec are for comparison, see the README: which frame comes back."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic; auto is bfloat16 where the machine computes in it. Part of the spec: the numbers differ a little."""
+    compile: bool = False
+    """Compile the networks with torch.compile: a minute or more at the start, then a bit faster. Part of the spec."""
     format: Literal["hdf5", "parquet"] = "hdf5"
     """File format of the feature stores."""
     workers: int = Field(1, gt=0, le=64)
@@ -204,117 +209,7 @@ class Settings(Section):
     """Try permanent failures again."""
 
 
-def load(path: Path | None = None, overrides: Sequence[str] = (), base: Mapping[str, Any] | None = None) -> Settings:
-    """Settings from a YAML file, the environment, and `key.sub=value` overrides (values are YAML).
-
-    Relative paths in the file start at the file's folder. Raises InputError naming the key and the rule.
-    """
-    values: dict[str, Any] = dict(base or {})
-    if path is not None:
-        values = _merge(values, _read(path))
-        _anchor(values, path.resolve().parent)
-    for name, text in sorted(os.environ.items()):
-        if name.startswith(PREFIX):
-            _put(values, name.removeprefix(PREFIX).lower().split("__"), _value(text), name)
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise InputError(f"--set {override!r}: give key=value, such as --set extract.device=cpu")
-        _put(values, key.split("."), _value(text), f"--set {key}")
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        raise InputError(_explain(error)) from None
-
-
 def section_of(annotation: Any) -> type[BaseModel] | None:
     """The section that a field holds, if it holds one."""
     candidates = [annotation, *getattr(annotation, "__args__", ())]
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except IsADirectoryError:
-        raise InputError(f"settings file {path} is a folder; give the file in it") from None
-    except UnicodeDecodeError:
-        raise InputError(f"settings file {path} is not text in UTF-8; give a YAML file") from None
-    except FileNotFoundError:
-        raise InputError(f"settings file {path} does not exist; `reelmill settings > {path}` writes one") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"settings file {path} is not YAML: {error}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise InputError(f"settings file {path} holds {type(values).__name__}, expected keys and values")
-    return values
-
-
-def _anchor(values: dict[str, Any], folder: Path) -> None:
-    """Make the file's relative paths independent of where the command is typed."""
-    networks = _inside(values, "extract", "extractors")
-    places = [(values, "root"), (_inside(values, "source"), "path"), (_inside(values, "download"), "cookies_file")]
-    for network in (_inside(networks, name) for name in networks):
-        weights = str(network.get("weights"))
-        places += [(network, "mean_file")] + [(network, "weights")] * ("/" in weights or weights.endswith(WEIGHT_FILES))
-    for section, key in places:
-        if isinstance(section.get(key), str) and "://" not in section[key]:
-            section[key] = str(folder / _home(section[key]))
-
-
-def _inside(values: dict[str, Any], *keys: str) -> dict[str, Any]:
-    """The section under these keys as it was written; an empty one where there is none."""
-    inner: Any = values
-    for key in keys:
-        inner = inner.get(key) if isinstance(inner, dict) else None
-    return inner if isinstance(inner, dict) else {}
-
-
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(dict(merged[key]), value) if both else value
-    return merged
-
-
-def _put(values: dict[str, Any], keys: Sequence[str], value: Any, what: str) -> None:
-    for key in keys[:-1]:
-        inner = values.get(key)
-        if inner is None:
-            inner = values[key] = {}
-        if not isinstance(inner, dict):
-            raise InputError(f"{what}: {key!r} is a value, not a section")
-        values = inner
-    values[keys[-1]] = value
-
-
-def _value(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
-def _explain(error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors():
-        where = [str(part) for part in problem["loc"]]
-        if problem["type"] == "extra_forbidden":
-            known = list(_model_at(where[:-1]).model_fields)
-            lines.append(f"setting {'.'.join(where)!r} is not known; {nearest(where[-1], known)}")
-        elif problem["type"] == "missing":
-            lines.append(f"setting {'.'.join(where)!r} is missing; give it in the file or by --set {'.'.join(where)}=…")
-        else:
-            rule = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"setting {'.'.join(where)}: {rule} (given: {problem['input']!r})")
-    return "\n".join(lines)
-
-
-def _model_at(keys: Sequence[str]) -> type[BaseModel]:
-    model: type[BaseModel] = Settings
-    for key in keys:
-        if key in model.model_fields:
-            model = section_of(model.model_fields[key].annotation) or model
-    return model

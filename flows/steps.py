@@ -25,7 +25,7 @@ from pipeline.extract import (
 from pipeline.fetch import DownloadOptions
 from pipeline.ingest import Wanted, fetch_media, missing_media
 from storage import Outcome, Tables
-from storage.errors import InputError
+from storage.errors import InputError, nearest
 from storage.features import list_stores, open_store
 from storage.parts import list_parts
 
@@ -82,14 +82,19 @@ def label(settings: Settings) -> dict[str, Any]:
 
 def extractors(settings: Settings) -> "list[Extractor]":
     """The networks that the settings name, with their weights loaded."""
-    from extractors.registry import build
+    from extractors.encoders import ENCODERS
+    from extractors.registry import EXTRACTORS, build
 
     chosen = settings.extract
     if not chosen.extractors:
         raise InputError("extract.extractors is empty; name at least one, such as {c3d: {}}")
-    common = {"device": chosen.device, "precision": chosen.precision}
+    common = {"device": chosen.device, "precision": chosen.precision, "compile": chosen.compile}
     built = []
     for name, how in chosen.extractors.items():
+        if name in ENCODERS:
+            continue  # see flows/texts.py
+        if name not in EXTRACTORS:
+            raise InputError(f"extractor {name!r}: {nearest(name, (*EXTRACTORS, *ENCODERS))}")
         given = {key: value for key, value in how.model_dump().items() if value is not None}
         if how.layers:
             given["layers"] = tuple(how.layers)
@@ -257,7 +262,7 @@ def extract_options(settings: Settings) -> ExtractOptions:
     chosen = settings.extract
     return ExtractOptions(
         segment_ms=settings.segments.segment_ms, rows=chosen.rows, thumbnail_height=chosen.thumbnail_height,
-        format=chosen.format, workers=chosen.workers, limits=limits(settings),
+        decoder=chosen.decoder, format=chosen.format, workers=chosen.workers, limits=limits(settings),
     )  # fmt: skip
 
 

@@ -22,9 +22,9 @@ def ingest(out: Console, figures: dict[str, Any]) -> None:
 
 
 def extract(out: Console, figures: dict[str, Any]) -> None:
-    """Videos and stores."""
+    """Videos, texts and stores."""
     table = _stages()
-    _extract_row(table, figures)
+    _extract_rows(table, figures)
     out.print(table)
     for store in figures["stores"]:
         out.print(f"store: {store}")
@@ -41,7 +41,7 @@ def run(out: Console, figures: dict[str, Any]) -> None:
     """All stages, the metrics, the report."""
     table = _stages()
     _ingest_rows(table, figures["ingest"])
-    _extract_row(table, figures["extract"])
+    _extract_rows(table, figures["extract"])
     fitted = figures["train"]
     _train_row(table, fitted)
     out.print(table)
@@ -54,7 +54,7 @@ def demo(out: Console, figures: dict[str, Any]) -> None:
     planted, control = figures["run"], figures["control"]
     table = _stages()
     _ingest_rows(table, planted["ingest"])
-    _extract_row(table, planted["extract"])
+    _extract_rows(table, planted["extract"])
     _train_row(table, planted["train"])
     out.print(table)
     out.print(_stores(figures["stores"]))
@@ -151,13 +151,25 @@ def _ingest_rows(table: Table, figures: dict[str, Any]) -> None:
     table.add_row("labels", *rows, "", f"{labels['segments']:,} segments of {labels['videos']:,} videos")
 
 
-def _extract_row(table: Table, figures: dict[str, Any]) -> None:
+def _extract_rows(table: Table, figures: dict[str, Any]) -> None:
     note = f"{figures['segments']:,} segments"
     if figures["seconds"]:
         note += f", {figures['video_seconds'] / figures['seconds']:.1f}× real time"
     if figures["without"]:
         note += f"; {figures['without']:,} failed for good before"
-    table.add_row("extract", f"{figures['done']:,}", f"{figures['skipped']:,}", _classes(figures["failed"]), note)
+    if figures["done"] or figures["skipped"] or figures["failed"] or not figures["texts"]:
+        table.add_row("extract", f"{figures['done']:,}", f"{figures['skipped']:,}", _classes(figures["failed"]), note)
+    for name, read in figures["texts"].items():
+        table.add_row(name, f"{read['done']:,}", f"{read['skipped']:,}", "", _text_note(read))
+
+
+def _text_note(read: dict[str, Any]) -> str:
+    if read["reason"] is not None:
+        return safe(read["reason"])
+    notes = ["fitted anew"] if read["fitted"] else []
+    notes += [f"{read['without_text']:,} of {read['rows']:,} without text"] if read["without_text"] else []
+    notes += [f"{read['undated']:,} posts without a time left out"] if read["undated"] else []
+    return ", ".join(notes)
 
 
 def _fitted(out: Console, figures: dict[str, Any]) -> None:

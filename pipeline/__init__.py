@@ -6,7 +6,9 @@
     segments   the grid of 5-second cells of each video
     labels     which user likes which cell: strictly more than half of it covered
     decode     frames in presentation order, chosen by timestamp, scaled once per size
+    sound      samples in the same order, on the clock of the frames
     extract    windows of many videos into batches, vectors into feature stores
+    texts      title, tags, categories and description of a video, or posts of a user, into feature stores
 
 Beside them: `errors` (why a video failed); `ingest` (download and probe over the videos of a root); `fetch`, `classify`
 and `hosts` (around a download: where it goes, what its errors mean, whom it may talk to); `cut`, `gather` (around

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from pipeline.child import Child
 from pipeline.cut import CutJob, CutSegment
-from pipeline.decode import Limits, Tally
+from pipeline.decode import Decoder, Limits, Tally, loader, memory_bytes
 from pipeline.gather import Gather
 
 Message: TypeAlias = CutSegment | Tally | Exception
@@ -16,7 +16,7 @@ Message: TypeAlias = CutSegment | Tally | Exception
 
 
 def decode_ahead(
-    jobs: Iterable[tuple[Gather, CutJob]], workers: int, limits: Limits
+    jobs: Iterable[tuple[Gather, CutJob]], workers: int, limits: Limits, decoder: Decoder = "pyav"
 ) -> Iterator[tuple[Gather, Message]]:
     """Cut videos in `workers` processes, ahead of the networks by a bounded number of segments. A video that fails ends
     with its exception as the last message."""
@@ -31,7 +31,8 @@ def decode_ahead(
                 return
 
     def cut_all() -> None:
-        with Child("pipeline.cut:cut", memory_bytes=limits.memory_bytes) as child:
+        memory = memory_bytes(decoder, limits)
+        with Child("pipeline.cut:cut", memory_bytes=memory, prepare=loader(decoder)) as child:
             while not stop.is_set():
                 with lock:
                     entry = next(waiting, None)

@@ -44,10 +44,11 @@ class Child:
     """One process, one job at a time; for use by one thread. It is started by the first `run`, and again by the first
     `run` after it was killed."""
 
-    def __init__(self, target: str, *, memory_bytes: int | None = None) -> None:
+    def __init__(self, target: str, *, memory_bytes: int | None = None, prepare: str | None = None) -> None:
         """`target`: "module:function". `memory_bytes`: the most private memory (RLIMIT_DATA) it may take. Address space
-        would be the wrong thing to bound: a JavaScript engine reserves many gigabytes that it never touches."""
-        self.target, self.memory_bytes = target, memory_bytes
+        would be the wrong thing to bound: a JavaScript engine reserves many gigabytes that it never touches. `prepare`:
+        "module:function" to call once, as part of the start."""
+        self.target, self.memory_bytes, self.prepare = target, memory_bytes, prepare
         self._process: _Process | None = None
         self._busy = False
 
@@ -103,7 +104,7 @@ class Child:
         self.close()
 
     def _start(self) -> "_Process":
-        self._process = process = _Process(self.target, self.memory_bytes)
+        self._process = process = _Process(self.target, self.memory_bytes, self.prepare)
         try:
             self._receive(_Clock(f"the start of {self.target}", START_SECONDS))
         except VideoError:
@@ -166,13 +167,13 @@ class _Clock:
 class _Process:
     """The parent's ends of a running child."""
 
-    def __init__(self, target: str, memory_bytes: int | None) -> None:
+    def __init__(self, target: str, memory_bytes: int | None, prepare: str | None) -> None:
         (job_end, jobs), (results, result_end) = wire.pipe(), wire.pipe()
         command = [sys.executable, "-u", "-P", "-m", "pipeline.child", str(job_end), str(result_end), target]
         path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)  # "" is the current folder
         try:
             self.popen = subprocess.Popen(
-                [*command, str(memory_bytes or 0)],
+                [*command, str(memory_bytes or 0), prepare or ""],
                 stdin=subprocess.PIPE,  # never written to: its end of file is the parent's death
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -256,13 +257,14 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _serve(jobs: int, results: int, target: str) -> None:
-    """Import the target, say so, and do jobs until the parent closes its end."""
+def _serve(jobs: int, results: int, target: str, prepare: str) -> None:
+    """Import the target, prepare, say so, and do jobs until the parent closes its end."""
     for descriptor in (jobs, results):
         os.set_inheritable(descriptor, False)
     try:
-        module, _, name = target.partition(":")
-        function = getattr(importlib.import_module(module), name)
+        function = _named(target)
+        if prepare:
+            _named(prepare)()
     except Exception as error:
         wire.write(results, _report(error))
         return
@@ -282,6 +284,11 @@ def _serve(jobs: int, results: int, target: str) -> None:
         wire.write(results, end)
 
 
+def _named(name: str) -> Callable[..., Any]:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def _report(error: Exception) -> tuple[Kind, tuple[str | None, str, float | None]]:
     """What the parent needs to raise it again."""
     if isinstance(error, MemoryError):
@@ -296,4 +303,4 @@ if __name__ == "__main__":
     _die_with_parent()
     if limit := int(sys.argv[4]):
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    _serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    _serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[5])

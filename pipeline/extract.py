@@ -14,11 +14,13 @@ from typing import Literal, TypeAlias
 import pyarrow.compute as pc
 
 from extractors.base import Extractor
+from extractors.frames import FramePlan
 from pipeline.ahead import decode_ahead
 from pipeline.batch import Batch
-from pipeline.cut import CutJob, CutSegment, Plan
-from pipeline.decode import DECODER, Limits, Tally
+from pipeline.cut import CutJob, CutSegment
+from pipeline.decode import Decoder, Limits, Tally, identity
 from pipeline.gather import Gather
+from pipeline.sound import identity as sound_identity
 from storage import Outcome, Outcomes, Spec, Tables
 from storage.errors import InputError
 from storage.features import FeatureStore, FeatureWriter, Format, features_folder
@@ -39,12 +41,14 @@ class Video:
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """How to extract; the first three change what is stored, the rest only how fast and how safely."""
+    """How to extract; the first four change what is stored, the rest only how fast and how safely."""
 
     segment_ms: int = 5000
     rows: Literal["segment", "window"] = "segment"
+    """One row a segment, its windows averaged, or one a window. Of sound: a segment or a video, by the extractor."""
     thumbnail_height: int = 180
     """Height of the key frame kept of each segment (table `frames`); 0 for none."""
+    decoder: Decoder = "pyav"
     format: Format = "hdf5"
     workers: int = 1
     """Decoding processes."""
@@ -80,8 +84,13 @@ SEAL_BYTES = 256 << 20
 def specs_of(extractors: Sequence[Extractor], options: ExtractOptions) -> list[list[Spec]]:
     """The specs of each extractor's layers, under these options."""
     return [
-        list(e.specs(segment_ms=options.segment_ms, decoder=DECODER, rows=options.rows).values()) for e in extractors
+        list(e.specs(segment_ms=options.segment_ms, decoder=_decoder(e, options), rows=options.rows).values())
+        for e in extractors
     ]
+
+
+def _decoder(extractor: Extractor, options: ExtractOptions) -> str:
+    return identity(options.decoder) if isinstance(extractor.plan, FramePlan) else sound_identity()
 
 
 def missing(
@@ -162,14 +171,14 @@ def extract_missing(
     if not todo:
         return summary
     store = _Store(root, options, summary, on_video)
-    batches = [Batch(extractor) for extractor in extractors]
+    batches = [Batch(extractor, options.segment_ms) for extractor in extractors]
     jobs = (_job(video, lacking, extractors, options, video.video_id in have_pictures) for video, lacking in todo)
     try:
-        for gather, message in decode_ahead(jobs, options.workers, options.limits):
+        for gather, message in decode_ahead(jobs, options.workers, options.limits, options.decoder):
             if gather.closed:
                 continue
             if isinstance(message, CutSegment):
-                for number, cut in zip(gather.numbers, message.plans, strict=True):
+                for number, cut in message.cuts.items():
                     gather.expect(number, message.index, cut)
                     batches[number].push(gather, message.index, cut)
                 gather.take_picture(message)
@@ -191,11 +200,11 @@ def extract_missing(
 def _job(
     video: Video, lacking: dict[int, list[Spec]], extractors: Sequence[Extractor], options: ExtractOptions, seen: bool
 ) -> tuple[Gather, CutJob]:
-    gather = Gather(video, lacking, extractors, options.segment_ms, options.rows)
-    plans = tuple(Plan(extractors[n].geometry, extractors[n].windows) for n in gather.numbers)
+    gather = Gather(video, lacking, extractors, options.segment_ms)
+    plans = {number: extractors[number].plan for number in lacking}
     height = 0 if seen else options.thumbnail_height
     return gather, CutJob(video.path, video.start_ms, video.duration_ms, options.segment_ms, plans, height,
-                          options.limits, video.bytes)  # fmt: skip
+                          options.limits, video.bytes, options.decoder)  # fmt: skip
 
 
 class _Store:

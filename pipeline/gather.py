@@ -5,13 +5,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from extractors.base import Extractor
+from extractors.sound import SoundPlan
 from pipeline.cut import CutSegment, CutWindows
-from pipeline.decode import DECODER, Tally
+from pipeline.decode import Tally
 from pipeline.errors import Changed, NotFound
 from pipeline.segments import grid
 from storage import Outcome, Spec
@@ -26,7 +27,7 @@ class _Layer:
 
     def __init__(self, spec: Spec, segments: int) -> None:
         self.spec = spec
-        self.sums = np.zeros((segments, spec.dim), np.float32) if spec.rows == "segment" else None
+        self.sums = None if spec.rows == "window" else np.zeros((segments, spec.dim), np.float32)
         self.windows: list[np.ndarray] = []
 
     def add(self, segment: int, vectors: np.ndarray) -> None:
@@ -45,7 +46,10 @@ class _Layer:
 class _Lane:
     """One extractor's windows of one video."""
 
-    def __init__(self, specs: Sequence[Spec], segments: int) -> None:
+    def __init__(self, extractor: Extractor, specs: Sequence[Spec], segments: int) -> None:
+        self.by = specs[0].rows
+        self.of_sound = isinstance(extractor.plan, SoundPlan)
+        segments = 1 if self.by == "video" else segments
         self.layers = {spec.layer: _Layer(spec, segments) for spec in specs}
         self.expected = np.zeros(segments, np.int64)
         self.padded = np.zeros(segments, bool)
@@ -63,14 +67,12 @@ class Gather:
         lacking: Mapping[int, Sequence[Spec]],
         extractors: Sequence[Extractor],
         segment_ms: int,
-        rows: Literal["segment", "window"],
     ) -> None:
-        self.video, self.video_id, self.by = video, video.video_id, rows
+        self.video, self.video_id = video, video.video_id
         self.cells = grid([video.video_id], np.array([video.duration_ms]), segment_ms)
         self.segments = self.cells.num_rows
-        self.numbers = sorted(lacking)
-        self.names = {number: extractors[number].name for number in self.numbers}
-        self.lanes = {self.names[n]: _Lane(lacking[n], self.segments) for n in self.numbers}
+        self.names = {number: extractors[number].name for number in sorted(lacking)}
+        self.lanes = {name: _Lane(extractors[n], lacking[n], self.segments) for n, name in self.names.items()}
         self.pictures: list[dict[str, object]] = []
         self.tally: Tally | None = None
         self.error: Exception | None = None
@@ -90,7 +92,7 @@ class Gather:
         lane = self.lanes[self.names[number]]
         lane.expected[segment] += len(cut.padded)
         lane.padded[segment] |= bool(cut.padded.any())
-        if self.by == "window":
+        if lane.by == "window":
             lane.windows.append((segment, cut.padded.copy(), cut.start_ms.copy(), cut.stop_ms.copy()))
 
     def add(self, extractor: str, segment: int, vectors: Mapping[str, np.ndarray]) -> None:
@@ -122,19 +124,20 @@ class Gather:
         if self.error is not None or self.tally is None:
             return
         provenance = {
-            "media_sha256": self.video.sha256, "decoder": DECODER, "frames": self.tally.frames,
-            "decode_errors": self.tally.errors, "damaged_frames": self.tally.damaged,
-            "reelmill": version("reelmill"), "host": socket.gethostname(),
+            "media_sha256": self.video.sha256, "reelmill": version("reelmill"), "host": socket.gethostname(),
             "extracted_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
         for lane in self.lanes.values():
-            mask, segment, start, stop = self._segments(lane) if self.by == "segment" else self._windows(lane)
+            mask, segment, start, stop = self._windows(lane) if lane.by == "window" else self._segments(lane)
             for layer in lane.layers.values():
                 rows = layer.rows(lane.expected)
-                yield Block(self.video_id, rows, mask, segment, start, stop, provenance), layer.spec
+                made_by = {**provenance, **_decoded(lane, self.tally), "decoder": layer.spec.decoder}
+                yield Block(self.video_id, rows, mask, segment, start, stop, made_by), layer.spec
 
     def _segments(self, lane: _Lane) -> tuple[np.ndarray, ...]:
         mask = np.where(lane.expected == 0, NO_DATA, np.where(lane.padded, PADDED, VALID)).astype(np.uint8)
+        if lane.by == "video":
+            return mask, np.array([0], np.int32), np.array([0]), np.array([self.video.duration_ms])
         return (mask, *(self.cells[name].to_numpy() for name in ("segment_index", "start_ms", "stop_ms")))
 
     def _windows(self, lane: _Lane) -> tuple[np.ndarray, ...]:
@@ -150,10 +153,24 @@ class Gather:
 
     def outcomes(self) -> list[Outcome]:
         """One outcome for each spec that was lacking."""
-        specs = [layer.spec.name for lane in self.lanes.values() for layer in lane.layers.values()]
+        specs = [(layer.spec.name, lane) for lane in self.lanes.values() for layer in lane.layers.values()]
         seconds = time.monotonic() - self.began
         if self.error is not None:
-            return [Outcome.failure("extract", self.video_id, self.error, spec=s, seconds=seconds) for s in specs]
+            return [Outcome.failure("extract", self.video_id, self.error, spec=s, seconds=seconds) for s, _ in specs]
         assert self.tally is not None
-        message = f"{self.tally.frames} frames, {self.tally.errors} packets could not be decoded"
-        return [Outcome("extract", self.video_id, "done", spec=s, message=message, seconds=seconds) for s in specs]
+        told = {lane: _told(lane, self.tally) for _, lane in specs}
+        return [Outcome("extract", self.video_id, "done", spec=s, message=told[lane], seconds=seconds)
+                for s, lane in specs]  # fmt: skip
+
+
+def _decoded(lane: _Lane, tally: Tally) -> dict[str, Any]:
+    """What was decoded for a lane, for the provenance."""
+    if lane.of_sound:
+        return {"sound_seconds": round(tally.sound_seconds, 3), "decode_errors": tally.sound_errors}
+    return {"frames": tally.frames, "decode_errors": tally.errors, "damaged_frames": tally.damaged}
+
+
+def _told(lane: _Lane, tally: Tally) -> str:
+    """The same, for a person."""
+    amount = f"{tally.sound_seconds:.1f} s of sound" if lane.of_sound else f"{tally.frames} frames"
+    return f"{amount}, {tally.sound_errors if lane.of_sound else tally.errors} packets could not be decoded"

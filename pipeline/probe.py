@@ -23,22 +23,23 @@ def measure(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def probe(path: str | Path, limits: Limits | None = None) -> dict[str, Any]:
     """The measured columns of `media` for one file.
 
-    Duration is the end of the last frame minus the start of the first, by the packets' own times. A rate is variable
-    when frames are not evenly spaced: a gap differs from the middle one by more than 1 ms and 1 % (containers round
-    times to their clock). Raises NotFound, Unsupported, Corrupt, NoVideoStream, TooLong, TooManyPixels.
+    Duration is the end of the last frame minus the start of the first, by the packets' own times; of a file cut short
+    behind its index, by that index, so that the rest is known to be missing. A rate is variable when frames are not
+    evenly spaced: a gap differs from the middle one by more than 1 ms and 1 % (containers round times to their clock).
+    Raises NotFound, Unsupported, Corrupt, NoVideoStream, TooLong, TooManyPixels.
     """
     limits = limits or Limits()
     path = Path(path)
     with open_video(path, limits) as (container, stream):
         packets = scan(container, stream)
-        seconds = packets.stop - packets.start
-        audio = container.streams.audio
+        seconds = packets.whole_stop - packets.start
+        sound = container.streams.audio[0].codec_context if container.streams.audio else None
         facts = {
             "container": container.format.name,
             "codec": stream.codec_context.codec.canonical_name,
             "width": stream.codec_context.width,
             "height": stream.codec_context.height,
-            "audio_rate": audio[0].codec_context.sample_rate or None if audio else None,
+            "audio_rate": (sound.sample_rate or None) if sound else None,  # of an unknown codec there is none
         }
     if seconds > limits.max_seconds or len(packets.times) > limits.max_frames:
         raise TooLong(

@@ -11,7 +11,8 @@ from storage.errors import InputError
 from storage.spec import Spec
 
 NO_DATA, VALID, PADDED = 0, 1, 2
-"""Values of a mask: no frame could be decoded (the row is NaN); full windows; too few frames, the last one repeated."""
+"""Values of a mask: nothing could be decoded (the row is NaN); full windows; or less than that: too few frames, the
+last one repeated, or sound that lacks somewhere."""
 
 COLUMNS: dict[str, type[np.generic]] = {
     "mask": np.uint8,
@@ -24,7 +25,8 @@ COLUMNS: dict[str, type[np.generic]] = {
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """The features of one video under one spec. `rows` is the number of segments, or of windows; it may be 0."""
+    """The features of one video under one spec. `rows` is the number of segments, or of windows, which may be 0; or 1,
+    for the whole video."""
 
     video_id: str
     features: np.ndarray
@@ -32,11 +34,11 @@ class Block:
     mask: np.ndarray
     """(rows,) uint8: NO_DATA, VALID or PADDED. Usable rows are `mask > 0`."""
     segment_index: np.ndarray
-    """(rows,) int32, ascending; each at most once in a store of segments."""
+    """(rows,) int32, ascending; each at most once in a store of segments; 0 for a whole video."""
     start_ms: np.ndarray
-    """(rows,) int64, start of the segment, or time of the window's first frame."""
+    """(rows,) int64, start of the segment, or time of the window's first frame; 0 for a whole video."""
     stop_ms: np.ndarray
-    """(rows,) int64, end of the segment, or time after the window's last frame."""
+    """(rows,) int64, end of the segment, or time after the window's last frame, or the duration of the video."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Where it came from: media hash, frames decoded, decoding errors, program version, time. Plain JSON values."""
 
@@ -55,8 +57,10 @@ class Block:
                 raise InputError(f"{name}: {column} is {shape}, expected ({rows},)")
         if not np.isin(self.mask, (NO_DATA, VALID, PADDED)).all():
             raise InputError(f"{name}: mask holds something else than {NO_DATA}, {VALID} and {PADDED}")
+        if spec.rows == "video" and self.segment_index.tolist() != [0]:
+            raise InputError(f"{name}: a store of whole videos holds one row of each, with segment_index 0")
         step = np.diff(self.segment_index)
-        if (step < (1 if spec.rows == "segment" else 0)).any() or (rows and self.segment_index[0] < 0):
+        if (step < (0 if spec.rows == "window" else 1)).any() or (rows and self.segment_index[0] < 0):
             raise InputError(f"{name}: segment_index must ascend from 0 or more, one row a segment")
         if (self.stop_ms < self.start_ms).any():
             raise InputError(f"{name}: a row stops before it starts")

@@ -101,8 +101,9 @@ class FeatureStore:
         return {video: json.loads(text) for video, text in texts.items()}
 
     def locate(self, pairs: Iterable[tuple[str, int]]) -> np.ndarray:
-        """Row numbers (n,) int64 for `take`, of [(video_id, segment_index), …]. Look them up once, take them often."""
-        if self.spec.rows != "segment":
+        """Row numbers (n,) int64 for `take`, of [(video_id, segment_index), …]; that of a whole video is (video_id, 0).
+        Look them up once, take them often."""
+        if self.spec.rows == "window":
             raise InputError(f"{self.spec.name} has one row a window, not a segment; use read(video_id)")
         pairs = list(pairs)
         if not pairs:
@@ -161,7 +162,7 @@ class FeatureStore:
         return self._masks[rows]
 
     def rows(self, pairs: Iterable[tuple[str, int]]) -> np.ndarray:
-        """Vectors (n, dim) of [(video_id, segment_index), …]; NaN where the segment had no decodable frame."""
+        """Vectors (n, dim) of [(video_id, segment_index), …]; NaN where nothing of the segment could be decoded."""
         return self.take(self.locate(pairs))
 
     def view(self, pairs: Sequence[tuple[str, int]]) -> "View":

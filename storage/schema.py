@@ -33,6 +33,14 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field("claimed_duration_ms", pa.int64(), "duration by the source or the web page: a claim"),
         ]
     ),
+    "users": pa.schema(
+        [
+            USER_ID,
+            _field(
+                "attributes", pa.list_(pa.string()), "what a source says of the user: `name=value`, such as gender=F"
+            ),
+        ]
+    ),
     "media": pa.schema(
         [
             VIDEO_ID,
@@ -140,6 +148,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 ABOUT = {
     "videos": "What sources and web pages say of a video: claims.",
+    "users": "What sources say of a user.",
     "media": "The file of a video, and what the probe measured.",
     "events": "Who did what with which part of which video, one row a row of the source.",
     "rejects": "Rows of a source that were not used, with the reason.",
@@ -151,6 +160,7 @@ ABOUT = {
 
 UNIT: dict[str, str | None] = {
     "videos": "video_id",
+    "users": "user_id",
     "media": "video_id",
     "events": "source",
     "rejects": "source",

@@ -8,9 +8,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from storage.errors import InputError
+
+Rows: TypeAlias = Literal["segment", "window", "video", "post"]
+"""One row a segment (its windows averaged), one a window with its time, or one for the whole video. One a post: then
+`video_id` holds the id of the user who wrote it, segment_index counts that user's posts in order of time from 0,
+start_ms is the time of the post in milliseconds since 1970 (UTC), and stop_ms is one more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +23,13 @@ class Spec:
     """Everything that changes the numbers of a feature. Equal is what has the same canonical JSON."""
 
     extractor: str
-    """Network or algorithm: `c3d`, `i3d`, `i3d_r50`, `vgg19`."""
+    """Network or algorithm: `c3d`, `i3d`, `logmel`."""
     layer: str
     """Where in the network the vector is taken: `fc6`."""
     dim: int
     """Length of one vector."""
-    rows: Literal["segment", "window"]
-    """One row a segment (its windows averaged), or one a window with its time."""
+    rows: Rows
+    """What a row is. That of a whole video has segment_index 0 and spans it."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Segment length, window length, which windows of a segment, padding policy."""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)

@@ -1,4 +1,5 @@
-"""A source into the tables of a root: `videos` merged, `events` and `rejects` replaced; a second time, nothing."""
+"""A source into the tables of a root: `videos` and `users` merged, `events` and `rejects` replaced; a second time,
+nothing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ class IngestCounts:
     conflicting_durations: int
     videos_written: int
     """Rows of `videos` that are new or changed."""
+    users_written: int
+    """Rows of `users` that are new or changed."""
     events_written: bool
     """Events or rejects are new or changed."""
     written: bool
@@ -35,10 +38,11 @@ class IngestCounts:
 
 
 def write_source(root: str | Path, result: SourceResult) -> IngestCounts:
-    """Write a source's videos, events and rejects.
+    """Write a source's videos, users, events and rejects.
 
-    A fact about a video that the source has goes before what the table has; one that it lacks leaves the table's. The
-    events and rejects of a source of that name are replaced as a whole. What stands in the tables is not written again.
+    A fact about a video or user that the source has goes before what the table has; one that it lacks leaves the
+    table's. The events and rejects of a source of that name are replaced as a whole. What stands in the tables is not
+    written again.
 
     Which table a source's name stands for is kept as the outcome of its ingestion. Raises InputError if the name is
     only the file's and stands for another table: it would replace that one's rows.
@@ -50,8 +54,10 @@ def write_source(root: str | Path, result: SourceResult) -> IngestCounts:
             f"source name {result.source!r} stands for {before} already; give source.name: another name to keep the "
             f"rows of both, or this one to replace them by those of {result.path}"
         )
-    videos = _changed_videos(tables.read("videos"), result.videos)
+    videos = _changed(tables.read("videos"), result.videos, "video_id")
     tables.write("videos", videos)
+    users = _changed(tables.read("users"), result.users, "user_id")
+    tables.write("users", users)
     changed = False
     for name, new in (("events", result.events), ("rejects", result.rejects)):
         old = tables.read(name)
@@ -70,14 +76,15 @@ def write_source(root: str | Path, result: SourceResult) -> IngestCounts:
         result.clipped,
         result.conflicting_durations,
         videos.num_rows,
+        users.num_rows,
         changed,
-        changed or bool(videos.num_rows),
+        changed or bool(videos.num_rows or users.num_rows),
     )
 
 
-def _changed_videos(old: pa.Table, new: pa.Table) -> pa.Table:
+def _changed(old: pa.Table, new: pa.Table, key: str) -> pa.Table:
     """The new rows, with what they leave null taken from the old ones, without those that say nothing new."""
-    place = pc.index_in(new["video_id"], value_set=old["video_id"])
+    place = pc.index_in(new[key], value_set=old[key])
     before = old.take(place)
     merged = pa.table([pc.coalesce(new[name], before[name]) for name in new.column_names], schema=new.schema)
     same = np.ones(new.num_rows, bool)

@@ -1,11 +1,15 @@
-"""MovieLens and its friends: who rated which film, and when. Titles and genres come from a file beside the ratings.
+"""MovieLens and its friends: who rated which film, and when. Titles and genres, and what is known of the users, come
+from files beside the ratings.
 
     file                        separator  header                                       beside it
-    ratings.dat (ml-1m,         ::         none: user, item, rating, time               movies.dat
+    ratings.dat (ml-1m,         ::         none: user, item, rating, time               movies.dat, users.dat
       MovieTweetings)
     ratings.csv (ml-latest)     ,          userId,movieId,rating,timestamp              movies.csv
-    X.inter (RecBole's ml-100k) tab        user_id:token item_id:token rating:float …   X.item
+    X.inter (RecBole's ml-100k) tab        user_id:token item_id:token rating:float …   X.item, X.user
     u.data (ml-100k)            tab        none: user, item, rating, time
+
+Of a user are taken gender, age (ml-1m: the least of a range) and occupation, and no post code. MovieTweetings'
+users.dat says another thing, and is not read.
 
 Which of them it is, is told from the suffix (before `.gz`), else from the first line.
 """
@@ -22,6 +26,7 @@ from pipeline.sources import text, values
 from pipeline.sources.checks import check
 from pipeline.sources.rows import Rows, SourceResult
 from storage.errors import InputError, nearest
+from storage.schema import SCHEMAS
 
 NO_GENRES = "(no genres listed)"
 
@@ -36,10 +41,14 @@ class _Layout(NamedTuple):
     """Name of the file of films; `*` stands for the name of the ratings."""
     item_names: tuple[str, str, str] = ("id", "title", "genres")
     genre_separator: str = "|"
+    users: str | None = None
+    """Name of the file of users."""
+    user_names: tuple[str, ...] = ("user", "gender", "age", "occupation", "zip")
 
 
+ATTRIBUTES = ("gender", "age", "occupation")
 PLAIN = ("user", "item", "rating", "time")
-DAT = _Layout("::", PLAIN, header=False, items="movies.dat")
+DAT = _Layout("::", PLAIN, header=False, items="movies.dat", users="users.dat")
 CSV = _Layout(
     ",", ("userId", "movieId", "rating", "timestamp"), True, True, "movies.csv", ("movieId", "title", "genres")
 )
@@ -50,6 +59,8 @@ INTER = _Layout(
     items="*.item",
     item_names=("item_id:token", "movie_title:token_seq", "class:token_seq"),
     genre_separator=" ",
+    users="*.user",
+    user_names=("user_id:token", "age:token", "gender:token", "occupation:token"),
 )
 U_DATA = _Layout("\t", PLAIN, header=False)
 BY_SUFFIX = {".dat": DAT, ".csv": CSV, ".inter": INTER, ".data": U_DATA}
@@ -64,6 +75,7 @@ def read(
     columns = _split(data, path, layout, layout.names)
     user, item, rating, time = (columns.values[name] for name in layout.names)
     items, notes = _items(path, layout)
+    users, more = _users(path, layout)
     video_id = values.texts(layout.names[1], item, trim=True)
     place = pc.index_in(video_id, value_set=items["id"], skip_nulls=True)
     rows = Rows(
@@ -76,7 +88,9 @@ def read(
         time=values.times(layout.names[3], time),
         facts={name: items[name].take(place) for name in ("title", "tags")},
     )
-    return replace(check(rows, durations, url_template), notes=notes)
+    result = check(rows, durations, url_template)
+    users = users.filter(pc.is_in(users["user_id"], value_set=pc.unique(result.events["user_id"])))
+    return replace(result, users=users, notes=(*notes, *more))
 
 
 def _layout(data: bytes, path: Path) -> _Layout:
@@ -110,9 +124,8 @@ def _items(path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:
     """Films in the file beside the ratings as columns id, title, tags; and what was wrong with it."""
     empty = pa.table({"id": pa.array([], pa.string()), "title": pa.array([], pa.string()),
                       "tags": pa.array([], pa.list_(pa.string()))})  # fmt: skip
-    stem = path.name.removesuffix(".gz").rpartition(".")[0]
-    beside = path.with_name(layout.items.replace("*", stem)) if layout.items else path
-    if beside == path or not beside.is_file():
+    beside = _beside(path, layout.items)
+    if beside is None:
         return empty, ()
     data = text.read_bytes(beside)
     if len(text.undecodable_lines(data)):
@@ -122,5 +135,35 @@ def _items(path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:
     ids, titles, genres = (values.texts(name, columns.values[name].filter(good)) for name in layout.item_names)
     genres = pc.if_else(pc.equal(genres, NO_GENRES), None, genres)
     films = pa.table({"id": ids, "title": titles, "tags": values.text_lists("genres", genres, layout.genre_separator)})
-    lost = columns.rows - films.num_rows
-    return films, (f"{beside.name}: {lost} of {columns.rows} rows cannot be read",) if lost else ()
+    return films, _lost(beside, columns)
+
+
+def _users(path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:
+    """Users in the file beside the ratings, in the schema of the table; and what was wrong with it."""
+    schema = SCHEMAS["users"]
+    beside = _beside(path, layout.users)
+    if beside is None:
+        return schema.empty_table(), ()
+    columns = _split(text.read_bytes(beside), beside, layout, layout.user_names)
+    good = columns.problem.is_null()
+    if not layout.header and not good.true_count:
+        return schema.empty_table(), (f"{beside.name} is no MovieLens file of users; not read",)
+    said = {name.removesuffix(":token"): columns.values[name].filter(good) for name in layout.user_names}
+    ids = values.texts("user", said[layout.user_names[0].removesuffix(":token")], trim=True)
+    pairs = [pc.binary_join_element_wise(f"{n}=", values.texts(n, said[n], trim=True), "") for n in ATTRIBUTES]
+    joined = pc.binary_join_element_wise(*pairs, "|", null_handling="skip")
+    attributes = values.text_lists("attributes", joined)
+    return pa.table([ids, attributes], schema=schema).filter(ids.is_valid()), _lost(beside, columns)
+
+
+def _beside(path: Path, name: str | None) -> Path | None:
+    """The file of this name beside the ratings, `*` being their own; None if there is none."""
+    if name is None:
+        return None
+    found = path.with_name(name.replace("*", path.name.removesuffix(".gz").rpartition(".")[0]))
+    return found if found.is_file() else None
+
+
+def _lost(beside: Path, columns: text.Columns) -> tuple[str, ...]:
+    lost = columns.rows - columns.problem.null_count
+    return (f"{beside.name}: {lost} of {columns.rows} rows cannot be read",) if lost else ()

@@ -60,6 +60,8 @@ class SourceResult:
     """Absolute path of the table; None for a folder of videos."""
     named: bool = True
     """The name was given; False: it is the file's."""
+    users: pa.Table = field(default_factory=SCHEMAS["users"].empty_table)
+    """What the source says of users with events, one row each."""
 
     def reasons(self) -> dict[str, int]:
         """How many rows were rejected for each reason that occurred."""
