@@ -10,6 +10,12 @@ Read in this order:
     base         what a recommender is: settings, model, task
     graph, sampling    parts that several models use
     transgrec    TransGRec, equations and task
+    drnn         the Dynamic RNN; beside it its settings, parts, data, cases (split, figures of lists) and task
+    jifr         JIFR, equations; beside it its parts, data (ratings, frames, likes), cases (split and tests) and task
+    prnet        PR-Net, equations; beside it its parts, cells (pieces of videos), data (highlights, steps), cases (what
+                 is ranked, histories, 5-second version) and task
+    multimodal   the attention-based click-through model; fm: FM and DeepFM, its floors; fields: what all three read and
+                 share; beside them parts, data, cases (split, negatives), task and metrics_ctr (AUC and log-loss)
     registry     the recommenders by name
     runs         a run's folder and its checkpoint
     fit          the trainer

@@ -30,7 +30,7 @@ class FitSettings:
     batch: int = 50
     """Training examples a step."""
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Of the optimiser: Adam's, or that of the one that the recommender's settings name."""
 
     def __post_init__(self) -> None:
         self.at_least(seed=0, epochs=1, patience=0, batch=1)
@@ -83,6 +83,10 @@ class Model(nn.Module):
         """Groups of parameters that are updated one after another on each batch, each by its own optimiser."""
         return [list(self.parameters())]
 
+    def optimizer(self, group: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+        """What updates one group of parameters. Weight decay, where there is any, is part of `loss`."""
+        return torch.optim.Adam(group, lr=learning_rate, fused=True)
+
     def loss(self, batch: Any, turn: int = 0) -> dict[str, Tensor]:
         """Terms of the loss of one batch, scalars, for one group of parameters. `loss` is the one to minimise."""
         raise NotImplementedError
@@ -96,8 +100,8 @@ class Data(Protocol):
         """Hash of everything that training and evaluation see."""
 
     @property
-    def spec(self) -> str:
-        """Name of the feature store."""
+    def stores(self) -> dict[str, str]:
+        """{role: name of the feature store}, as the recommender's `roles` name them."""
 
 
 class Task(Protocol):

@@ -79,8 +79,8 @@ class Interactions:
     """64 hex digits: hash of the spec, the ids, all arrays and all vectors."""
 
     @property
-    def spec(self) -> str:
-        return self.store.spec.name
+    def stores(self) -> dict[str, str]:
+        return {"features": self.store.spec.name}
 
     @property
     def dim(self) -> int:
@@ -104,12 +104,12 @@ class Interactions:
         return mean, float(np.sqrt(square / len(segments)))
 
 
-def load(root: str | Path, store_name: str) -> Interactions:
+def load(root: str | Path, features: str) -> Interactions:
     """Read labels, segments, events and one store of segment features. Raises InputError if one of them is empty, the
     features are constant, or they were cut at another grid than that of the tables."""
-    tables, store = Tables(root), open_store(root, store_name)
+    tables, store = Tables(root), open_store(root, features)
     if store.spec.rows != "segment":
-        raise InputError(f"store {store.spec.name} has one row a window; this model needs one row a segment")
+        raise InputError(f"store {store.spec.name} has one row a {store.spec.rows}; this model needs one row a segment")
     labels = tables.read("labels", ["user_id", "video_id", "segment_index"])
     segments = tables.read("segments", ["video_id", "segment_index", "start_ms", "stop_ms"])
     events = tables.read("events", ["user_id", "video_id", "kind", "time", "last_video", "source", "source_row"])

@@ -4,13 +4,16 @@ A row has its mean over the cases, a 95 % bootstrap interval, the number of case
 ranking on the same cases with its own (paired) interval. An interval of the difference that leaves out 0 is the claim.
 """
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from models.metrics import METRICS, average_precision, interval, measure, rank
+from models.metrics import METRICS, average_precision, measure, rank, resampled
 from models.splits import Cases
 
+Derived: TypeAlias = Callable[[np.ndarray], np.ndarray]
+"""Means (…, metrics) → another figure (…)."""
 SPARSITY = {"[0, 8)": (0, 8), "[8, 16)": (8, 16), "[16, ∞)": (16, 1 << 62)}
 """User groups by number of training positives (TransGRec, §4.3)."""
 SPARSITY_METRICS = ("map", "hr@5", "ndcg@5")
@@ -31,9 +34,9 @@ def tables(cases: Cases, scores: dict[str, list[np.ndarray]], history: np.ndarra
     for group, (low, high) in SPARSITY.items():
         here = (history >= low) & (history < high)
         if here.any():
-            table = _rows({name: v[here][:, few] for name, v in values.items()}, list(SPARSITY_METRICS), seed)
+            table = rows({name: v[here][:, few] for name, v in values.items()}, SPARSITY_METRICS, seed)
             by_sparsity += [{"group": group, **row} for row in table]
-    return {"rows": _rows(values, names, seed), "by_sparsity": by_sparsity}
+    return {"rows": rows(values, names, seed), "by_sparsity": by_sparsity}
 
 
 def _measure(cases: Cases, draws: list[np.ndarray]) -> np.ndarray:
@@ -42,17 +45,28 @@ def _measure(cases: Cases, draws: list[np.ndarray]) -> np.ndarray:
     return np.mean(measured, axis=0)
 
 
-def _rows(values: dict[str, np.ndarray], metrics: list[str], seed: int) -> list[dict[str, Any]]:
-    """One dict for each ranking and metric, of values {name: (C, metrics)}. Every ranking meets the same resamples."""
-    every = np.stack(list(values.values()), axis=1)
-    every = np.stack([every, every - values["random"][:, None]], axis=-1)  # (C, rankings, metrics, 2)
-    low, high = interval(every, np.random.default_rng(seed))
-    mean = every.mean(axis=0)
+def rows(
+    values: dict[str, np.ndarray], metrics: Sequence[str], seed: int, derived: Mapping[str, Derived] | None = None
+) -> list[dict[str, Any]]:
+    """One dict for each ranking and metric, of values {name: (C, metrics)} with the row `random`. Every ranking meets
+    the same resamples. A metric that `METRICS` does not name is better when it is higher.
+
+    `derived`: metrics that are functions of the means, such as the F of mean precision and mean recall."""
+    every, derived = np.stack(list(values.values()), axis=1), derived or {}
+    metrics, random = [*metrics, *derived], list(values).index("random")
+
+    def whole(means: np.ndarray) -> np.ndarray:
+        """(…, rankings, metrics) of all metrics, and their differences to random: (…, rankings, metrics, 2)."""
+        means = np.concatenate([means, *(of(means)[..., None] for of in derived.values())], axis=-1)
+        return np.stack([means, means - means[..., [random], :]], axis=-1)
+
+    mean, drawn = whole(every.mean(axis=0)), whole(resampled(every, np.random.default_rng(seed)))
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     return [
         {
             "row": name,
             "metric": metric,
-            "better": METRICS[metric].better,
+            "better": METRICS[metric].better if metric in METRICS else "higher",
             "mean": float(mean[r, m, 0]),
             "low": float(low[r, m, 0]),
             "high": float(high[r, m, 0]),

@@ -39,7 +39,7 @@ class FitResult:
 
 def train(
     root: str | Path,
-    store: str,
+    stores: str | Mapping[str, str] | None = None,
     settings: FitSettings | None = None,
     *,
     model: str = "transgrec",
@@ -47,12 +47,15 @@ def train(
     on_epoch: OnEpoch | None = None,
     save_every_s: float = SAVE_EVERY_S,
 ) -> FitResult:
-    """Fit `model` on a root's tables and one of its feature stores; go on where a killed fit stopped."""
+    """Fit `model` on a root's tables and feature stores; go on where a killed fit stopped.
+
+    `stores`: the name of the store for a model that reads one, else {role: name} for those roles that are not to take
+    their default (`registry`)."""
     recommender = registry.find(model)
     settings = settings if settings is not None else recommender.settings()
     if not isinstance(settings, recommender.settings):
         raise InputError(f"{model} takes {recommender.settings.__name__}, not {type(settings).__name__}")
-    data = recommender.load(root, store)
+    data = recommender.load(root, **registry.stores_of(model, stores))
     run = open_run(root, model, settings, data)
     if run.complete:
         metrics = run.metrics()
@@ -74,7 +77,7 @@ def train(
         "sizes": fit.network.sizes,
         "state": {name: value.cpu() for name, value in fit.network.state_dict().items()},
         "identities": task.identities(),
-        "store": data.spec,
+        "stores": data.stores,
         "data": data.fingerprint,
         "code_version": recommender.version,
         "epoch": fit.best["epoch"],
@@ -106,9 +109,7 @@ class _Fit:
     def __init__(self, task: Task, settings: FitSettings, device: torch.device) -> None:
         self.task, self.settings = task, settings
         self.network: Model = task.model(torch.Generator().manual_seed(settings.seed))
-        self.optimizers = [
-            torch.optim.Adam(group, lr=settings.learning_rate, fused=True) for group in self.network.turns()
-        ]
+        self.optimizers = [self.network.optimizer(group, settings.learning_rate) for group in self.network.turns()]
         self.generator = torch.Generator(device).manual_seed(settings.seed)
         self.epoch = 0
         self.history: list[dict[str, Any]] = []

@@ -247,6 +247,12 @@ def interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bootstrap interval of the mean over cases: values (C, …) → low and high (…), percentiles of the resampled means.
     Columns are resampled together, so pass paired differences for a paired interval."""
+    low, high = np.quantile(resampled(values, rng, resamples), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def resampled(values: np.ndarray, rng: np.random.Generator, resamples: int = 2000) -> np.ndarray:
+    """Means (resamples, …) over as many cases, drawn with repetition, of values (C, …); columns stay together."""
     flat = values.reshape(len(values), -1)
     share = np.full(len(flat), 1 / len(flat))
     chunk = max(1, (1 << 24) // len(flat))
@@ -256,5 +262,4 @@ def interval(
             for done in range(0, resamples, chunk)
         ]
     )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return low.reshape(values.shape[1:]), high.reshape(values.shape[1:])
+    return means.reshape(-1, *values.shape[1:])

@@ -1,37 +1,113 @@
 """The recommenders by name. A new one is one new file and one line here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
 
-from models import data, transgrec, transgrec_task
+from models import (
+    data,
+    drnn,
+    drnn_data,
+    drnn_settings,
+    drnn_task,
+    jifr,
+    jifr_data,
+    jifr_task,
+    prnet,
+    prnet_data,
+    prnet_task,
+    transgrec,
+    transgrec_task,
+)
 from models.base import Data, FitSettings, Model, Task
+from models.fm import FM, DeepFM, DeepFMSettings, FMSettings
+from models.multimodal import Multimodal, MultimodalSettings
+from models.multimodal_data import ROLES, load_clicks
+from models.multimodal_task import ClickTask
 from storage.errors import InputError, nearest
 
 
 @dataclass(frozen=True)
 class Recommender:
-    """The four things that `fit` and `runs` need of a recommender."""
+    """What `fit` and `runs` need of a recommender."""
 
     settings: type[FitSettings]
-    load: Callable[[str | Path, str], Data]
-    """(root, store) → data, with its fingerprint."""
+    roles: Mapping[str, str]
+    """{role: feature store by default}, such as {"features": "c3d-fc6"}: the vectors that it reads, and what for. An
+    empty name leaves the role out."""
+    load: Callable[..., Data]
+    """(root, **{role: name of its store, empty if it is left out}) → data, with its fingerprint."""
     task: Callable[[Any, Any, torch.device], Task]
     """(data, settings, device) → task."""
     model: Callable[..., Model]
     """(settings, **sizes) → an empty model, to be filled from a checkpoint."""
     version: int
     """Raised when the code changes the numbers; part of a run's identity."""
+    optional: frozenset[str] = frozenset()
+    """Roles that can be left out. What the data then lack, and which settings cannot do without it, is the
+    recommender's to say."""
+
+
+def _over_fields(name: str, settings: type[FitSettings], model: Callable[..., Any]) -> Recommender:
+    """A model over fields: one protocol for all, whose modalities can each be left out, and by default are."""
+    task = partial(ClickTask, name, model)
+    stores = dict.fromkeys(ROLES, "")
+    return Recommender(settings, stores, load_clicks, task, model, version=1, optional=frozenset(ROLES))
 
 
 RECOMMENDERS: dict[str, Recommender] = {
     "transgrec": Recommender(
-        transgrec.TransGRecSettings, data.load, transgrec_task.TransGRecTask, transgrec.TransGRec, version=1
+        transgrec.TransGRecSettings,
+        {"features": "c3d-fc6"},
+        data.load,
+        transgrec_task.TransGRecTask,
+        transgrec.TransGRec,
+        version=1,
+    ),
+    "jifr": Recommender(
+        jifr.JIFRSettings, {"frames": "vgg19-fc7"}, jifr_data.load, jifr_task.JIFRTask, jifr.JIFR, version=1
+    ),
+    "prnet": Recommender(
+        prnet.PRNetSettings, {"steps": "c3d-conv5"}, prnet_data.load, prnet_task.PRNetTask, prnet.PRNet, version=1
+    ),
+    "multimodal": _over_fields("multimodal", MultimodalSettings, Multimodal),
+    "fm": _over_fields("fm", FMSettings, FM),
+    "deepfm": _over_fields("deepfm", DeepFMSettings, DeepFM),
+    "drnn": Recommender(
+        drnn_settings.DRNNSettings,
+        {"frames": "vgg19-fc6", "clips": "c3d-fc6", "text": "text", "topics": "topics", "posts": ""},
+        drnn_data.load,
+        drnn_task.DRNNTask,
+        drnn.DRNN,
+        version=1,
+        optional=frozenset({"frames", "clips", "text", "topics", "posts"}),
     ),
 }
+
+
+def stores_of(name: str, given: str | Mapping[str, str] | None) -> dict[str, str]:
+    """The store of each role of a recommender: one name for one that has a single role, {role: name} for some of the
+    roles, and the defaults for the rest. An empty name leaves out a role that is optional: nothing is left out because
+    its store does not exist. Raises InputError."""
+    roles, optional = find(name).roles, find(name).optional
+    if isinstance(given, str):
+        if len(roles) > 1:
+            raise InputError(
+                f"{name} reads {len(roles)} stores ({', '.join(roles)}); give {{role: store}}, not {given!r}"
+            )
+        given = dict.fromkeys(roles, given)
+    for role in given or {}:
+        if role not in roles:
+            raise InputError(f"{name} has no store {role!r}: {nearest(role, list(roles))}")
+    chosen = {**roles, **(given or {})}
+    for role, store in chosen.items():
+        if not store and role not in optional:
+            free = f"only {', '.join(sorted(optional))} can be left out" if optional else "none can be left out"
+            raise InputError(f"{name} needs a store for {role!r} (by default {roles[role]!r}); {free}")
+    return chosen
 
 
 def find(name: str) -> Recommender:

@@ -18,7 +18,7 @@ from models import charts, overview
 from storage import Tables, parts
 from storage.errors import InputError
 
-MAIN_METRICS = ("map", "highlight_ap", "nmsd", "hr@1", "hr@3", "hr@5", "ndcg@5", "recall@5")
+MAIN_METRICS = ("map", "highlight_ap", "nmsd", "f@5", "precision@5", "hr@1", "hr@3", "hr@5", "ndcg@5", "recall@5")
 """Metrics of the first table of a fit, where it has them; all are in the second."""
 KEEP = "\n\u200c\u200d"
 """Control characters that a text may need: line ends, and the joiners of some scripts and emoji."""
@@ -92,7 +92,7 @@ def _run(folder: Path) -> dict[str, Any]:
         "name": folder.name,
         "home": folder.parent.parent.name,
         "model": model,
-        "store": settings.get("store", ""),
+        "store": ", ".join(settings.get("stores", {}).values()),
         "settings": {**settings.get("settings", {}), "code_version": settings.get("code_version", "")},
         "counts": metrics.get("counts", {}),
         "fit": metrics.get("fit", {}),

@@ -1,6 +1,6 @@
 """A run is a folder: `ROOT/runs/<model>-<8 hex digits of its identity>/`.
 
-    settings.json    what was asked: model, settings, store, fingerprint of the data, code version
+    settings.json    what was asked: model, settings, stores, fingerprint of the data, code version
     last.pt          where training stands, to go on after a kill; gone when the run is complete
     checkpoint.pt    the best model: rebuilds itself with `load`
     history.csv      one line an epoch
@@ -69,7 +69,7 @@ def open_run(root: str | Path, model: str, settings: FitSettings, data: Data) ->
     asked = {
         "model": model,
         "settings": settings.to_dict(),
-        "store": data.spec,
+        "stores": data.stores,
         "data": data.fingerprint,
         "code_version": registry.find(model).version,
     }
@@ -95,8 +95,8 @@ class Fitted:
     model: Model
     name: str
     settings: FitSettings
-    store: str
-    """The feature store whose vectors it reads."""
+    stores: dict[str, str]
+    """{role: name of the feature store} whose vectors it reads."""
     identities: dict[str, list[str]]
     """Names behind the model's rows, for example `users`."""
 
@@ -126,7 +126,7 @@ def load(folder: str | Path, device: torch.device | str = "cpu") -> Fitted:
     settings = recommender.settings.from_dict(saved["settings"])
     model = recommender.model(settings, **saved["sizes"])
     model.load_state_dict(saved["state"])
-    return Fitted(model.to(device).eval(), saved["model"], settings, saved["store"], saved["identities"])
+    return Fitted(model.to(device).eval(), saved["model"], settings, saved["stores"], saved["identities"])
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -96,7 +96,8 @@ class TransGRecTask:
         """What `standardise` subtracts (dim,) and divides by (), of the training items."""
         mean, rms = self.data.spread(self.items)
         if not rms > 0:
-            raise InputError(f"features of {self.data.spec} are constant over the training videos; extract them anew")
+            name = self.data.store.spec.name
+            raise InputError(f"features of {name} are constant over the training videos; extract them anew")
         if self.settings.standardise != "centre":
             mean, rms = np.zeros_like(mean), float(np.hypot(rms, np.linalg.norm(mean)))
         scale = 1.0 if self.settings.standardise == "none" else rms
