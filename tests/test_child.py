@@ -29,6 +29,8 @@ def act(job: dict) -> Iterator[object]:
                 time.sleep(job["seconds"])
         case "pid":
             yield os.getpid(), os.getpgrp(), "torch" in sys.modules, "yt_dlp" in sys.modules
+        case "ready":
+            yield os.environ.get("READY") == str(os.getpid())
         case "arrays":
             for _ in range(job["count"]):
                 yield {"frames": np.arange(job["bytes"], dtype=np.uint8), "empty": np.zeros((0, 3), np.float32)}
@@ -62,6 +64,12 @@ def act(job: dict) -> Iterator[object]:
             process = subprocess.Popen(["sleep", "60"])
             yield process.pid
             time.sleep(60)
+
+
+def get_ready() -> None:
+    """Takes longer than the job that follows may."""
+    time.sleep(0.5)
+    os.environ["READY"] = str(os.getpid())
 
 
 TARGET = f"{__name__}:act"
@@ -246,3 +254,12 @@ def test_close_leaves_no_process() -> None:
     child.close()
     child.close()
     assert gone(pid)
+
+
+def test_getting_ready_is_part_of_the_start() -> None:
+    with Child(TARGET, prepare=f"{__name__}:get_ready") as child:
+        assert list(child.run({"do": "ready"}, 0.4)) == [True]
+        child.close()
+        assert list(child.run({"do": "ready"}, 0.4)) == [True]  # of the next process too
+    with Child(TARGET, prepare=f"{__name__}:nothing") as child, pytest.raises(errors.VideoError, match="nothing"):
+        list(child.run({"do": "ready"}, 1))

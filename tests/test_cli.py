@@ -16,9 +16,9 @@ from rich.console import Console
 
 from flows import cli, progress, steps, tell
 from flows.cli import app
+from flows.load import load
 from flows.progress import safe
 from flows.run import UNLABELLED
-from flows.settings import load
 from storage import FeatureWriter, Outcome, Outcomes, Spec, Tables
 from storage.errors import InputError
 from storage.features import Block

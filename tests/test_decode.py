@@ -1,106 +1,41 @@
-"""Which frame comes back, proven by the index in its pixels; and what is refused before a decoder sees it."""
+"""Measuring a file, cutting its frames into windows, and what is refused before a decoder sees it.
 
-import subprocess
+Which frame comes back is the matter of `test_decoders.py`.
+"""
+
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from extractors.frames import Geometry, Windows
-from pipeline.cut import CutJob, CutSegment, Plan, cut
-from pipeline.decode import Limits, Scaler, Tally, open_video, read_frames, scan
+from extractors.frames import FramePlan, Geometry, Windows
+from pipeline.cut import CutJob, CutSegment, cut
+from pipeline.decode import Limits, Scaler, Tally, open_video, read_frames
 from pipeline.errors import Corrupt, NotFound, NoVideoStream, TooLong, TooManyPixels, Unsupported, VideoError
 from pipeline.probe import probe
+from tests.kinds import ffmpeg
 from tests.media import make_video, read_index
 
 FULL = Geometry(crop=(240, 320), scale_to=(240, 320))
 CLIPS = Path(__file__).parents[2] / "shared" / "data" / "clips"
 
 
-def ffmpeg(*arguments: str | Path) -> None:
-    """Run the ffmpeg program that comes with imageio-ffmpeg."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *map(str, arguments)]
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def decoded(path: Path) -> list[tuple[int, int]]:
-    """(time in ms, index in the pixels) of every frame of an upright 320 × 240 video."""
-    limits, tally, scaler = Limits(), Tally(), Scaler(FULL)
-    with open_video(path, limits) as (container, stream):
-        start = scan(container, stream).start
-    with open_video(path, limits) as (container, stream):
-        return [(t, read_index(scaler(f))) for t, f in read_frames(container, stream, start, limits, tally)]
-
-
 def everything(path: Path, windows: Windows, segment_ms: int = 1000) -> tuple[list[CutSegment], Tally]:
     facts = probe(path)
-    plan = Plan(FULL, windows)
-    job = CutJob(str(path), facts["start_ms"], facts["duration_ms"], segment_ms, (plan,), thumbnail_height=60)
+    plan = FramePlan(FULL, windows)
+    job = CutJob(str(path), facts["start_ms"], facts["duration_ms"], segment_ms, {0: plan}, thumbnail_height=60)
     *segments, tally = cut(job)
     return segments, tally
-
-
-KINDS = {
-    "h264.mp4": {},
-    "h264-b-frames.mp4": {"options": {"bf": "3", "g": "100"}},
-    "open-gop.mp4": {"options": {"x264-params": "open-gop=1:bframes=3:keyint=12:min-keyint=12"}},
-    "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none"}},
-    "hevc-10-bit.mkv": {"codec": "libx265", "pix_fmt": "yuv420p10le", "options": {"x265-params": "log-level=none"}},
-    "vp9.webm": {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}},
-    "av1.mkv": {"codec": "libsvtav1", "options": {"preset": "12", "svtav1-params": "lookahead=0"}},
-    "mpeg4.avi": {"codec": "mpeg4", "options": {"q": "3"}},
-    "transport.ts": {"options": {"bf": "2"}},
-    "fragments.mp4": {"container_options": {"movflags": "frag_keyframe+empty_moov"}, "options": {"g": "10"}},
-    "flash.flv": {"options": {"bf": "0"}},
-}
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_every_frame_comes_back_in_its_place(tmp_path: Path, name: str) -> None:
-    path = make_video(tmp_path / name, frames=60, **KINDS[name])
-    assert decoded(path) == [(i * 40, i) for i in range(60)]
-
-
-def test_packed_b_frames_in_avi_get_sorted_times(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "packed.avi", frames=60, codec="mpeg4", options={"bf": "2", "q": "3"})
-    frames = decoded(path)
-    assert [index for _, index in frames] == list(range(60))
-    times = [t for t, _ in frames]
-    assert times == sorted(times)
-    assert np.unique(np.diff(times)).tolist() == [40]
-
-
-def test_edit_list_hides_frames(tmp_path: Path) -> None:
-    whole = make_video(tmp_path / "whole.mp4", frames=75, options={"g": "50", "bf": "0"})
-    ffmpeg("-ss", "0.8", "-i", whole, "-c", "copy", tmp_path / "cut.mp4")
-    frames = decoded(tmp_path / "cut.mp4")
-    assert frames == [(i * 40, 20 + i) for i in range(55)]
-    assert probe(tmp_path / "cut.mp4")["duration_ms"] == 55 * 40
 
 
 def test_variable_rate_goes_by_time(tmp_path: Path) -> None:
     times = [0.0, 0.04, 0.2, 0.24, 0.9, 1.0, 1.04, 1.96]
     path = make_video(tmp_path / "vfr.mp4", frames=8, times=times)
-    assert decoded(path) == [(round(t * 1000), i) for i, t in enumerate(times)]
     assert probe(path)["variable_rate"]
     assert not probe(make_video(tmp_path / "constant.mkv", frames=40, fps=30))["variable_rate"]
     # Four times, 250 ms apart, in each second: the frame shown at 125, 375, 625, 875 ms.
     segments, _ = everything(path, Windows("timed", 4, step_ms=250))
-    assert [[read_index(f) for f in s.plans[0].pixels[0]] for s in segments] == [[1, 3, 3, 3], [6, 6, 6, 6]]
-
-
-@pytest.mark.parametrize("turn", [90, 180, 270])
-def test_rotation_is_applied(tmp_path: Path, turn: int) -> None:
-    upright = make_video(tmp_path / "upright.mp4", frames=5)
-    ffmpeg("-display_rotation", str(turn), "-i", upright, "-c", "copy", tmp_path / "turned.mp4")
-    facts = probe(tmp_path / "turned.mp4")
-    assert (facts["rotation"], facts["width"], facts["height"]) == (turn, 320, 240)
-    shape = (320, 240) if turn % 180 else (240, 320)
-    scaler = Scaler(Geometry(crop=shape, scale_to=shape))
-    with open_video(tmp_path / "turned.mp4", Limits()) as (container, stream):
-        frames = [f for _, f in read_frames(container, stream, 0, Limits(), Tally())]
-    assert [read_index(np.rot90(scaler(f), -turn // 90)) for f in frames] == list(range(5))
+    assert [[read_index(f) for f in s.cuts[0].values[0]] for s in segments] == [[1, 3, 3, 3], [6, 6, 6, 6]]
 
 
 def test_windows_of_a_segment() -> None:
@@ -129,10 +64,10 @@ def test_segments_are_half_open_and_the_last_is_short(tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mp4", frames=60)
     segments, tally = everything(path, Windows("consecutive", 5))
     assert tally.frames == 60
-    seen = [[read_index(w[0]) for w in s.plans[0].pixels] for s in segments]
+    seen = [[read_index(w[0]) for w in s.cuts[0].values] for s in segments]
     assert seen == [[0, 5, 10, 15, 20], [25, 30, 35, 40, 45], [50, 55]]
-    assert segments[2].plans[0].start_ms.tolist() == [2000, 2200]
-    assert segments[2].plans[0].stop_ms.tolist() == [2200, 2400]
+    assert segments[2].cuts[0].start_ms.tolist() == [2000, 2200]
+    assert segments[2].cuts[0].stop_ms.tolist() == [2200, 2400]
     time_ms, width, height, jpeg = segments[0].picture
     assert (time_ms, width, height) == (480, 80, 60)
     assert jpeg[:2] == b"\xff\xd8"
@@ -141,10 +76,10 @@ def test_segments_are_half_open_and_the_last_is_short(tmp_path: Path) -> None:
 def test_waiting_scaled_or_not_gives_the_same_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video(tmp_path / "v.mp4", frames=60)
     small = Geometry(crop=(112, 112), scale_to=(128, 171))
-    job = CutJob(str(path), 0, 2400, 1000, (Plan(small, Windows("consecutive", 16, count=1)),))
-    before = [s.plans[0].pixels for s in cut(job) if isinstance(s, CutSegment)]
+    job = CutJob(str(path), 0, 2400, 1000, {0: FramePlan(small, Windows("consecutive", 16, count=1))})
+    before = [s.cuts[0].values for s in cut(job) if isinstance(s, CutSegment)]
     monkeypatch.setattr("pipeline.cut.HELD_BYTES", 1)
-    after = [s.plans[0].pixels for s in cut(job) if isinstance(s, CutSegment)]
+    after = [s.cuts[0].values for s in cut(job) if isinstance(s, CutSegment)]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     assert before[0].std() > 10
 
@@ -156,17 +91,6 @@ def test_crop_is_the_centre(tmp_path: Path) -> None:
         whole = Scaler(Geometry(crop=(128, 171), scale_to=(128, 171)))(frame)
         centre = Scaler(Geometry(crop=(112, 112), scale_to=(128, 171)))(frame)
     assert np.array_equal(centre, whole[8:120, 29:141])
-
-
-def test_truncated_file_gives_every_good_frame(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "v.mp4", frames=100, container_options={"movflags": "faststart"}, options={"g": "10"})
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) * 6 // 10])
-    frames = decoded(path)
-    assert 20 < len(frames) < 100
-    assert all(time == 40 * index for time, index in frames)
-    # Packets stand in the file in decoding order: near the cut a shown frame can lie behind one that was lost.
-    assert [index for _, index in frames][:-3] == list(range(len(frames) - 3))
 
 
 def test_what_is_no_video_is_refused_by_name(tmp_path: Path) -> None:
@@ -200,7 +124,7 @@ def test_limits_come_before_decoding(tmp_path: Path) -> None:
     with pytest.raises(TooLong, match=r"limits\.max_seconds"):
         probe(path, Limits(max_seconds=2))
     with pytest.raises(TooLong, match="50 frames"):
-        list(cut(CutJob(str(path), 0, 2400, 1000, (), limits=Limits(max_frames=50))))
+        list(cut(CutJob(str(path), 0, 2400, 1000, {}, thumbnail_height=60, limits=Limits(max_frames=50))))
 
 
 @pytest.mark.skipif(not CLIPS.exists(), reason="real clips are not at hand")
@@ -210,7 +134,8 @@ def test_real_clips_have_the_frames_they_should() -> None:
               "pytorchvideo/archery.mp4": 300}  # fmt: skip
     for name, count in counts.items():
         facts = probe(CLIPS / name)
-        *_, tally = cut(CutJob(str(CLIPS / name), facts["start_ms"], facts["duration_ms"], 5000, ()))
+        job = CutJob(str(CLIPS / name), facts["start_ms"], facts["duration_ms"], 5000, {}, thumbnail_height=9)
+        *_, tally = cut(job)
         assert (name, tally.frames) == (name, count)
     rotations = [probe(CLIPS / "decord" / f"video_{turn}.mov")["rotation"] for turn in (0, 90, 180, 270)]
     assert rotations == [0, 270, 180, 90]

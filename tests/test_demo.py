@@ -1,6 +1,7 @@
 """What the demo claims: on the rendered corpus TransGRec-E finds the tastes, on its noise twin it finds nothing."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,13 +22,18 @@ json.dump(figures, sys.stdout, default=plain)
 """
 
 
-@pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def small_demo(folder: Path, **environment: str) -> dict[str, Any]:
     """The demo in small pictures and with one network, as a process of its own."""
-    command = [sys.executable, "-c", CODE, str(tmp_path_factory.mktemp("demo"))]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    command = [sys.executable, "-c", CODE, str(folder)]
+    chosen = {**os.environ, **environment}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=chosen)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return json.loads(ended.stdout)
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return small_demo(tmp_path_factory.mktemp("demo"))
 
 
 def row(fitted: dict[str, Any], metric: str, name: str = "transgrec") -> dict[str, Any]:
@@ -51,3 +57,19 @@ def test_the_twin_costs_no_second_download_or_extraction(figures: dict[str, Any]
     assert figures["control"]["ingest"]["download"] == {"done": 0, "skipped": CorpusPlan().videos, "failed": {}}
     assert figures["run"]["extract"]["done"] == CorpusPlan().videos
     assert Path(figures["run"]["report"]).is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1300)
+def test_bfloat16_finds_what_float32_finds(figures: dict[str, Any]) -> None:
+    """Every metric of every ranking, within the interval that it has in the other precision."""
+    folder = Path(figures["run"]["report"]).parent
+    exact, rough = (
+        small_demo(folder, REELMILL__EXTRACT__PRECISION=precision)["run"]["train"]
+        for precision in ("float32", "bfloat16")
+    )
+    assert exact["store"] != rough["store"]
+    for one, other in zip(exact["metrics"], rough["metrics"], strict=True):
+        assert (one["row"], one["metric"]) == (other["row"], other["metric"])
+        assert one["low"] <= other["mean"] <= one["high"], (one, other)
+        assert other["low"] <= one["mean"] <= other["high"], (one, other)

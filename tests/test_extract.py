@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from extractors.frames import Geometry, Windows
+from extractors.frames import FramePlan, Geometry, Windows
 from pipeline.cut import CutWindows
 from pipeline.decode import Limits
 from pipeline.extract import ExtractOptions, Video, extract, missing
@@ -27,21 +27,28 @@ class IndexExtractor:
 
     def __init__(self, name: str = "index", windows: Windows | None = None, batch_size: int = 4) -> None:
         self.name, self.batch_size = name, batch_size
-        self.windows = windows or Windows("consecutive", 5)
-        self.geometry = Geometry(crop=(60, 80), scale_to=(60, 80))
+        geometry = Geometry(crop=(60, 80), scale_to=(60, 80))
+        self.plan = FramePlan(geometry, windows or Windows("consecutive", 5))
         self.batches = 0
 
     def specs(
         self, *, segment_ms: int, decoder: str, rows: Literal["segment", "window"] = "segment"
     ) -> dict[str, Spec]:
-        sampling = {**self.windows.describe(), "segment_ms": segment_ms}
         return {
-            layer: Spec(self.name, layer, 1, rows, sampling, self.geometry.describe(), decoder=decoder)
+            layer: Spec(
+                self.name,
+                layer,
+                1,
+                rows,
+                self.plan.describe(segment_ms),
+                self.plan.geometry.describe(),
+                decoder=decoder,
+            )
             for layer in self.layers
         }
 
     def forward(self, windows: np.ndarray) -> Mapping[str, np.ndarray]:
-        assert windows.shape == (self.batch_size, self.windows.length, 60, 80, 3)
+        assert windows.shape == (self.batch_size, self.plan.windows.length, 60, 80, 3)
         self.batches += 1
         seen = np.array([[read_index(w[0]), read_index(w[-1])] for w in windows], np.float32)
         return {"first": seen[:, :1], "last": seen[:, 1:]}
@@ -267,7 +274,7 @@ def test_another_grid_gets_pictures_of_its_own(tmp_path: Path, three: list[Video
 def test_rows_by_window_keep_no_pixels(tmp_path: Path, three: list[Video]) -> None:
     extractor = IndexExtractor()
     lacking = {0: list(extractor.specs(segment_ms=1000, decoder="", rows="window").values())}
-    gather = Gather(three[0], lacking, [extractor], 1000, "window")
+    gather = Gather(three[0], lacking, [extractor], 1000)
     pixels = np.zeros((5, 5, 60, 80, 3), np.uint8)
     whole = np.zeros(64, np.int64)  # as a message arrives: small arrays are views of one buffer
     gather.expect(0, 0, CutWindows(pixels, whole[:5] > 0, whole[5:10], whole[10:15]))

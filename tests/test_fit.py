@@ -13,6 +13,7 @@ import torch
 
 from models import data, runs
 from models.fit import FitResult, find_device, settings_for, train
+from models.registry import stores_of
 from models.transgrec import TransGRecSettings
 from models.transgrec_task import TransGRecTask
 from storage.errors import CorruptPart, InputError
@@ -134,7 +135,7 @@ def test_the_checkpoint_rebuilds_its_model(world: tuple[Path, str], fitted: FitR
     assert torch.equal(scores, rebuilt.model.score(users, features))  # settling again changed nothing
     assert rebuilt.identities["users"] == interactions.users
     assert rebuilt.row("users", interactions.users[5]) == 5
-    assert rebuilt.store == interactions.spec
+    assert rebuilt.stores == interactions.stores
     with pytest.raises(InputError, match="'nobody' is not among the users"):
         rebuilt.row("users", "nobody")
 
@@ -202,3 +203,13 @@ def test_bad_requests_are_refused(world: tuple[Path, str]) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="no usable GPU"):
             find_device("cuda:0")
+
+
+# ---- stores by role ----
+
+
+def test_a_role_that_is_not_given_takes_its_default() -> None:
+    assert stores_of("transgrec", None) == {"features": "c3d-fc6"}
+    assert stores_of("transgrec", "vgg19-fc7") == stores_of("transgrec", {"features": "vgg19-fc7"})
+    with pytest.raises(InputError, match=r"no store 'feature': did you mean 'features'\?"):
+        stores_of("transgrec", {"feature": "c3d-fc6"})

@@ -141,7 +141,8 @@ def fit(root: Path, name: str, mean: float, low: float, high: float) -> Path:
     groups = [{"group": "[0, 8)", **row} for row in rows]
     metrics = {"rows": rows, "by_sparsity": groups, "counts": {"users": 1234}, "fit": {"epochs": 7, "watch": None}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    settings = {"model": "transgrec", "settings": {"dim": 128, "l2": 1e-4}, "store": "c3d-fc6-x", "code_version": 1}
+    settings = {"model": "transgrec", "settings": {"dim": 128, "l2": 1e-4}, "code_version": 1}
+    settings["stores"] = {"features": "c3d-fc6-x"}
     (folder / "settings.json").write_text(json.dumps(settings))
     return folder
 

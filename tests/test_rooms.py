@@ -27,7 +27,11 @@ DOORS = {
     "pytorchvideo": ("extractors/", "models/"),
     "h5py": ("storage/",),
     "yt_dlp": ("pipeline/download.py",),
-    "av": ("pipeline/decode.py", "pipeline/render.py"),
+    "av": ("pipeline/decode/", "pipeline/sound.py", "pipeline/render.py"),
+    "decord": ("pipeline/decode/",),
+    "torchcodec": ("pipeline/decode/",),
+    "librosa": ("extractors/",),
+    "gensim": ("extractors/",),
 }
 FILE_LINES, FUNCTION_LINES = 320, 70
 """The plan says about 300 and about 60."""

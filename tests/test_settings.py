@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from flows import settings as s
 from flows.check import check
 from flows.document import described, document
+from flows.load import load
 from flows.steps import download_options
 from pipeline.fetch import DownloadOptions
 from storage.errors import InputError
@@ -30,7 +31,7 @@ def test_every_setting_says_what_it_is() -> None:
 def test_the_printed_file_is_a_settings_file(tmp_path: Path) -> None:
     text = document().replace("root: …  # required", f"root: {tmp_path}").replace("path: …  # required", "path: t.csv")
     (tmp_path / "settings.yaml").write_text(text)
-    loaded = s.load(tmp_path / "settings.yaml")
+    loaded = load(tmp_path / "settings.yaml")
     assert loaded.model_dump(exclude={"root", "source"}) == s.Settings(root=tmp_path).model_dump(
         exclude={"root", "source"}
     )
@@ -40,10 +41,10 @@ def test_the_printed_file_is_a_settings_file(tmp_path: Path) -> None:
 
 def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "s.yaml").write_text("root: data\nextract: {workers: 2, device: cpu}\n")
-    assert s.load(tmp_path / "s.yaml").root == tmp_path / "data"
+    assert load(tmp_path / "s.yaml").root == tmp_path / "data"
     monkeypatch.setenv("REELMILL__EXTRACT__WORKERS", "3")
-    assert s.load(tmp_path / "s.yaml").extract.workers == 3
-    both = s.load(tmp_path / "s.yaml", ["extract.workers=4", "extract.extractors={vgg19: {windows: 2}}"])
+    assert load(tmp_path / "s.yaml").extract.workers == 3
+    both = load(tmp_path / "s.yaml", ["extract.workers=4", "extract.extractors={vgg19: {windows: 2}}"])
     assert (both.extract.workers, both.extract.device) == (4, "cpu")
     assert both.extract.extractors["vgg19"].windows == 2
 
@@ -65,23 +66,23 @@ def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "s.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
-        s.load(tmp_path / "s.yaml")
+        load(tmp_path / "s.yaml")
 
 
 def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="reelmill settings >"):
-        s.load(tmp_path / "none.yaml")
+        load(tmp_path / "none.yaml")
     with pytest.raises(InputError, match="give key=value"):
-        s.load(None, ["root"])
+        load(None, ["root"])
     assert yaml.safe_load(document())["segments"]["segment_ms"] == 5000
 
 
 def test_what_is_no_file_of_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_bytes(b"root: \xff\xfe")
     with pytest.raises(InputError, match="UTF-8"):
-        s.load(tmp_path / "s.yaml")
+        load(tmp_path / "s.yaml")
     with pytest.raises(InputError, match="is a folder"):
-        s.load(tmp_path)
+        load(tmp_path)
 
 
 def test_paths_in_the_file_start_at_its_folder_or_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,19 +92,19 @@ def test_paths_in_the_file_start_at_its_folder_or_at_home(tmp_path: Path, monkey
         " i3d_r50: {weights: /w/i3d.pyth}}"
     )
     (tmp_path / "s.yaml").write_text(f"root: ~/data\nextract: {{extractors: {networks}}}\n")
-    loaded = s.load(tmp_path / "s.yaml")
+    loaded = load(tmp_path / "s.yaml")
     assert loaded.root == tmp_path / "home" / "data"
     found = loaded.extract.extractors
     assert found["c3d"].mean_file == tmp_path / "mean.npy"
     assert [found[name].weights for name in ("c3d", "i3d", "vgg19", "i3d_r50")] == [
         str(tmp_path / "c3d.pickle"), str(tmp_path / "w" / "i3d.pt"), "default", "/w/i3d.pyth",
     ]  # fmt: skip
-    assert s.load(None, ["root=~/other"]).root == tmp_path / "home" / "other"
+    assert load(None, ["root=~/other"]).root == tmp_path / "home" / "other"
 
 
 def test_every_option_of_the_downloader_is_a_setting(tmp_path: Path) -> None:
     assert {field.name for field in fields(DownloadOptions)} <= set(s.DownloadSettings.model_fields)
-    loaded = s.load(None, [f"root={tmp_path}", "download.schemes=[https]", "download.allow_local=false"])
+    loaded = load(None, [f"root={tmp_path}", "download.schemes=[https]", "download.allow_local=false"])
     options = download_options(loaded)
     assert (options.schemes, options.allow_local, options.allowed_extractors) == (("https",), False, None)
 
@@ -111,7 +112,7 @@ def test_every_option_of_the_downloader_is_a_setting(tmp_path: Path) -> None:
 def test_empty_sections_and_bare_numbers_are_taken(tmp_path: Path) -> None:
     text = "root: r\nextract:\ntrain: {store: 5, options: }\ndownload:\nsource: {path: t.csv, name: 2024}\n"
     (tmp_path / "s.yaml").write_text(text)
-    loaded = s.load(tmp_path / "s.yaml")
+    loaded = load(tmp_path / "s.yaml")
     assert loaded.extract == s.ExtractSettings()
     assert loaded.source is not None
     assert (loaded.train.store, loaded.train.options, loaded.source.name) == ("5", {}, "2024")
@@ -142,6 +143,6 @@ def test_settings_are_described_as_rows() -> None:
     ],
 )
 def test_mistakes_are_found_before_the_work(tmp_path: Path, overrides: list[str], message: str) -> None:
-    check(s.load(None, [f"root={tmp_path}"]))
+    check(load(None, [f"root={tmp_path}"]))
     with pytest.raises(InputError, match=message):
-        check(s.load(None, [f"root={tmp_path}", *overrides]))
+        check(load(None, [f"root={tmp_path}", *overrides]))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.settings import load
+from flows.load import load
 from flows.steps import read_source
 from pipeline import sources
 from pipeline.sources.checks import REASONS
@@ -238,6 +238,37 @@ def test_movielens_rejects_and_notes(tmp_path: Path) -> None:
     odd.write_text("nothing\n")
     with pytest.raises(InputError, match="mapped"):
         sources.read(odd, "movielens")
+
+
+def test_movielens_users(tmp_path: Path) -> None:
+    """Of users with events, those that the file knows; twice ingested, nothing new."""
+    (tmp_path / "ratings.dat").write_text("1::10::5::978300760\n2::10::4::978300760\n9::10::4::978300760\n")
+    users = tmp_path / "users.dat"
+    users.write_text("1::F::1::10::48067\n2::M::::16::70072\n3::M::25::15::55117\nbroken\n")
+    result = sources.read(tmp_path / "ratings.dat", "movielens")
+    first = {"user_id": "1", "attributes": ["gender=F", "age=1", "occupation=10"]}
+    assert result.users.to_pylist() == [first, {"user_id": "2", "attributes": ["gender=M", "occupation=16"]}]
+    assert result.notes == ("users.dat: 1 of 4 rows cannot be read",)
+    written = sources.write_source(tmp_path, result)
+    assert (written.users_written, written.written) == (2, True)
+    again = sources.write_source(tmp_path, result)
+    assert (again.users_written, again.written) == (0, False)
+    users.write_text("1::F::18::10::48067\n")
+    assert sources.write_source(tmp_path, sources.read(tmp_path / "ratings.dat", "movielens")).users_written == 1
+    known = {row["user_id"]: row["attributes"] for row in Tables(tmp_path).read("users").to_pylist()}
+    assert known == {"1": ["gender=F", "age=18", "occupation=10"], "2": ["gender=M", "occupation=16"]}
+
+    users.write_text("1::18405182\n2::31260677\n")  # MovieTweetings
+    result = sources.read(tmp_path / "ratings.dat", "movielens")
+    assert (result.users.num_rows, result.notes) == (0, ("users.dat is no MovieLens file of users; not read",))
+
+
+def test_movielens_users_of_recbole(tmp_path: Path) -> None:
+    (tmp_path / "ml.inter").write_text("user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t10\t5\t9\n")
+    (tmp_path / "ml.user").write_text("user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n"
+                                      "1\t24\tM\ttechnician\t85711\n")  # fmt: skip
+    result = sources.read(tmp_path / "ml.inter", "movielens")
+    assert result.users["attributes"].to_pylist() == [["gender=M", "age=24", "occupation=technician"]]
 
 
 REAL = {

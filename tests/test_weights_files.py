@@ -126,6 +126,8 @@ def test_every_published_file_is_listed(tmp_path: Path, monkeypatch: pytest.Monk
     assert (row["name"], row["extractor"]) == ("c3d-sports1m-openmmlab", "c3d")
     assert row["path"] == str(tmp_path / row["file"])
     assert row["expected"].startswith("sha256 dcc47ddc")
+    assert row["pixels"] == {"order": "RGB", "mean": [104, 117, 128], "std": [1, 1, 1], "divisor": 1}
+    assert row["size"] == 311_985_866
     told = run().stdout
     for word in (*CHECKPOINTS, "CC BY-NC 3.0", "missing", blob(b"something else"), "no hash is published"):
         assert word in told
