@@ -76,7 +76,8 @@ def test_a_verdict_tells_what_is_wrong() -> None:
     assert verdict(case, Read([], refused="corrupt")) == "does not open"
     assert verdict(harmed, Read([(0, 0), (40, 1), (80, 99), (120, 3)])) == "right"
     assert verdict(harmed, Read([(0, 0), (40, 1), (120, 3)])) == "right"
-    assert verdict(harmed, Read([(0, 0), (40, 1), (80, 99)])) == "stops after 2 of 3"
+    assert verdict(harmed, Read([(0, 0), (40, 1), (80, 99)])) == "stops early"
+    assert verdict(harmed, Read([])) == "stops early"
 
 
 def test_identities_tell_decoders_apart(reads: dict) -> None:

@@ -506,14 +506,16 @@ def test_redacting() -> None:
 
 
 def test_requests_to_a_host_keep_their_distance(process: Child, tmp_path: Path, world: World, base: str) -> None:
-    one = make_downloader(process, tmp_path, per_host_interval_s=0.25)
+    one = make_downloader(process, tmp_path, per_host_interval_s=1)
     with Downloader(tmp_path, one.options) as other, ThreadPoolExecutor(2) as pool:
         fetches = [pool.submit(d.fetch, name, f"{base}/good/{name}.mp4") for d, name in ((one, "a"), (other, "b"))]
         for future in fetches:
             future.result()
     times = [moment for _, _, moment in world.requests]
     assert len(times) == 4
-    assert min(later - sooner for sooner, later in itertools.pairwise(times)) > 0.2
+    assert (
+        min(later - sooner for sooner, later in itertools.pairwise(times)) > 0.5
+    )  # on a busy machine a request arrives late
 
 
 def test_a_pacer_forgets_and_survives(tmp_path: Path) -> None:

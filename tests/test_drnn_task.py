@@ -1,6 +1,6 @@
 """The Dynamic RNN from a real root to a fitted model: batches, tests, what it learns of the planted world."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,6 @@ COLD = replace(QUICK, network="cross", cold_start=True, least_posts=1)
 SMALL = replace(FEED, dim=8, hidden=8, batch=64, epochs=4, longest=3)
 
 Root = tuple[Path, dict[str, str]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small matrices: a second thread costs more than it brings, and other tests want the core."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

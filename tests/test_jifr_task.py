@@ -1,7 +1,7 @@
 """JIFR from a written root to its tables: what is read and left out, the split, both tests, what it learns and what
 not, resuming, rebuilding."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,6 @@ from tests.benchmarks.worlds_jifr import FULL, MODELS, SETTINGS, true_figures
 CPU = torch.device("cpu")
 SMALL_WORLD = World(users=60, items=40, features=12, unframed=0.2)
 SMALL = JIFRSettings(dim=4, hidden=4, epochs=4, batch=200, test_negatives=20, test_repeats=2)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small matrices: a second thread costs more than it brings, and other tests want the core."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

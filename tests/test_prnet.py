@@ -1,6 +1,5 @@
 """Each equation of PR-Net against a statement with plain loops; masks, gradients, ablations, special cases."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,15 +16,6 @@ DIM, FEATURES = 4, 6
 SHAPES = [(2, 9, 3, 5, 2), (1, 1, 1, 1, 1), (3, 6, 4, 7, 3), (2, 13, 5, 2, 4), (1, 8, 0, 0, 0)]
 """B windows, T steps, C clips, L steps of a clip, n highlights of a user."""
 LOSS_NAMES = ("contrastive", "as_printed", "cross_entropy", "ranking", "triplet")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small matrices: a second thread costs more than it brings."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def settings(**changes: object) -> PRNetSettings:
