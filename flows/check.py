@@ -14,21 +14,31 @@ def check(settings: Settings) -> None:
     """Everything that can be known without loading weights or reading a table. Raises InputError."""
     if settings.source is not None and not settings.source.path.exists():
         raise InputError(f"source {settings.source.path} does not exist; check source.path")
+    from models.registry import stores_of
+
     check_train(settings.train)
     layers = check_extract(settings.extract)
-    wanted, known = settings.train.store, [*list_stores(settings.root), *(f"{layer}-" for layer in layers)]
-    several = [layer for layer in layers if f"{layer}-".startswith(wanted)]
-    if len(several) > 1:
-        raise InputError(f"train.store {wanted!r} is ambiguous: extract will write {', '.join(several)}; name one")
-    if not any(name.startswith(wanted) or (name.endswith("-") and wanted.startswith(name)) for name in known):
-        raise InputError(f"train.store {wanted!r} is not among what extract will write: {', '.join(layers)}")
+    known = [*list_stores(settings.root), *(f"{layer}-" for layer in layers)]
+    for name, model in settings.train.models.items():
+        for role, wanted in stores_of(name, model.stores or None).items():
+            where = f"train.models.{name}.stores.{role} {wanted!r}"
+            several = [layer for layer in layers if wanted and f"{layer}-".startswith(wanted)]
+            if len(several) > 1:
+                raise InputError(f"{where} is ambiguous: extract will write {', '.join(several)}; name one")
+            if not any(store.startswith(wanted) or (store[-1] == "-" and wanted.startswith(store)) for store in known):
+                raise InputError(f"{where} is not among what extract will write: {', '.join(layers)}")
 
 
 def check_train(chosen: TrainSettings) -> None:
-    """Model, hyper-parameters, device."""
+    """Models, their roles and hyper-parameters, device."""
     from models import fit
+    from models.registry import stores_of
 
-    fit.settings_for(chosen.model, chosen.options)
+    if not chosen.models:
+        raise InputError("train.models is empty; name at least one, such as {transgrec: {}}")
+    for name, model in chosen.models.items():
+        fit.settings_for(name, model.options)
+        stores_of(name, model.stores or None)
     fit.find_device(chosen.device)
 
 

@@ -96,9 +96,33 @@ def extract(settings_file: SettingsFile = None, root: Root = None, set: Set = No
 
 
 @app.command()
-def train(settings_file: SettingsFile = None, root: Root = None, set: Set = None, json: Json = False) -> None:
-    """Fit the recommender on a feature store and evaluate it."""
-    _flow("train", settings_file, root, set, json)
+def train(
+    model: Annotated[str | None, typer.Argument(help="Recommender, or all; else those of the settings.")] = None,
+    settings_file: SettingsFile = None,
+    root: Root = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A published data set, read into the root first: file or folder.")
+    ] = None,
+    world: Annotated[
+        str | None, typer.Option("--world", help="Fit a planted world: default, or its knobs: telling=0.5,seed=1.")
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Hyper-parameter: epochs=20.")] = None,
+    set: Set = None,
+    json: Json = False,
+) -> None:
+    """Fit recommenders on feature stores and evaluate them: one by name, all, or those of the settings."""
+    from flows import fits
+
+    if model is not None and settings_file is None and model.endswith((".yaml", ".yml")):
+        settings_file, model = Path(model), None
+    if world is None and data is None:
+        chosen = fits.choose(_settings(settings_file, root, set), [model] if model else [], option or ())
+        return _work("train", chosen, json)
+    if model is None or settings_file is not None or (world is not None and data is not None):
+        raise InputError("give --world or --data with the name of a recommender, or all, and without a settings file")
+    place = [f"root={root or ('worlds' if world is not None else 'reelmill')}", *(set or ())]
+    chosen = fits.choose(load(None, place), [model], option or ())
+    return _work("train", chosen, json, data=data, world=world)
 
 
 @app.command()
@@ -207,8 +231,11 @@ def demo(
 
 
 def _flow(name: str, file: Path | None, root: Path | None, overrides: list[str] | None, as_json: bool) -> None:
+    _work(name, _settings(file, root, overrides), as_json)
+
+
+def _work(name: str, chosen: Settings, as_json: bool, **given: Any) -> None:
     """Run one of the flows and tell what came of it."""
-    chosen = _settings(file, root, overrides)
     from importlib import import_module
 
     from flows import steps
@@ -216,7 +243,7 @@ def _flow(name: str, file: Path | None, root: Path | None, overrides: list[str] 
     place = steps.root_of(chosen)
     before = {_identity(row) for row in steps.newest_failures(place)}
     with _bars(as_json):
-        figures = getattr(import_module(f"flows.{name}"), name)(chosen)
+        figures = getattr(import_module(f"flows.{name}"), name)(chosen, **given)
     rows = [row for row in steps.newest_failures(place) if _identity(row) not in before]
     fresh = sorted({f"{row['stage']}: {row['key']}" for row in rows})
     figures = {**figures, "new_failures": fresh}
@@ -230,6 +257,7 @@ def _flow(name: str, file: Path | None, root: Path | None, overrides: list[str] 
             f"`reelmill status --root {safe(place)}`; {again}",
             soft_wrap=True,
         )
+    if fresh or figures.get("train", figures).get("unfitted"):
         raise typer.Exit(1)
 
 

@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from flows.settings import ExtractorSettings, Settings, section_of
+from flows.settings import Settings, section_of
 
 
 def document(model: type[BaseModel] = Settings, indent: int = 0) -> str:
@@ -18,8 +18,8 @@ def document(model: type[BaseModel] = Settings, indent: int = 0) -> str:
         pad = "  " * indent
         lines.append(f"{pad}# {field.description}")
         section = section_of(field.annotation)
-        if name == "extractors":
-            lines += [f"{pad}{name}:", f"{pad}  c3d:", document(ExtractorSettings, indent + 2).rstrip("\n")]
+        if section is not None and (example := _example(field)):
+            lines += [f"{pad}{name}:", f"{pad}  {example}:", document(section, indent + 2).rstrip("\n")]
         elif section is not None:
             lines += [f"{pad}{name}:", document(section, indent + 1).rstrip("\n")]
         elif field.is_required():
@@ -30,13 +30,14 @@ def document(model: type[BaseModel] = Settings, indent: int = 0) -> str:
 
 
 def described(model: type[BaseModel] = Settings, prefix: str = "") -> list[dict[str, Any]]:
-    """The same as rows {key, required, default, meaning}, keys as `--set` takes them; c3d stands for any extractor."""
+    """The same as rows {key, required, default, meaning}, keys as `--set` takes them; c3d stands for any
+    extractor, transgrec for any recommender."""
     rows: list[dict[str, Any]] = []
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
-        section = ExtractorSettings if name == "extractors" else section_of(field.annotation)
+        section = section_of(field.annotation)
         if section is not None:
-            rows += described(section, f"{key}.c3d." if name == "extractors" else f"{key}.")
+            rows += described(section, ".".join(filter(None, (key, _example(field)))) + ".")
             continue
         required = field.is_required()
         default = None if required else _default(field)
@@ -51,6 +52,12 @@ def plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return asdict(value)
     return str(value) if isinstance(value, Path) else value
+
+
+def _example(field: FieldInfo) -> str:
+    """The name that a table of sections has by default; empty for a section that stands alone."""
+    default = field.get_default(call_default_factory=True)
+    return next(iter(default)) if isinstance(default, dict) else ""
 
 
 def _default(field: FieldInfo) -> Any:

@@ -33,12 +33,12 @@ def load(path: Path | None = None, overrides: Sequence[str] = (), base: Mapping[
         _anchor(values, path.resolve().parent)
     for name, text in sorted(os.environ.items()):
         if name.startswith(PREFIX):
-            _put(values, name.removeprefix(PREFIX).lower().split("__"), _value(text), name)
+            _put(values, name.removeprefix(PREFIX).lower().split("__"), value(text), name)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise InputError(f"--set {override!r}: give key=value, such as --set extract.device=cpu")
-        _put(values, key.split("."), _value(text), f"--set {key}")
+        _put(values, key.split("."), value(text), f"--set {key}")
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -104,7 +104,8 @@ def _put(values: dict[str, Any], keys: Sequence[str], value: Any, what: str) -> 
     values[keys[-1]] = value
 
 
-def _value(text: str) -> Any:
+def value(text: str) -> Any:
+    """What a person typed, read as YAML; as it stands where it is none."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:

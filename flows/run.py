@@ -14,11 +14,8 @@ from flows.train import train
 
 report = task(cache_policy=NO_CACHE)(steps.report)
 
-UNLABELLED: dict[str, Any] = {
-    "skipped": True, "reason": "no labels: no record of the source covers a segment of a video with a known duration",
-    "metrics": [], "counts": {}, "store": None, "folder": None,
-}  # fmt: skip
-"""What stands in the place of a fit's figures."""
+NOTHING: dict[str, Any] = {"fits": {}, "unfitted": {}, "reason": "no events: the source says of nobody what they like"}
+"""What stands in the place of the fits' figures."""
 
 
 @flow(name="run", validate_parameters=False)
@@ -26,5 +23,7 @@ def run(settings: Settings) -> dict[str, Any]:
     """Everything, in order. What is done already is asked of the stores and left alone."""
     check(settings)
     figures = {"ingest": ingest(settings), "extract": extract(settings)}
-    figures["train"] = train(settings, figures["extract"]["stores"]) if steps.has_labels(settings) else UNLABELLED
+    figures["train"] = NOTHING
+    if steps.has_events(settings):
+        figures["train"] = train(settings, figures["extract"]["stores"], keep_going=True)
     return {**figures, "report": str(report(settings))}

@@ -175,17 +175,22 @@ class ExtractSettings(Section):
     """Longest time to decode one video; then its process is killed."""
 
 
-class TrainSettings(Section):
-    """Which recommender is fitted on which store."""
+class ModelSettings(Section):
+    """One recommender."""
 
-    model: str = "transgrec"
-    """Recommender."""
-    store: str = "c3d-fc6"
-    """Feature store, by name or by a prefix that fits one store."""
+    stores: Annotated[str | dict[str, str], Table] = Field(default_factory=dict)
+    """{role: feature store}, by name or a prefix that fits one; empty leaves an optional role out. One name for one."""
+    options: Annotated[dict[str, Any], Table] = Field(default_factory=dict)
+    """Hyper-parameters that differ from the recommender's defaults, such as {epochs: 20, layers: 2}."""
+
+
+class TrainSettings(Section):
+    """Which recommenders are fitted, and on what."""
+
+    models: Annotated[dict[str, ModelSettings], Table] = Field(default_factory=lambda: {"transgrec": ModelSettings()})
+    """transgrec, jifr, prnet, multimodal, drnn (the five papers'); their floors bpr, vbpr, fm, deepfm, fpmc."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
-    options: Annotated[dict[str, Any], Table] = Field(default_factory=dict)
-    """Hyper-parameters that differ from the model's defaults, such as {epochs: 20, layers: 2}."""
 
 
 class Settings(Section):
@@ -210,6 +215,6 @@ class Settings(Section):
 
 
 def section_of(annotation: Any) -> type[BaseModel] | None:
-    """The section that a field holds, if it holds one."""
+    """The section that a field holds, alone or many by name, if it holds any."""
     candidates = [annotation, *getattr(annotation, "__args__", ())]
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)

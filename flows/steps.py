@@ -165,42 +165,9 @@ def spec_names(settings: Settings, networks: "Sequence[Extractor]") -> list[str]
     return [spec.name for specs in specs_of(networks, extract_options(settings)) for spec in specs]
 
 
-def has_labels(settings: Settings) -> bool:
+def has_events(settings: Settings) -> bool:
     """Whether there is anything to fit."""
-    return Tables(root_of(settings)).read("labels", ["video_id"]).num_rows > 0
-
-
-def train(settings: Settings, stores: Sequence[str] = ()) -> dict[str, Any]:
-    """Fit the recommender on a store and the tables; does nothing if the same run is complete.
-
-    `stores`: names that these settings' networks write; where `train.store` fits one of them, it means that one,
-    whatever other settings left in the root.
-    """
-    from models import fit
-
-    chosen, report = settings.train, current()
-    mine = [name for name in stores if name == chosen.store] or [n for n in stores if n.startswith(chosen.store)]
-    store = open_store(root_of(settings), mine[0] if len(mine) == 1 else chosen.store)
-    model_settings = fit.settings_for(chosen.model, chosen.options)
-
-    told = 0
-
-    def seen(epoch: int, figures: dict[str, float]) -> None:
-        nonlocal told
-        if not told:
-            report.start("train", model_settings.epochs, items=model_settings.epochs, unit="epochs")
-        shown = {name: value for name, value in figures.items() if name == "loss" or name.startswith("validation")}
-        note = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
-        report.advance("train", epoch - told, items=epoch - told, note=note)
-        told = epoch
-
-    result = fit.train(
-        root_of(settings), store.spec.name, model_settings, model=chosen.model, device=chosen.device, on_epoch=seen
-    )
-    return {
-        "folder": str(result.folder), "skipped": result.skipped, "metrics": result.metrics["rows"],
-        "counts": result.counts, "store": store.spec.name,
-    }  # fmt: skip
+    return Tables(root_of(settings)).read("events", ["video_id"]).num_rows > 0
 
 
 def report(settings: Settings, runs: Iterable[str] = ()) -> Path:

@@ -9,7 +9,9 @@ from rich.table import Table
 from flows.progress import safe
 
 SHOWN = ("map", "hr@1", "ndcg@5")
-"""Metrics of the terminal table; the report and metrics.json have them all."""
+"""Metrics of the terminal table, where a recommender has them; the report and metrics.json have them all."""
+MOST = 3
+"""Else so many, the first."""
 LISTED = 20
 """Most failures of the terminal table; `status --json` has them all."""
 
@@ -31,10 +33,17 @@ def extract(out: Console, figures: dict[str, Any]) -> None:
 
 
 def train(out: Console, figures: dict[str, Any]) -> None:
-    """Metrics against chance."""
-    if figures["skipped"] and "reason" not in figures:
-        out.print("train: skipped, this run is complete already")
-    _fitted(out, figures)
+    """What was read, if anything was; metrics of each recommender against chance."""
+    if "data" in figures:
+        _read(out, figures["data"])
+    for name, fitted in figures["fits"].items():
+        if fitted["skipped"]:
+            out.print(f"{name}: skipped, this run is complete already")
+        _fitted(out, name, fitted)
+    for name, message in figures["unfitted"].items():
+        out.print(f"[bold]{name}[/]: not fitted, {safe(message)}", soft_wrap=True)
+    if "reason" in figures:
+        out.print(f"train: skipped, {safe(figures['reason'])}", soft_wrap=True)
 
 
 def run(out: Console, figures: dict[str, Any]) -> None:
@@ -42,10 +51,9 @@ def run(out: Console, figures: dict[str, Any]) -> None:
     table = _stages()
     _ingest_rows(table, figures["ingest"])
     _extract_rows(table, figures["extract"])
-    fitted = figures["train"]
-    _train_row(table, fitted)
+    _train_rows(table, figures["train"])
     out.print(table)
-    _fitted(out, fitted)
+    train(out, figures["train"])
     out.print(f"report: {safe(figures['report'])}", soft_wrap=True)
 
 
@@ -55,14 +63,16 @@ def demo(out: Console, figures: dict[str, Any]) -> None:
     table = _stages()
     _ingest_rows(table, planted["ingest"])
     _extract_rows(table, planted["extract"])
-    _train_row(table, planted["train"])
+    _train_rows(table, planted["train"])
     out.print(table)
     out.print(_stores(figures["stores"]))
     out.print("[bold]Planted corpus[/]: users like segments of their tastes")
-    out.print(metrics(planted["train"]["metrics"]))
+    for name, fitted in planted["train"]["fits"].items():
+        out.print(metrics(name, fitted["metrics"]))
     out.print("[bold]Noise twin[/], the control: the same users like segments at random; nothing may beat chance")
-    out.print(metrics(control["train"]["metrics"], ("random", "transgrec")))
-    if not planted["extract"]["done"] and planted["train"]["skipped"]:
+    for name, fitted in control["train"]["fits"].items():
+        out.print(metrics(name, fitted["metrics"], ("random", name)))
+    if not planted["extract"]["done"] and all(fitted["skipped"] for fitted in planted["train"]["fits"].values()):
         out.print("Everything was there already: nothing was rendered, downloaded, extracted or fitted again.")
     out.print(f"report: {planted['report']}", soft_wrap=True)
 
@@ -116,16 +126,18 @@ def weights(out: Console, figures: dict[str, Any]) -> None:
         out.print(f"licence {licence}: {names}", soft_wrap=True)
 
 
-def metrics(rows: list[dict[str, Any]], only: tuple[str, ...] = ()) -> Table:
-    """Metric rows with 95 % intervals: one line a row of the evaluation (those in `only`), one column a metric."""
+def metrics(name: str, rows: list[dict[str, Any]], only: tuple[str, ...] = ()) -> Table:
+    """Metric rows of a recommender with 95 % intervals: one line a row of the evaluation (those in `only`), one column
+    a metric."""
     rows = [row for row in rows if not only or row["row"] in only]
-    names = [m for m in SHOWN if any(row["metric"] == m for row in rows)]
+    every = list(dict.fromkeys(row["metric"] for row in rows))
+    shown = [metric for metric in SHOWN if metric in every] or every[:MOST]
     cases = max((row["cases"] for row in rows), default=0)
-    title = f"mean and 95 % interval over {cases} cases"
-    table = Table("", *names, title=title, title_justify="left", title_style="", box=SIMPLE_HEAD)
-    for name in dict.fromkeys(row["row"] for row in rows):
-        cells = {r["metric"]: r for r in rows if r["row"] == name}
-        table.add_row(safe(name), *(_interval(cells[metric]) if metric in cells else "" for metric in names))
+    title = f"[bold]{name}[/], mean and 95 % interval over {cases:,} cases"
+    table = Table("", *shown, title=title, title_justify="left", title_style="", box=SIMPLE_HEAD)
+    for line in dict.fromkeys(row["row"] for row in rows):
+        cells = {r["metric"]: r for r in rows if r["row"] == line}
+        table.add_row(safe(line), *(_interval(cells[metric]) if metric in cells else "" for metric in shown))
     return table
 
 
@@ -172,20 +184,33 @@ def _text_note(read: dict[str, Any]) -> str:
     return ", ".join(notes)
 
 
-def _fitted(out: Console, figures: dict[str, Any]) -> None:
-    """What was measured and where it is, or why there is nothing."""
-    if "reason" in figures:
-        out.print(f"train: skipped, {safe(figures['reason'])}", soft_wrap=True)
-        return
-    out.print(metrics(figures["metrics"]))
+def _read(out: Console, data: dict[str, Any]) -> None:
+    """The parts of a published data set, its stores, and what it lacks."""
+    table = Table(data["kind"], "rows", "events", "rejected", "videos", box=SIMPLE_HEAD)
+    for source in data["sources"]:
+        counts = (f"{source[key]:,}" for key in ("rows", "events"))
+        table.add_row(safe(source["source"]), *counts, _classes(source["reasons"]), f"{source['videos']:,}")
+    out.print(table)
+    for modality, store in data["stores"].items():
+        out.print(f"{safe(modality)}: {safe(store)}")
+    for what, reason in data["without"].items():
+        out.print(f"without {what}: {safe(reason)}", soft_wrap=True)
+    for note in data["notes"]:
+        out.print(safe(note), soft_wrap=True)
+
+
+def _fitted(out: Console, name: str, figures: dict[str, Any]) -> None:
+    """What was measured and where it is."""
+    out.print(metrics(name, figures["metrics"]))
     out.print(f"run:    {safe(figures['folder'])}", soft_wrap=True)
 
 
-def _train_row(table: Table, figures: dict[str, Any]) -> None:
-    if "reason" in figures:
-        table.add_row("train", "0", "0", "", "skipped")
-        return
-    table.add_row("train", *(("0", "1") if figures["skipped"] else ("1", "0")), "", f"on {figures['store']}")
+def _train_rows(table: Table, figures: dict[str, Any]) -> None:
+    for name, fitted in figures["fits"].items():
+        on = ", ".join(fitted["stores"].values())
+        table.add_row(f"train {name}", *(("0", "1") if fitted["skipped"] else ("1", "0")), "", f"on {on}" if on else "")
+    for name in figures["unfitted"]:
+        table.add_row(f"train {name}", "0", "0", "1", "")
 
 
 def _stores(stores: dict[str, dict[str, int]]) -> Table:

@@ -1,20 +1,46 @@
-"""Stores and tables → a fitted recommender with its metrics."""
+"""Stores and tables → fitted recommenders with their metrics."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows import steps
+from flows import fits, places
 from flows.check import check_train
 from flows.settings import Settings
+from storage.errors import ReelmillError
 
-fit = task(name="fit", cache_policy=NO_CACHE)(steps.train)
+fit = task(task_run_name="fit-{name}", cache_policy=NO_CACHE)(fits.fit)
+given = task(name="read-data", cache_policy=NO_CACHE)(places.of_data)
+planted = task(task_run_name="world-{name}", cache_policy=NO_CACHE)(places.of_world)
 
 
 @flow(name="train", validate_parameters=False)
-def train(settings: Settings, stores: Sequence[str] = ()) -> dict[str, Any]:
-    """Fit and evaluate the recommender that the settings name, first of all on one of `stores`."""
+def train(
+    settings: Settings,
+    stores: Sequence[str] = (),
+    keep_going: bool = False,
+    *,
+    data: Path | None = None,
+    world: str | None = None,
+) -> dict[str, Any]:
+    """Fit and evaluate the recommenders that the settings name, first of all on `stores`. One that cannot be fitted
+    does not keep others from it, if there are any; with `keep_going` its failure is a figure like others also alone.
+
+    `data`: a published data set, read into the root first. `world`: the knobs of planted worlds, which are fitted in
+    the place of the root (`places`)."""
     check_train(settings.train)
-    return fit(settings, stores)
+    read = None
+    if data is not None:
+        settings, read = given(settings, data)
+    names, fitted, unfitted = list(settings.train.models), {}, {}
+    for name in names:
+        try:
+            fitted[name] = fit(settings if world is None else planted(settings, name, world), name, stores)
+        except ReelmillError as error:
+            if len(names) == 1 and not keep_going:
+                raise
+            unfitted[name] = str(error)
+    return {"fits": fitted, "unfitted": unfitted, **({"data": read} if read is not None else {})}

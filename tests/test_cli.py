@@ -7,18 +7,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 from rich.console import Console
 
-from flows import cli, progress, steps, tell
+from flows import cli, fits, progress, steps, tell
 from flows.cli import app
 from flows.load import load
 from flows.progress import safe
-from flows.run import UNLABELLED
+from flows.run import NOTHING
 from storage import FeatureWriter, Outcome, Outcomes, Spec, Tables
 from storage.errors import InputError
 from storage.features import Block
@@ -212,23 +211,17 @@ def test_train_takes_the_store_of_these_settings(tmp_path: Path, monkeypatch: py
     for spec in specs:
         with FeatureWriter(tmp_path, spec) as writer:
             writer.add(block("v", spec))
-    taken: list[str] = []
-
-    def fitted(_: str, store: str, *__: object, **___: object) -> SimpleNamespace:
-        taken.append(store)
-        return SimpleNamespace(folder=tmp_path, skipped=False, metrics={"rows": []}, counts={})
-
-    monkeypatch.setattr("models.fit.train", fitted)
     chosen = load(None, [f"root={tmp_path}"])
-    assert not steps.has_labels(chosen)
+    assert not steps.has_events(chosen)
     for spec in specs:
-        steps.train(chosen, [spec.name, "vgg19-fc7-0"])
-    assert taken == [spec.name for spec in specs]
-    with pytest.raises(InputError, match="ambiguous"):
-        steps.train(chosen)
+        assert fits.whole_names(chosen, "transgrec", [spec.name, "vgg19-fc7-0"]) == {"features": spec.name}
+    with pytest.raises(InputError, match=r"'c3d-fc6' of transgrec \(features\) is ambiguous: c3d-fc6-.*, c3d-fc6-"):
+        fits.whole_names(chosen, "transgrec")
+    with pytest.raises(InputError, match=r"'vgg19-fc7' of jifr \(frames\) is not there; the root has c3d-fc6-"):
+        fits.whole_names(fits.choose(chosen, ["jifr"]), "jifr")
 
 
-def test_a_run_without_labels_is_told() -> None:
+def test_a_run_without_events_is_told() -> None:
     out = Console(file=io.StringIO(), width=150)
-    tell.train(out, UNLABELLED)
-    assert "skipped, no labels" in out.file.getvalue()
+    tell.train(out, NOTHING)
+    assert "skipped, no events" in out.file.getvalue()

@@ -45,7 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "source": {"path": "likes.csv", "format": "phd2"},
         "download": {"allow_private_addresses": True, "per_host_interval_s": 0, "workers": 2},
         "extract": {"extractors": {"c3d": {**RANDOM, "layers": ["fc6", "conv5"]}}, "block": 4, "precision": "float32"},
-        "train": {"store": "c3d-fc6", "options": {"epochs": 3, "batch": 500}},
+        "train": {"models": {"transgrec": {"stores": "c3d-fc6", "options": {"epochs": 3, "batch": 500}}}},
     }
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
     return folder
@@ -77,7 +77,7 @@ def test_the_job_goes_from_a_table_to_a_fitted_recommender(place: Path, first: d
         values = np.concatenate([store.read(v).features for v in store.keys()])  # noqa: SIM118
         assert values.std(axis=0).max() > 0
         assert not store.verify()
-    assert {row["row"] for row in first["train"]["metrics"]} >= {"transgrec", "random"}
+    assert {row["row"] for row in first["train"]["fits"]["transgrec"]["metrics"]} >= {"transgrec", "random"}
 
 
 def test_every_source_row_is_an_event_or_a_reject(place: Path, first: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ def test_every_source_row_is_an_event_or_a_reject(place: Path, first: dict[str, 
 
 
 def test_the_checkpoint_rebuilds_the_model(place: Path, first: dict[str, Any]) -> None:
-    folder = Path(first["train"]["folder"])
+    folder = Path(first["train"]["fits"]["transgrec"]["folder"])
     fitted = runs.load(folder)
     assert sum(p.numel() for p in fitted.model.parameters()) > 4096
     assert {"settings.json", "metrics.json", "history.csv", "checkpoint.pt"} <= {p.name for p in folder.iterdir()}
@@ -120,7 +120,7 @@ def test_a_second_run_does_nothing_twice(place: Path, first: dict[str, Any]) -> 
     assert not again["ingest"]["source"]["events_written"]
     assert not again["ingest"]["labels"]["written"]
     assert (again["extract"]["done"], again["extract"]["skipped"]) == (0, 9)
-    assert again["train"]["skipped"]
+    assert again["train"]["fits"]["transgrec"]["skipped"]
     assert again["new_failures"] == []
     after = sorted((p, p.stat().st_mtime_ns) for p in (place / "root").rglob("part-*"))
     # The address template changed with the server's port; nothing else was written.

@@ -117,7 +117,8 @@ def test_other_threads_and_batch_sizes_move_the_last_digits_only(
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_another_process_gives_the_same_bits(precision: str) -> None:
     code = (
-        "import numpy as np\n"
+        "import numpy as np, torch\n"
+        "torch.set_num_threads(1)\n"
         "from tests.networks import clip, make\n"
         "from tests.test_precision import digest\n"
         f"network = make('i3d', precision='{precision}')\n"

@@ -110,12 +110,14 @@ def test_every_option_of_the_downloader_is_a_setting(tmp_path: Path) -> None:
 
 
 def test_empty_sections_and_bare_numbers_are_taken(tmp_path: Path) -> None:
-    text = "root: r\nextract:\ntrain: {store: 5, options: }\ndownload:\nsource: {path: t.csv, name: 2024}\n"
+    text = "root: r\nextract:\ntrain: {models: {jifr: , prnet: {stores: 5, options: }}}\n"
+    text += "download:\nsource: {path: t.csv, name: 2024}\n"
     (tmp_path / "s.yaml").write_text(text)
     loaded = load(tmp_path / "s.yaml")
     assert loaded.extract == s.ExtractSettings()
     assert loaded.source is not None
-    assert (loaded.train.store, loaded.train.options, loaded.source.name) == ("5", {}, "2024")
+    assert (loaded.train.models["prnet"].stores, loaded.train.models["jifr"].options) == ("5", {})
+    assert loaded.source.name == "2024"
 
 
 def test_settings_are_described_as_rows() -> None:
@@ -135,10 +137,13 @@ def test_settings_are_described_as_rows() -> None:
         (["extract.extractors={}"], "is empty"),
         (["extract.device=cuda:99"], "device 'cuda:99'"),
         (["train.device=tpu0"], "device 'tpu0'"),
-        (["train.model=transgrek"], "did you mean 'transgrec'"),
-        (["train.options={epoch: 3}"], "epochs"),
-        (["train.store=vgg19-fc7"], "not among what extract will write: c3d-fc6"),
-        (["train.store=c3d", "extract.extractors={c3d: {layers: [fc6, conv5]}}"], "ambiguous"),
+        (["train.models={transgrek: {}}"], "did you mean 'transgrec'"),
+        (["train.models.transgrec.options={epoch: 3}"], "epochs"),
+        (["train.models={}"], "is empty"),
+        (["train.models.transgrec.stores={feature: c3d}"], "did you mean 'features'"),
+        (["train.models={drnn: {stores: c3d}}"], "drnn reads 5 stores"),
+        (["train.models.transgrec.stores=vgg19-fc7"], "not among what extract will write: c3d-fc6"),
+        (["train.models.transgrec.stores=c3d", "extract.extractors={c3d: {layers: [fc6, conv5]}}"], "ambiguous"),
         (["source.path=/none.csv"], "source /none.csv does not exist"),
     ],
 )
