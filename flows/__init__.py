@@ -1,9 +1,11 @@
 """The only home of Prefect, of settings and of the command line. A flow is names in order; it decides nothing.
 
     settings   one typed YAML file, overridden by environment and command line
-    steps      what one task does: a thin call into pipeline or models
+    steps      what one task does: a thin call into pipeline or models; texts, fits: those of two flows
+    places     data sets and planted worlds to fit on
     ingest, extract, train, run    the flows
     progress   bars and tables in the terminal
+    recommend  ask a fitted recommender
     cli        the `reelmill` command
     demo       the planted corpus, from rendering to report
 

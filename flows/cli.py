@@ -126,6 +126,25 @@ def train(
 
 
 @app.command()
+def recommend(
+    root: Annotated[Path, typer.Option(help="Folder with a complete run.")] = Path("reelmill"),
+    user: Annotated[str | None, typer.Option(help="For whom; anybody may be asked for, also who is new.")] = None,
+    video: Annotated[str | None, typer.Option(help="In this video; over all of them if not given.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Name of a run; the newest if not given.")] = None,
+    top: Annotated[int, typer.Option(help="How many.")] = 10,
+    why: Annotated[bool, typer.Option("--why", help="Show what the attention rests on.")] = False,
+    gif: Annotated[Path | None, typer.Option(help="Cut the first recommendation into this .gif or .mp4.")] = None,
+    json: Json = False,
+) -> None:
+    """What a fitted recommender recommends to a user: segments, moments, items or next videos."""
+    from flows import tell_recommend
+    from flows.recommend import recommend as ask
+
+    _existing(root)
+    _print(ask(root, user, video, run, top, why, gif), json, tell_recommend.recommend)
+
+
+@app.command()
 def report(settings_file: SettingsFile = None, root: Root = None, set: Set = None, json: Json = False) -> None:
     """Write the HTML page over everything in the root."""
     from flows import steps

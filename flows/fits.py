@@ -59,7 +59,13 @@ def fit(settings: Settings, name: str, stores: Sequence[str] = ()) -> dict[str, 
 
     named = whole_names(settings, name, stores)
     result = fitting.train(
-        root_of(settings), named, model_settings, model=name, device=settings.train.device, on_epoch=seen
+        root_of(settings),
+        named,
+        model_settings,
+        model=name,
+        device=settings.train.device,
+        on_epoch=seen,
+        logger=settings.train.logger,
     )
     return {
         "folder": str(result.folder), "skipped": result.skipped, "metrics": result.metrics["rows"],

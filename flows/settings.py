@@ -191,6 +191,8 @@ class TrainSettings(Section):
     """transgrec, jifr, prnet, multimodal, drnn (the five papers'); their floors bpr, vbpr, fm, deepfm, fpmc."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
+    logger: Literal["tensorboard", "none"] = "tensorboard"
+    """tensorboard: event files in each run's folder; none: its history.csv alone."""
 
 
 class Settings(Section):

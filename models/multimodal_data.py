@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from models.splits import PARTS
 from storage import FeatureStore, Tables, open_store
 from storage.errors import InputError
 from storage.features import NO_DATA
@@ -28,8 +29,6 @@ ROLES = ("picture", "sound", "text")
 CHUNK = 4096
 """Vectors that are measured at once."""
 IN_PLACE_OF_RATINGS = ["highlight", "watch"]
-PARTS = ("train", "validation", "test")
-"""Names of the sources of a split that was published."""
 LISTS, NAMES = ("tags", "categories"), ("uploader",)
 """Columns of `videos` that become fields."""
 
@@ -84,23 +83,23 @@ def load_clicks(root: str | Path, **roles: str) -> Clicks:
     """Read events, side tables and a store for each role that names one. Raises InputError if there is no event, a
     store has none of the items, or a user's attribute has no name of its own."""
     tables = Tables(root)
-    events, rated = _events(tables, root)
+    events, rated = read_events(tables, root)
     users, items = (sorted(pc.unique(events[name]).to_pylist()) for name in ("user_id", "video_id"))
-    kept = _newest(events, users, items)
+    kept = newest(events, users, items)
     pair, value, time, part = kept
     user, item = np.divmod(pair, len(items))
     columns = [
         Column("user_id", "category", "user", np.arange(len(users))[:, None], tuple(users)),
         Column("item_id", "category", "item", np.arange(len(items))[:, None], tuple(items)),
-        *_attributes(tables, users),
-        *_facts(tables, items),
+        *attributes(tables, users),
+        *facts(tables, items),
     ]
     counts = {"events": events.num_rows, "events_repeated": events.num_rows - len(pair)}
     specs, stores = [], {}
     for role, name in roles.items():
         if name:
             store = open_store(root, name)
-            table, lost = _vectors(store, items)
+            table, lost = mean_vectors(store, items)
             columns.append(Column(role, "modality", "item", table))
             counts |= {f"{what}_{role}": number for what, number in lost.items()}
             specs.append(store.spec.to_json())
@@ -115,7 +114,8 @@ def load_clicks(root: str | Path, **roles: str) -> Clicks:
     return Clicks(users, items, user, item, value, time, part, rated, tuple(columns), stores, counts, sha.hexdigest())
 
 
-def _events(tables: Tables, root: str | Path) -> tuple[pa.Table, bool]:
+def read_events(tables: Tables, root: str | Path) -> tuple[pa.Table, bool]:
+    """The events that count as examples, and whether they are ratings. Raises InputError if there is none."""
     events = tables.read("events", ["user_id", "video_id", "kind", "time", "value", "source", "source_row"])
     rated = events.filter(pc.equal(events["kind"], "rating"))
     if rated.num_rows:
@@ -126,7 +126,7 @@ def _events(tables: Tables, root: str | Path) -> tuple[pa.Table, bool]:
     return chosen, False
 
 
-def _newest(
+def newest(
     events: pa.Table, users: list[str], items: list[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Pair (user · items + item), value, time and part of the newest event of each pair; of equally new ones that of
@@ -142,7 +142,7 @@ def _newest(
     return pair[last], value[last], time[last], place[source[last]]
 
 
-def _attributes(tables: Tables, users: list[str]) -> Iterable[Column]:
+def attributes(tables: Tables, users: list[str]) -> Iterable[Column]:
     """One field for each name among the users' attributes, in order of the names."""
     said = tables.read("users", ["user_id", "attributes"])
     owner, text = _flat(said["user_id"], said["attributes"], users)
@@ -159,7 +159,7 @@ def _attributes(tables: Tables, users: list[str]) -> Iterable[Column]:
         yield _category(one, "user", owner[here], value.filter(pa.array(here)), len(users))
 
 
-def _facts(tables: Tables, items: list[str]) -> Iterable[Column]:
+def facts(tables: Tables, items: list[str]) -> Iterable[Column]:
     """Fields of the items out of the tables; one that no item has is none."""
     said = tables.read("videos", ["video_id", *LISTS, *NAMES, "claimed_duration_ms"])
     for name in (*LISTS, *NAMES):
@@ -195,7 +195,7 @@ def _category(name: str, side: str, owner: np.ndarray, text: pa.Array, owners: i
     return Column(name, "category", side, table, tuple(names))
 
 
-def _vectors(store: FeatureStore, items: list[str]) -> tuple[np.ndarray, dict[str, int]]:
+def mean_vectors(store: FeatureStore, items: list[str]) -> tuple[np.ndarray, dict[str, int]]:
     """(items, dim) float32, the mean over the usable rows of each item, NaN where it has none; and what was lost."""
     if store.spec.rows == "post":
         raise InputError(f"store {store.spec.name} has one row a post of a user; this model needs rows of videos")

@@ -137,7 +137,7 @@ def load(root: str | Path, steps: str) -> Highlights:
         raise InputError(f"{root} has no event of kind highlight; ingest some first (reelmill ingest)")
     users, videos = (sorted(pc.unique(events[name]).to_pylist()) for name in ("user_id", "video_id"))
     read = _Steps.read(store, videos)
-    ranges, lost = _Ranges.read(events, users, read.videos)
+    ranges, lost = Ranges.read(events, users, read.videos)
     of, step = read.cells.covered(ranges.video, ranges.start_ms, ranges.stop_ms)
     works = np.bincount(of, weights=read.usable[step], minlength=len(ranges)) > 0
     if not works.any():
@@ -148,7 +148,7 @@ def load(root: str | Path, steps: str) -> Highlights:
     lost["videos_without_features"] = len(videos) - len(read.videos)
     ranges = ranges.of_users(works)
     of, step = (np.cumsum(works) - 1)[of[works[of]]], step[works[of]]
-    first, size, short = _extent(ranges, of, step, read.cells)
+    first, size, short = extent(ranges, of, step, read.cells)
     usable = read.usable[step]
     positive = np.unique(ranges.user[of[usable]] * len(read.cells) + step[usable])
     grid = _grid(tables, read.videos)
@@ -218,7 +218,7 @@ class _Steps:
 
 
 @dataclass(frozen=True)
-class _Ranges:
+class Ranges:
     """Distinct highlights, by user, the oldest first."""
 
     user: np.ndarray
@@ -230,7 +230,7 @@ class _Ranges:
         return len(self.user)
 
     @classmethod
-    def read(cls, events: pa.Table, users: list[str], videos: list[str]) -> tuple["_Ranges", dict[str, int]]:
+    def read(cls, events: pa.Table, users: list[str], videos: list[str]) -> tuple["Ranges", dict[str, int]]:
         """Out of all highlights, and what was lost.
 
         In the order of time where all highlights of the user have one, else of the source's rows; the video that the
@@ -258,10 +258,10 @@ class _Ranges:
         }
         return cls(*np.ascontiguousarray(table[once].T)), lost
 
-    def of_users(self, kept: np.ndarray) -> "_Ranges":
+    def of_users(self, kept: np.ndarray) -> "Ranges":
         """Those that are kept (n,) bool, with their users numbered anew."""
         user = np.unique(self.user[kept], return_inverse=True)[1]
-        return _Ranges(user, self.video[kept], self.start_ms[kept], self.stop_ms[kept])
+        return Ranges(user, self.video[kept], self.start_ms[kept], self.stop_ms[kept])
 
     def began(self) -> np.ndarray:
         """(n,) how many of the user's are older than the oldest one of the same video."""
@@ -271,7 +271,7 @@ class _Ranges:
         return place[first][of]
 
 
-def _extent(ranges: _Ranges, of: np.ndarray, step: np.ndarray, cells: Cells) -> tuple[np.ndarray, np.ndarray, int]:
+def extent(ranges: Ranges, of: np.ndarray, step: np.ndarray, cells: Cells) -> tuple[np.ndarray, np.ndarray, int]:
     """First step and number of steps (n,) of each range, by its pairs with steps; how many cover no step by half."""
     each = np.arange(len(ranges))
     first, last = step[np.searchsorted(of, each)], step[np.searchsorted(of, each, side="right") - 1]

@@ -2,14 +2,18 @@
 from files beside the ratings.
 
     file                        separator  header                                       beside it
-    ratings.dat (ml-1m,         ::         none: user, item, rating, time               movies.dat, users.dat
-      MovieTweetings)
-    ratings.csv (ml-latest)     ,          userId,movieId,rating,timestamp              movies.csv
+    ratings.dat (ml-1m, ml-10m, ::         none: user, item, rating, time               movies.dat, users.dat,
+      MovieTweetings)                                                                     tags.dat
+    ratings.csv (ml-latest)     ,          userId,movieId,rating,timestamp              movies.csv, tags.csv
     X.inter (RecBole's ml-100k) tab        user_id:token item_id:token rating:float …   X.item, X.user
     u.data (ml-100k)            tab        none: user, item, rating, time
 
 Of a user are taken gender, age (ml-1m: the least of a range) and occupation, and no post code. MovieTweetings'
 users.dat says another thing, and is not read.
+
+The tags of a film are its genres, then the free tags that users gave it, those given most often first. There the
+encoders of text and topics read them as words of the film. Who gave a tag and when is not kept: a tag given after the
+months that a recommender learns from is among the words too.
 
 Which of them it is, is told from the suffix (before `.gz`), else from the first line.
 """
@@ -19,12 +23,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.sources import text, values
 from pipeline.sources.checks import check
-from pipeline.sources.rows import Rows, SourceResult
+from pipeline.sources.rows import Rows, SourceResult, is_true
 from storage.errors import InputError, nearest
 from storage.schema import SCHEMAS
 
@@ -44,13 +49,23 @@ class _Layout(NamedTuple):
     users: str | None = None
     """Name of the file of users."""
     user_names: tuple[str, ...] = ("user", "gender", "age", "occupation", "zip")
+    tags: str | None = None
+    """Name of the file of free tags."""
+    tag_names: tuple[str, str, str, str] = ("user", "item", "tag", "time")
 
 
 ATTRIBUTES = ("gender", "age", "occupation")
 PLAIN = ("user", "item", "rating", "time")
-DAT = _Layout("::", PLAIN, header=False, items="movies.dat", users="users.dat")
+DAT = _Layout("::", PLAIN, header=False, items="movies.dat", users="users.dat", tags="tags.dat")
 CSV = _Layout(
-    ",", ("userId", "movieId", "rating", "timestamp"), True, True, "movies.csv", ("movieId", "title", "genres")
+    ",",
+    ("userId", "movieId", "rating", "timestamp"),
+    header=True,
+    quoted=True,
+    items="movies.csv",
+    item_names=("movieId", "title", "genres"),
+    tags="tags.csv",
+    tag_names=("userId", "movieId", "tag", "timestamp"),
 )
 INTER = _Layout(
     "\t",
@@ -77,6 +92,7 @@ def read(
     items, notes = _items(path, layout)
     users, more = _users(path, layout)
     video_id = values.texts(layout.names[1], item, trim=True)
+    items, of_tags = _tagged(items.filter(pc.is_in(items["id"], value_set=pc.unique(video_id))), path, layout)
     place = pc.index_in(video_id, value_set=items["id"], skip_nulls=True)
     rows = Rows(
         source,
@@ -90,7 +106,7 @@ def read(
     )
     result = check(rows, durations, url_template)
     users = users.filter(pc.is_in(users["user_id"], value_set=pc.unique(result.events["user_id"])))
-    return replace(result, users=users, notes=(*notes, *more))
+    return replace(result, users=users, notes=(*notes, *of_tags, *more))
 
 
 def _layout(data: bytes, path: Path) -> _Layout:
@@ -136,6 +152,39 @@ def _items(path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:
     genres = pc.if_else(pc.equal(genres, NO_GENRES), None, genres)
     films = pa.table({"id": ids, "title": titles, "tags": values.text_lists("genres", genres, layout.genre_separator)})
     return films, _lost(beside, columns)
+
+
+def _tagged(films: pa.Table, path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:
+    """Rated films with the free tags of the file beside the ratings behind their genres: each word once, whatever its
+    case, in the first spelling; those given more often before the others. And what was left out."""
+    beside = _beside(path, layout.tags)
+    if beside is None:
+        return films, ()
+    columns = _split(text.read_bytes(beside), beside, layout, layout.tag_names)
+    ids, tags = (values.texts(name, columns.values[name], trim=True) for name in layout.tag_names[1:3])
+    place = pc.fill_null(pc.index_in(ids, value_set=films["id"], skip_nulls=True), -1).to_numpy()
+    said = is_true(ids.is_valid()) & is_true(tags.is_valid())
+    known = said & (place >= 0)
+    genres = films["tags"].combine_chunks()
+    film = np.concatenate([pc.list_parent_indices(genres), place[known]])
+    words = pa.concat_arrays([pc.list_flatten(genres), *tags.filter(pa.array(known)).chunks])
+
+    codes = pc.utf8_lower(words).dictionary_encode()
+    key = film.astype(np.int64) * max(len(codes.dictionary), 1) + codes.indices.to_numpy()
+    _, first, count = np.unique(key, return_index=True, return_counts=True)
+    own = first < len(words) - known.sum()  # genres keep their order, before all tags
+    first = first[np.lexsort((first, np.where(own, -len(words), -count), film[first]))]
+    end = np.cumsum(np.bincount(film[first], minlength=len(films)))
+    lists = pa.ListArray.from_arrays(np.concatenate([[0], end]).astype(np.int32), words.take(pa.array(first)))
+    films = films.set_column(films.column_names.index("tags"), "tags", values.text_lists("tags", lists))
+    left_out = {
+        "of films that nobody rated or that the file of films does not name": said.sum() - known.sum(),
+        "that the film has already": len(words) - len(first),
+        "without film or tag": columns.problem.null_count - said.sum(),
+    }
+    note = ", ".join(f"{number} {why}" for why, number in left_out.items() if number)
+    notes = (f"{beside.name}: left out of {columns.rows} tags are {note}",) if note else ()
+    return films, (*notes, *_lost(beside, columns))
 
 
 def _users(path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:

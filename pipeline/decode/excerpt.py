@@ -1,0 +1,60 @@
+"""Frames of a part of a video, without decoding all that comes before it.
+
+Everything else here reads once forward. A few seconds behind an hour are worth a seek, but only one that is proven by
+what it gives: a key frame with a timestamp of its own, not later than what is wanted. Else the video is read from its
+beginning, like any other.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import av
+
+from pipeline.decode.container import Limits, Tally, open_video
+from pipeline.decode.pyav import read_frames
+from pipeline.decode.scale import Frame
+
+AHEAD_S = 2.0
+"""How long before the part the seek aims at: containers seek by decoding time, which runs ahead of what is shown."""
+WORTH_MS = 10_000
+"""Less than this is read through."""
+
+
+def excerpt(path: str | Path, start: float, begin_ms: int, limits: Limits, tally: Tally) -> Iterator[tuple[int, Frame]]:
+    """(time in ms since `start`, frame) to the end of the video, from a frame on that is shown at or before `begin_ms`
+    if there is one. `start`, limits and errors as in `pipeline.decode.frames`."""
+    if begin_ms > WORTH_MS:
+        with open_video(path, limits) as (container, stream):
+            rest = _sought(container, stream, start, begin_ms, limits, tally)
+            if rest is not None:
+                yield from rest
+                return
+    with open_video(path, limits) as (container, stream):
+        yield from read_frames(container, stream, start, limits, tally)
+
+
+def _sought(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    start: float,
+    begin_ms: int,
+    limits: Limits,
+    tally: Tally,
+) -> Iterator[tuple[int, Frame]] | None:
+    """Frames from a key frame on that is not too late, or None if seeking does not lead to one."""
+    if not stream.time_base:
+        return None
+    seconds = start + begin_ms / 1000 - AHEAD_S
+    try:
+        container.seek(round(seconds / float(stream.time_base)), stream=stream)
+    except (av.FFmpegError, ValueError):  # the container has no index, or does not seek at all
+        return None
+    found = read_frames(container, stream, start, limits, tally)
+    for time_ms, frame in found:
+        if not frame.key_frame:
+            continue  # what leans on a frame before the seek
+        if frame.time is None or time_ms > begin_ms:
+            return None
+        return chain([(time_ms, frame)], found)
+    return None
