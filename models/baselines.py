@@ -49,10 +49,20 @@ def content(data: Interactions, split: Split) -> np.ndarray:
 
 def segment_rows(data: Interactions, split: Split, seed: int) -> dict[str, list[np.ndarray]]:
     """The rows that stand in every table of ranked segments."""
-    cases, rng = split.test, np.random.default_rng(seed)
+    return {**blind_rows(data, split.test, seed), "content": [content(data, split)]}
+
+
+def blind_rows(data: Interactions, cases: Cases, seed: int) -> dict[str, list[np.ndarray]]:
+    """Those of them that need no features."""
+    rng = np.random.default_rng(seed)
     return {
         "random": [random(cases)],
         "smooth random": [smooth_random(cases, rng) for _ in range(DRAWS)],
         "early first": [early_first(data, cases)],
-        "content": [content(data, split)],
     }
+
+
+def video_rows(data: Interactions, split: Split) -> dict[str, list[np.ndarray]]:
+    """The rows that stand in every table of ranked videos that training never saw. The most popular ones are not among
+    them: nobody has touched any."""
+    return {"random": [random(split.test)], "content": [content(data, split)]}

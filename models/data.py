@@ -4,17 +4,18 @@ Nothing is left out silently: what a row of the tables loses on its way into `In
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage import FeatureStore, Tables, open_store
+from storage import FeatureStore, Spec, Tables, open_store
 from storage.errors import InputError
-from storage.features import NO_DATA, Block
+from storage.features import NO_DATA, Block, features_folder
 
 CHUNK = 4096
 """Vectors read at once where all of them pass by: 64 MiB of 4096 float32."""
@@ -66,6 +67,9 @@ class Interactions:
     """(P,) int64; positives stand by user, then by segment."""
     positive_segment: np.ndarray
     """(P,) int64."""
+    positive_part: np.ndarray
+    """(P,) int64: place in `splits.PARTS` of the source that names the positive; −1 where a source has another name, or
+    labels have none."""
     view_user: np.ndarray
     """(H,) int64; views are the distinct (user, video) pairs, by user, then oldest first."""
     view_video: np.ndarray
@@ -107,9 +111,24 @@ class Interactions:
 def load(root: str | Path, features: str) -> Interactions:
     """Read labels, segments, events and one store of segment features. Raises InputError if one of them is empty, the
     features are constant, or they were cut at another grid than that of the tables."""
-    tables, store = Tables(root), open_store(root, features)
+    store = open_store(root, features)
     if store.spec.rows != "segment":
         raise InputError(f"store {store.spec.name} has one row a {store.spec.rows}; this model needs one row a segment")
+    return _interactions(root, store, partial(_Grid.read, store))
+
+
+def load_labels(root: str | Path) -> Interactions:
+    """The same of all segments that the tables know, with an empty store: for rankings that ask for no vector. Left out
+    are videos without a grid, because nobody knows how long they are."""
+    spec = Spec("none", "none", 1, "segment")
+    return _interactions(root, FeatureStore(features_folder(root) / spec.name, spec), _Grid.planned)
+
+
+def _interactions(
+    root: str | Path, store: FeatureStore, grid_of: "Callable[[pa.Table, pa.Array], _Grid]"
+) -> Interactions:
+    """Positives and views on the grid of (segments, ids of the videos touched)."""
+    tables = Tables(root)
     labels = tables.read("labels", ["user_id", "video_id", "segment_index"])
     segments = tables.read("segments", ["video_id", "segment_index", "start_ms", "stop_ms"])
     events = tables.read("events", ["user_id", "video_id", "kind", "time", "last_video", "source", "source_row"])
@@ -118,7 +137,7 @@ def load(root: str | Path, features: str) -> Interactions:
         raise InputError(f"{root} has no labels; ingest events and probe videos first (reelmill ingest)")
 
     touched = pc.unique(pa.chunked_array([*labels["video_id"].chunks, *events["video_id"].chunks], pa.string()))
-    grid = _Grid.read(store, segments, touched)
+    grid = grid_of(segments, touched)
     users = sorted(set(labels["user_id"].to_pylist()))
     user, number, lost, repeated = _positives(labels, users, grid)
     if not len(user):
@@ -141,8 +160,8 @@ def load(root: str | Path, features: str) -> Interactions:
         views_without_event=undated,
         users_ordered_by_row=by_row,
     )
-    arrays = (grid.video, grid.index, user, number, view_user, view_video)
-    print_ = _fingerprint(store, [*users, "", *grid.videos], arrays, grid.digest)
+    arrays = (grid.video, grid.index, user, number, np.full(len(user), -1), view_user, view_video)
+    print_ = fingerprint(store, [*users, "", *grid.videos], arrays, grid.digest)
     return Interactions(users, grid.videos, *arrays, store, grid.rows, counts, print_)
 
 
@@ -196,6 +215,16 @@ class _Grid:
         rows = store.locate(zip([wanted[v] for v in number], index.tolist(), strict=True))
         missing = int(len(planned) - len(keys))
         return cls(videos, video.astype(np.int64), index, rows, missing, not_finite, sha.digest())
+
+    @classmethod
+    def planned(cls, segments: pa.Table, touched: pa.Array) -> "_Grid":
+        """All segments of the touched videos that have any; there are no rows of a store."""
+        wanted = sorted(touched.to_pylist())
+        of, index = _codes(segments["video_id"], wanted), segments["segment_index"].to_numpy().astype(np.int64)
+        number, index = np.divmod(np.unique(_key(of, index)[of >= 0]), STRIDE)
+        alive, video = np.unique(number, return_inverse=True)
+        rows = np.full(len(video), -1)
+        return cls([wanted[v] for v in alive], video.astype(np.int64), index, rows, 0, 0, b"")
 
     def number(self, video: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Segment number (n,) of video numbers and indices (n,); −1 where it is not usable."""
@@ -271,7 +300,8 @@ def _codes(column: pa.ChunkedArray, names: list[str]) -> np.ndarray:
     return pc.fill_null(codes, -1).to_numpy().astype(np.int64)
 
 
-def _fingerprint(store: FeatureStore, names: list[str], arrays: tuple[np.ndarray, ...], vectors: bytes) -> str:
+def fingerprint(store: FeatureStore, names: list[str], arrays: tuple[np.ndarray, ...], vectors: bytes) -> str:
+    """64 hex digits: hash of the spec, the names, the arrays and a digest of the vectors."""
     sha = hashlib.sha256(store.spec.to_json().encode())
     sha.update("\0".join(names).encode())
     for array in arrays:

@@ -7,7 +7,7 @@ import numpy as np
 
 from models.drnn_data import Histories
 from models.drnn_parts import MONTH_MS
-from models.drnn_settings import DRNNSettings
+from models.drnn_settings import HistorySettings
 from models.metrics import rank, recall
 from storage.errors import InputError
 
@@ -34,7 +34,7 @@ class Split:
     counts: dict[str, int]
 
 
-def by_user(data: Histories, settings: DRNNSettings, rng: np.random.Generator) -> Split:
+def by_user(data: Histories, settings: HistorySettings, rng: np.random.Generator) -> Split:
     """Leave out users with few videos (or posts, in the cross network), then videos with few of these users, as the
     paper does it: once. Divide the users at random. Raises InputError if there is nobody to train or to test."""
     end = settings.end_ms if settings.end_ms is not None else int(data.watch_ms.max()) + 1
@@ -42,9 +42,7 @@ def by_user(data: Histories, settings: DRNNSettings, rng: np.random.Generator) -
     writer, topic, post_ms, early_posts = _until(end, data.post_user, data.post_topic, data.post_ms)
     of_user, posts = np.bincount(user, minlength=len(data.users)), np.bincount(writer, minlength=len(data.users))
     many = of_user >= settings.least_videos
-    talks = posts >= settings.least_posts
-    if not settings.reads_posts or settings.reads_topics:
-        talks[:] = True
+    talks = posts >= settings.posts_wanted
     here = (many & talks)[user]
     common = np.bincount(video[here], minlength=len(data.videos)) >= settings.least_watchers
     kept = here & common[video]

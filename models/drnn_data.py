@@ -106,13 +106,13 @@ class Histories:
     """64 hex digits: hash of the specs, the ids, all deeds and all contents."""
 
 
-def load(root: str | Path, frames: str, clips: str, text: str, topics: str, posts: str) -> Histories:
+def load(
+    root: str | Path, frames: str = "", clips: str = "", text: str = "", topics: str = "", posts: str = ""
+) -> Histories:
     """Read events and stores. Raises InputError if a store is of the wrong kind, nobody watched anything at a known
     time, or of a role's features there are none."""
     given = {"frames": frames, "clips": clips, "text": text, "topics": topics, "posts": posts}
     stores = {role: open_store(root, name) for role, name in given.items() if name}
-    if not stores.keys() & {"frames", "clips", "text"}:
-        raise InputError("frames, clips and text are all left out: nothing is known of the videos; name a store")
     for role, store in stores.items():
         _check(role, store)
     events = Tables(root).read("events", ["user_id", "video_id", "kind", "time"])

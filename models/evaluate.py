@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from models.metrics import METRICS, average_precision, measure, rank, resampled
+from models.metrics import METRICS, Metric, average_precision, measure, rank, resampled
 from models.splits import Cases
 
 Derived: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -24,24 +24,31 @@ def validation(cases: Cases, scores: np.ndarray) -> dict[str, float]:
     return {"map": float(average_precision(rank(scores, cases.relevant, cases.start)).mean())}
 
 
-def tables(cases: Cases, scores: dict[str, list[np.ndarray]], history: np.ndarray, seed: int) -> dict[str, Any]:
+def tables(
+    cases: Cases,
+    scores: dict[str, list[np.ndarray]],
+    history: np.ndarray,
+    seed: int,
+    metrics: Mapping[str, Metric] = METRICS,
+) -> dict[str, Any]:
     """`rows` over all cases and `by_sparsity` over groups of users. `scores`: {name: draws of (T,)}, with the row
     `random`; `history`: (C,) training positives of each case's user."""
-    values = {name: _measure(cases, draws) for name, draws in scores.items()}
-    names = list(METRICS)
-    few = [names.index(name) for name in SPARSITY_METRICS]
+    values = {name: _measure(cases, draws, metrics) for name, draws in scores.items()}
+    names = list(metrics)
+    grouped = [name for name in SPARSITY_METRICS if name in names]
+    few = [names.index(name) for name in grouped]
     by_sparsity = []
     for group, (low, high) in SPARSITY.items():
         here = (history >= low) & (history < high)
         if here.any():
-            table = rows({name: v[here][:, few] for name, v in values.items()}, SPARSITY_METRICS, seed)
+            table = rows({name: v[here][:, few] for name, v in values.items()}, grouped, seed)
             by_sparsity += [{"group": group, **row} for row in table]
     return {"rows": rows(values, names, seed), "by_sparsity": by_sparsity}
 
 
-def _measure(cases: Cases, draws: list[np.ndarray]) -> np.ndarray:
+def _measure(cases: Cases, draws: list[np.ndarray], metrics: Mapping[str, Metric]) -> np.ndarray:
     """(C, metrics), mean over the draws."""
-    measured = [np.stack(list(measure(s, cases.relevant, cases.start).values()), axis=1) for s in draws]
+    measured = [np.stack(list(measure(s, cases.relevant, cases.start, metrics).values()), axis=1) for s in draws]
     return np.mean(measured, axis=0)
 
 

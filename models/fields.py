@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base import FitSettings, Model
+from models.field_inputs import Input, of_codes, of_numbers
 from storage.errors import InputError, nearest
 
 KINDS = ("category", "number", "modality")
@@ -183,28 +184,22 @@ class FieldVectors(nn.Module):
 
     def forward(self, values: Values) -> tuple[Tensor, Tensor]:
         """Vectors (B, n, D) and present (B, n)."""
-        found = [
-            self._codes(values[field.name], weight)
+        return self.of(self.inputs(values))
+
+    def inputs(self, values: Values) -> list[Input]:
+        """The inputs x of the fields, for this and any other `FieldVectors` of the same fields and pooling."""
+        dtype = self.weight[0].dtype
+        return [
+            of_codes(values[field.name], field.size, self.pooling, dtype)
             if field.kind == "category"
-            else _numbers(values[field.name], weight)
-            for field, weight in zip(self.fields, self.weight, strict=True)
+            else of_numbers(values[field.name])
+            for field in self.fields
         ]
-        return torch.stack([vector for vector, _ in found], 1), torch.stack([present for _, present in found], 1)
 
-    def _codes(self, codes: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-        """Eq. 6: (1/q) Σ of the rows of the q codes in (B, Q); for one code, (B,), that is eq. 5. No code: zero."""
-        codes = codes if codes.dim() == 2 else codes[:, None]
-        known = codes >= 0
-        rows = F.embedding(codes.clamp(min=0), table)  # unlike table[…], equal gradients in equal fits
-        total, count = (rows * known[..., None]).sum(1), known.sum(1)
-        pooled = total / count.clamp(min=1)[:, None] if self.pooling == "mean" else total
-        return pooled, count > 0
-
-
-def _numbers(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Eq. 5 for numbers: x (B, size) times weight (size, D). A row with NaN: zero."""
-    known = ~x.isnan().any(1)
-    return torch.where(known[:, None], x, 0.0) @ weight, known
+    def of(self, inputs: Sequence[Input]) -> tuple[Tensor, Tensor]:
+        """Vectors (B, n, D) and present (B, n) of the inputs of all fields."""
+        found = [x.times(weight) for x, weight in zip(inputs, self.weight, strict=True)]
+        return torch.stack(found, 1), torch.stack([x.present for x in inputs], 1)
 
 
 def perceptron(columns: int, hidden: str) -> nn.Sequential:
@@ -230,7 +225,7 @@ def log_loss(logit: Tensor, label: Tensor) -> Tensor:
     learnt from, where a clip would leave it alone."""
     fixed, bound = logit.detach(), math.log((1 - CLIP) / CLIP)
     clipped = fixed.clamp(-bound, bound) + (logit - fixed)
-    return (label * F.softplus(-clipped) + (1 - label) * F.softplus(clipped)).mean()
+    return F.softplus((1 - 2 * label) * clipped).mean()  # −log(1 − σ(z)) = softplus(z), −log σ(z) = softplus(−z)
 
 
 class FieldModel(Model):
@@ -266,8 +261,9 @@ class FieldModel(Model):
         """Eq. 12 plus l2 times the mean over the examples of Σ |e_i|² over their field vectors."""
         reading = self.read(batch.values)
         log = log_loss(reading.logit, batch.label)
-        l2 = reading.vectors.square().sum((1, 2)).mean()
-        return {"loss": log + self.l2 * l2, "log_loss": log, "l2": l2}
+        vectors = reading.vectors.flatten() if self.l2 else reading.vectors.detach().flatten()
+        l2 = vectors.dot(vectors) / len(batch.label)
+        return {"loss": log + self.l2 * l2 if self.l2 else log, "log_loss": log, "l2": l2}
 
     @torch.no_grad()
     def score(self, values: Values) -> Tensor:

@@ -1,7 +1,15 @@
-"""Fit a recommender: load, train, stop, evaluate, write. Reads from top to bottom.
+"""Fit a recommender: load, train, stop, evaluate, draw, write. Reads from top to bottom.
 
-result = train("root", "c3d-fc6", TransGRecSettings(epochs=50))
-print(result.folder, result.metrics["rows"])
+    result = train("root", "c3d-fc6", TransGRecSettings(epochs=50))
+    print(result.folder, result.metrics["rows"])
+
+Why a trainer of our own and not Lightning: the loop is `_epochs` and `_epoch`, some fifty lines. Lightning would give
+several devices, mixed precision, gradient accumulation and a choice of loggers; no model here is large enough to want
+the first three. What a fit here needs it has not, or not without being worked around: several optimisers that take
+turns on one batch are its "manual optimisation", in which its loop does little more than fetch batches; a run that is
+found by its identity and skipped when it is complete; one checkpoint, at the end of an epoch, that replaces the last
+one in a single rename and holds the state of the generators, so that a fit killed at any moment ends with the numbers
+of one that never was; and batches that a task draws on the device from a generator, with no loader and no workers.
 """
 
 import time
@@ -13,8 +21,10 @@ from typing import Any
 
 import torch
 
-from models import registry
+from models import logs, registry
 from models.base import FitSettings, Model, Task
+from models.logs import Log
+from models.pictures import draw
 from models.runs import Run, open_run
 from storage.errors import InputError
 
@@ -46,12 +56,15 @@ def train(
     device: str = "auto",
     on_epoch: OnEpoch | None = None,
     save_every_s: float = SAVE_EVERY_S,
+    logger: str = "tensorboard",
+    pictures: bool = True,
 ) -> FitResult:
     """Fit `model` on a root's tables and feature stores; go on where a killed fit stopped.
 
     `stores`: the name of the store for a model that reads one, else {role: name} for those roles that are not to take
-    their default (`registry`)."""
-    recommender = registry.find(model)
+    their default (`registry`). `logger`: `tensorboard` or `none` (`logs`). `pictures`: draw the run's plots, which
+    takes some seconds (`pictures`). Neither is part of the run's identity."""
+    recommender, open_log = registry.find(model), logs.find(logger)
     settings = settings if settings is not None else recommender.settings()
     if not isinstance(settings, recommender.settings):
         raise InputError(f"{model} takes {recommender.settings.__name__}, not {type(settings).__name__}")
@@ -65,11 +78,14 @@ def train(
     fit = _Fit(task, settings, find_device(device))
     if (saved := run.progress()) is not None:
         fit.restore(saved)
-    _epochs(fit, run, on_epoch, save_every_s)
+    with open_log(run.folder, fit.history) as log:
+        _epochs(fit, run, log, on_epoch, save_every_s)
+        fit.network.load_state_dict(fit.best["state"])
+        fit.network.eval()
+        tables = task.evaluate(fit.network)
+        log.result(settings.to_dict(), {r["metric"]: r["mean"] for r in tables["rows"] if r["row"] == model})
 
-    fit.network.load_state_dict(fit.best["state"])
-    fit.network.eval()
-    tables = task.evaluate(fit.network)
+    plots = draw(model, task, fit.network, fit.history, fit.best["epoch"], tables) if pictures else {}
     metrics = {**tables, "counts": task.counts, "fit": _summary(fit)}
     checkpoint = {
         "model": model,
@@ -82,7 +98,7 @@ def train(
         "code_version": recommender.version,
         "epoch": fit.best["epoch"],
     }
-    run.finish(checkpoint, fit.history, metrics)
+    run.finish(checkpoint, fit.history, plots, metrics)
     return FitResult(run.folder, metrics, task.counts, skipped=False)
 
 
@@ -139,7 +155,7 @@ class _Fit:
         self.epoch, self.history, self.best = saved["epoch"], saved["history"], saved["best"]
 
 
-def _epochs(fit: _Fit, run: Run, on_epoch: OnEpoch | None, save_every_s: float) -> None:
+def _epochs(fit: _Fit, run: Run, log: Log, on_epoch: OnEpoch | None, save_every_s: float) -> None:
     """Train until the epochs or the patience are used up."""
     saved_at = time.monotonic()
     while not fit.finished:
@@ -155,6 +171,7 @@ def _epochs(fit: _Fit, run: Run, on_epoch: OnEpoch | None, save_every_s: float) 
         figures |= {f"validation_{name}": number for name, number in checked.items()}
         figures["seconds"] = time.monotonic() - started
         fit.history.append({"epoch": fit.epoch, **figures})
+        log.epoch(fit.history[-1])
         if time.monotonic() - saved_at >= save_every_s:
             run.save_progress(fit.state())
             saved_at = time.monotonic()

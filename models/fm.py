@@ -46,8 +46,9 @@ class FM(FieldModel):
     def read(self, values: Values) -> Reading:
         """b + w·x, where a set of codes has the mean (or sum) of their w, plus the pairs."""
         given = self.standard(values)
-        vectors, _ = self.vectors(given)
-        return Reading(self.bias + self.first(given)[0].sum((1, 2)) + pairs(vectors), vectors)
+        inputs = self.vectors.inputs(given)
+        vectors, _ = self.vectors.of(inputs)
+        return Reading(self.bias + self.first.of(inputs)[0].sum((1, 2)) + pairs(vectors), vectors)
 
 
 class DeepFM(FM):
@@ -65,4 +66,5 @@ class DeepFM(FM):
 
 def pairs(vectors: Tensor) -> Tensor:
     """Σ_{i<j} v_i·v_j of (B, n, D), in n steps instead of n²: ½ Σ_d ((Σ_i v_id)² − Σ_i v_id²). (B,)."""
-    return 0.5 * (vectors.sum(1).square() - vectors.square().sum(1)).sum(1)
+    total = vectors.sum(1)
+    return 0.5 * ((total * total).sum(1) - (vectors * vectors).sum((1, 2)))

@@ -9,7 +9,7 @@ expected value over these orders, computed exactly. Constant scores therefore gi
 and a model cannot gain or lose by the order in which its input happens to stand.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -235,11 +235,23 @@ METRICS: dict[str, Metric] = {
     **{f"any_hit@{n}": _at(any_hit, n) for n in TOP},
 }
 
+LONG: dict[str, Metric] = {
+    **{
+        f"{name}@{n}": _at(of, n)
+        for name, of in (("recall", recall), ("ndcg", ndcg), ("hr", hit_ratio))
+        for n in (10, 20)
+    },
+    "map": METRICS["map"],
+}
+"""Metrics of lists of hundreds, as `ranking` has them."""
 
-def measure(score: np.ndarray, relevant: np.ndarray, start: np.ndarray) -> dict[str, np.ndarray]:
+
+def measure(
+    score: np.ndarray, relevant: np.ndarray, start: np.ndarray, metrics: Mapping[str, Metric] = METRICS
+) -> dict[str, np.ndarray]:
     """Every metric of every case, {name: (C,)}."""
     ranking = rank(score, relevant, start)
-    return {name: metric.of(ranking) for name, metric in METRICS.items()}
+    return {name: metric.of(ranking) for name, metric in metrics.items()}
 
 
 def interval(

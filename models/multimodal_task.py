@@ -75,11 +75,10 @@ class ClickTask:
         return model.to(self.device)
 
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
-        user, item, label = self.train
         share, batch, k = self.settings.drop_items, self.settings.batch, self.settings.per_click
         size = batch if self.negatives is None else max(1, batch // (1 + k))
-        for rows in torch.randperm(len(user), generator=generator, device=self.device).split(size):
-            u, i, y = user[rows], item[rows], label[rows]
+        for rows in torch.randperm(len(self.train[0]), generator=generator, device=self.device).split(size):
+            u, i, y = (column.index_select(0, rows) for column in self.train)
             if self.negatives is not None:
                 place = self.negatives.draw(u, k, generator).flatten()
                 u, i = torch.cat([u, u.repeat_interleave(k)]), torch.cat([i, self.pool[place]])
@@ -93,7 +92,7 @@ class ClickTask:
     def values(self, user: Tensor, item: Tensor) -> dict[str, Tensor]:
         """What the fields hold for users and items (B,), the data's numbers."""
         row = {"user": user, "item": item}
-        return {field.name: self.tables[field.name][row[field.side]] for field in self.fields}
+        return {field.name: self.tables[field.name].index_select(0, row[field.side]) for field in self.fields}
 
     def predict(self, model: FieldModel, examples: Examples) -> np.ndarray:
         """ŷ (n,) float64."""

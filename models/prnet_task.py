@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models import baselines, evaluate
 from models.data import CHUNK
-from models.prnet import Batch, PRNet, PRNetSettings, Query
+from models.prnet import Batch, PRNet, PRNetSettings, Query, Reasons
 from models.prnet_cases import GRID_METRICS, Past, Pooled, measured, step_cases
 from models.prnet_cases import STEP_METRICS as METRICS
 from models.prnet_cells import spans
@@ -108,6 +108,12 @@ class PRNetTask:
     def scores(self, model: PRNet, cases: Cases) -> np.ndarray:
         """Scores (T,) of the candidates of cases, each video encoded as a whole."""
         return self._each(cases, lambda query: model.score(query)[0])
+
+    def reasons(self, model: PRNet, case: int) -> tuple[Query, Reasons]:
+        """What a test case asks (B = 1), and why the steps of its video are ranked as they are."""
+        user, video = self.test.user[[case]], self.test.video[[case]]
+        query = self._query(user, video, self.data.steps.start[video], np.diff(self.data.steps.start)[video])
+        return query, model.score(query)[1]
 
     def tables(self, scores: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Any]:
         """The test of these rankings, draws of (T,), and of the floors: by steps, then by segments of five seconds. A

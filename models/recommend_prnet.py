@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.prnet import PRNet, PRNetSettings, Query
 from models.prnet_cells import Cells, spans
-from models.prnet_data import extent, Ranges
+from models.prnet_data import Ranges, extent
 from models.prnet_task import AT_ONCE
 from models.recommend_parts import WHY, Adviser, Answer, Question, Scored, block_of, clock, meant, usable
 from storage import FeatureStore, Tables

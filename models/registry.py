@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from models import (
-    data,
     drnn,
     drnn_data,
     drnn_settings,
     drnn_task,
+    fpmc,
     jifr,
     jifr_data,
     jifr_task,
@@ -21,6 +21,10 @@ from models import (
     prnet_task,
     transgrec,
     transgrec_task,
+    vbpr,
+    vbpr_data,
+    vbpr_task,
+    videos,
 )
 from models.base import Data, FitSettings, Model, Task
 from models.fm import FM, DeepFM, DeepFMSettings, FMSettings
@@ -62,7 +66,7 @@ RECOMMENDERS: dict[str, Recommender] = {
     "transgrec": Recommender(
         transgrec.TransGRecSettings,
         {"features": "c3d-fc6"},
-        data.load,
+        videos.load,
         transgrec_task.TransGRecTask,
         transgrec.TransGRec,
         version=1,
@@ -76,6 +80,10 @@ RECOMMENDERS: dict[str, Recommender] = {
     "multimodal": _over_fields("multimodal", MultimodalSettings, Multimodal),
     "fm": _over_fields("fm", FMSettings, FM),
     "deepfm": _over_fields("deepfm", DeepFMSettings, DeepFM),
+    "bpr": Recommender(vbpr.BPRSettings, {}, vbpr_data.load, vbpr_task.BPRTask, vbpr.BPR, version=1),
+    "vbpr": Recommender(
+        vbpr.VBPRSettings, {"features": "vgg19-fc7"}, vbpr_data.load, vbpr_task.VBPRTask, vbpr.VBPR, version=1
+    ),
     "drnn": Recommender(
         drnn_settings.DRNNSettings,
         {"frames": "vgg19-fc6", "clips": "c3d-fc6", "text": "text", "topics": "topics", "posts": ""},
@@ -85,6 +93,7 @@ RECOMMENDERS: dict[str, Recommender] = {
         version=1,
         optional=frozenset({"frames", "clips", "text", "topics", "posts"}),
     ),
+    "fpmc": Recommender(fpmc.FPMCSettings, {}, drnn_data.load, fpmc.FPMCTask, fpmc.FPMC, version=1),
 }
 
 

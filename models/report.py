@@ -5,23 +5,44 @@ titles, messages) is escaped by the template, and its control characters are mad
 """
 
 import json
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import markupsafe
 
-from models import charts, overview
+from models import ablations, charts, overview
+from models.charts import visible
 from storage import Tables, parts
 from storage.errors import InputError
 
 MAIN_METRICS = ("map", "highlight_ap", "nmsd", "f@5", "precision@5", "hr@1", "hr@3", "hr@5", "ndcg@5", "recall@5")
 """Metrics of the first table of a fit, where it has them; all are in the second."""
-KEEP = "\n\u200c\u200d"
-"""Control characters that a text may need: line ends, and the joiners of some scripts and emoji."""
+PLOTS = {
+    "loss": ("Terms of the loss", "Means over each epoch."),
+    "validation": ("Validation", "The dashed epoch gave the model that is tested."),
+    "t_sne": (
+        "Items in three forms",
+        "t-SNE: what stands together is alike, axes mean nothing. Where v̂ lies on v, the transfer network tells from "
+        "features alone what the graph knew.",
+    ),
+    "frames": (
+        "Which frames speak for an item",
+        "Attention α of the most rated items; dashed: all frames alike. β₂: how much its raters go by sight.",
+    ),
+    "sight": ("By sight or by habit", "The weight of sight in an item's ratings, mean over its raters."),
+    "modalities": ("What users go by", "Mean weight of each modality in test examples."),
+    "pairs": ("Which fields cross", "Mean attention of each pair of fields in test examples."),
+    "memory": ("What the past weighs", "The share that deeds of each age have in a test user's interest."),
+    "months": ("How far ahead the lists reach", "The lists against what users watch in each later month alone."),
+    "attention": (
+        "What of the past speaks for each step",
+        "Weights of a test user's past highlights (video and time) and of the generic preference; at each step they "
+        "add up to one.",
+    ),
+}
+"""Title and explanation of each picture of a run, in the order of the page."""
 
 
 def write_report(root: str | Path, path: str | Path, *, title: str, runs: Sequence[str | Path] = ()) -> Path:
@@ -31,6 +52,7 @@ def write_report(root: str | Path, path: str | Path, *, title: str, runs: Sequen
     """
     tables = Tables(root)
     labels = tables.read("labels")
+    fits = [_run(Path(folder)) for folder in runs]
     content = {
         "title": title,
         "root": str(root),
@@ -41,22 +63,17 @@ def write_report(root: str | Path, path: str | Path, *, title: str, runs: Sequen
         "outcomes": overview.outcomes(tables),
         "labels": overview.label_charts(tables, labels),
         "samples": overview.samples(tables, labels),
-        "runs": [_run(Path(folder)) for folder in runs],
+        "runs": fits,
+        "ablations": ablations.charts_of(fits),
     }
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=visible, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"clock": clock, "number": lambda n: f"{n:,}", "size": _size}
+    filters: dict[str, Callable[..., str]] = {"clock": clock, "number": "{:,}".format, "size": _size, "uri": charts.uri}
+    environment.filters |= filters
     return parts.write_file(Path(path), environment.get_template("report.html").render(content).encode())
-
-
-def visible(value: Any) -> Any:
-    """Text with its control characters, direction marks and lone surrogates written out; anything else as it is."""
-    if not isinstance(value, str) or isinstance(value, markupsafe.Markup):
-        return value
-    return "".join(c if c in KEEP or unicodedata.category(c)[0] != "C" else repr(c)[1:-1] for c in value)
 
 
 def clock(milliseconds: int) -> str:
@@ -82,7 +99,7 @@ def _run(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder} has no metrics.json; the fit is not finished (reelmill train)")
     metrics = json.loads((folder / "metrics.json").read_text())
     settings = json.loads((folder / "settings.json").read_text()) if (folder / "settings.json").exists() else {}
-    rows = _named(metrics["rows"])
+    rows, grouped = _named(metrics["rows"]), _named(metrics.get("by_sparsity", []))
     every = list(dict.fromkeys(row["metric"] for row in rows))
     main = [name for name in MAIN_METRICS if name in every] or every[:8]
     model = settings.get("model", folder.name)
@@ -92,7 +109,8 @@ def _run(folder: Path) -> dict[str, Any]:
         "name": folder.name,
         "home": folder.parent.parent.name,
         "model": model,
-        "store": ", ".join(settings.get("stores", {}).values()),
+        "store": ", ".join(store for store in settings.get("stores", {}).values() if store),
+        "asked": settings,
         "settings": {**settings.get("settings", {}), "code_version": settings.get("code_version", "")},
         "counts": metrics.get("counts", {}),
         "fit": metrics.get("fit", {}),
@@ -100,10 +118,25 @@ def _run(folder: Path) -> dict[str, Any]:
         "head": head,
         "verdict": _verdict(head) if head else "",
         "chance": next((row for row in rows if row["name"] == "random" and row["metric"] == main[0]), None),
-        "chart": charts.whiskers(chart, f"{main[0]}, mean and 95 % interval") if chart else "",
+        "chart": charts.whiskers(chart, f"{main[0]}, mean and 95 % interval") if chart else b"",
+        "plots": _plots(folder),
         "tables": {"main": _table(rows, main), "every": _table(rows, every)},
-        "groups": _groups(_named(metrics.get("by_sparsity", []))),
+        "groups": _groups(grouped),
+        "groups_chart": charts.groups(grouped, model) if grouped else b"",
     }
+
+
+def _plots(folder: Path) -> list[dict[str, Any]]:
+    """The pictures of a run, in the order of `PLOTS`, which are but for the groups, that stand beside their table; none
+    of a run that was fitted without."""
+    found = []
+    for path in sorted((folder / "plots").glob("*.svg")):
+        kind = path.stem.rstrip("_0123456789")
+        title, note = PLOTS.get(kind, (path.stem.replace("_", " "), ""))
+        if kind != "groups":
+            found.append({"kind": kind, "svg": path.read_bytes(), "title": title, "note": note})
+    order = [*PLOTS]
+    return sorted(found, key=lambda plot: order.index(plot["kind"]) if plot["kind"] in order else len(order))
 
 
 def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,10 +4,12 @@
     last.pt          where training stands, to go on after a kill; gone when the run is complete
     checkpoint.pt    the best model: rebuilds itself with `load`
     history.csv      one line an epoch
+    plots/*.svg      pictures of the fit (`pictures`)
+    events.out.…     TensorBoard's event files (`logs`), written while it trains
     metrics.json     tables and counts; written last, so a run is complete exactly when this exists
 
-Each file is written under a temporary name, synced and renamed. Equal identity means equal numbers (on one kind of
-device): fitting again finds the complete run and does nothing.
+Each file but TensorBoard's is written under a temporary name, synced and renamed. Equal identity means equal numbers
+(on one kind of device): fitting again finds the complete run and does nothing.
 """
 
 import csv
@@ -52,7 +54,13 @@ class Run:
         path = self.folder / "last.pt"
         return _read(path) if path.exists() else None
 
-    def finish(self, checkpoint: dict[str, Any], history: list[dict[str, Any]], metrics: dict[str, Any]) -> None:
+    def finish(
+        self,
+        checkpoint: dict[str, Any],
+        history: list[dict[str, Any]],
+        plots: dict[str, bytes],
+        metrics: dict[str, Any],
+    ) -> None:
         """Write the results; the metrics come last."""
         parts.write_file(self.folder / "checkpoint.pt", _pickle(checkpoint))
         text = io.StringIO()
@@ -60,6 +68,8 @@ class Run:
         table.writeheader()
         table.writerows(history)
         parts.write_file(self.folder / "history.csv", text.getvalue().encode())
+        for name, svg in plots.items():
+            parts.write_file(self.folder / "plots" / f"{name}.svg", svg)
         parts.write_file(self.folder / "metrics.json", _json(metrics))
         (self.folder / "last.pt").unlink(missing_ok=True)
 
@@ -76,7 +86,8 @@ def open_run(root: str | Path, model: str, settings: FitSettings, data: Data) ->
     identity = hashlib.sha256(_json(asked)).hexdigest()[:8]
     run = Run(local_root(root) / "runs" / f"{model}-{identity}")
     run.folder.mkdir(parents=True, exist_ok=True)
-    parts.sweep(run.folder)
+    for folder in (run.folder, run.folder / "plots"):
+        parts.sweep(folder)
     if not (run.folder / "settings.json").exists():
         parts.write_file(run.folder / "settings.json", _json(asked))
     return run

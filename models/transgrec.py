@@ -52,6 +52,9 @@ class TransGRecSettings(FitSettings):
     """Features f → (f − mean) / rms, f / rms or f, with the mean vector and the root mean square length (one number) of
     the training items; both stay in the checkpoint. Without centring, what all segments share drowns the differences;
     at unit length a step of Adam moves g about as far as z, whatever the number of features."""
+    split: Literal["last_video", "given"] = "last_video"
+    """`last_video`: the paper's, of segments. `given`: items are whole videos, an event belongs to its source, which is
+    called train, validation or test, and videos that no training user touched are ranked."""
     least_videos: int = 5
     """Users with so many distinct videos give their last one to the test."""
     validation_share: float = 0.1
@@ -66,6 +69,7 @@ class TransGRecSettings(FitSettings):
             transfer_input=("content", "fused"),
             generator_loss=("non_saturating", "as_printed"),
             standardise=("centre", "scale", "none"),
+            split=("last_video", "given"),
         )
 
     @classmethod

@@ -11,20 +11,27 @@ from torch import Tensor
 from models import baselines, evaluate, splits
 from models.data import CHUNK, Interactions
 from models.graph import Graph
+from models.metrics import LONG, METRICS
 from models.sampling import Negatives
 from models.transgrec import Batch, TransGRec, TransGRecSettings
 from storage.errors import InputError
 
 
 class TransGRecTask:
-    """The paper's protocol (§4.1) on one device. Items are the segments of videos with a training positive."""
+    """The paper's protocol (§4.1) on one device. Items are the segments of videos with a training positive; with
+    `split: given` these videos themselves, and the lists are of videos that training never saw."""
 
     watch = "map"
 
     def __init__(self, data: Interactions, settings: TransGRecSettings, device: torch.device) -> None:
         self.data, self.settings, self.device = data, settings, device
         rng = np.random.default_rng(settings.seed)
-        self.split = splits.last_video(data, rng, settings.least_videos, settings.validation_share)
+        self.whole = settings.split == "given"
+        self.split = (
+            splits.given(data)
+            if self.whole
+            else splits.last_video(data, rng, settings.least_videos, settings.validation_share)
+        )
         user, segment = data.positive_user[self.split.train], data.positive_segment[self.split.train]
         trained = np.unique(data.segment_video[segment])
         self.items = np.flatnonzero(np.isin(data.segment_video, trained))
@@ -74,12 +81,17 @@ class TransGRecTask:
         cases = self.split.test
         segments, place = np.unique(cases.segment, return_inverse=True)
         embedded = model.embed(self._on_device(segments))
+        floors = (
+            baselines.video_rows(self.data, self.split)
+            if self.whole
+            else baselines.segment_rows(self.data, self.split, self.settings.seed)
+        )
         scores = {
-            **baselines.segment_rows(self.data, self.split, self.settings.seed),
+            **floors,
             "transgrec": [self._scores(model, cases.candidate_user, embedded, place)],
         }
         history = np.bincount(self.data.positive_user[self.split.train], minlength=len(self.data.users))
-        return evaluate.tables(cases, scores, history[cases.user], self.settings.seed)
+        return evaluate.tables(cases, scores, history[cases.user], self.settings.seed, LONG if self.whole else METRICS)
 
     def _scores(self, model: TransGRec, user: np.ndarray, embedded: Tensor, place: np.ndarray) -> np.ndarray:
         return (model.final_users[self._tensor(user)] * embedded[self._tensor(place)]).sum(-1).cpu().numpy()

@@ -40,7 +40,7 @@ def block(video_id: str, spec: Spec) -> Block:
 def reelmill(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the command as its own process."""
     command = [sys.executable, "-c", "from flows.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **env}, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, env={**os.environ, **env}, check=False)
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from models import drnn_data, evaluate
 from models.drnn_cases import Split, by_user, f_score, of_lists, of_scores
 from models.drnn_data import Histories
 from models.drnn_parts import MONTH_MS
 from models.drnn_settings import DRNNSettings
+from models.drnn_task import DRNNTask
 from models.registry import stores_of
 from storage import FeatureWriter, Spec, Tables, open_store
 from storage.errors import InputError
@@ -110,8 +112,9 @@ def test_roles_can_be_left_out_by_name_alone(small: tuple[Path, dict[str, str]])
     assert data.counts.videos_without_picture == 3
     data = drnn_data.load(root, **NOTHING | {"clips": stores["clips"]})
     assert np.isnan(data.text).all()
+    data = drnn_data.load(root, **NOTHING | {"topics": stores["topics"]})
     with pytest.raises(InputError, match="nothing is known of the videos"):
-        drnn_data.load(root, **NOTHING | {"topics": stores["topics"]})
+        DRNNTask(data, DRNNSettings(), torch.device("cpu"))
     with pytest.raises(InputError, match="no store 'vgg19'"):
         drnn_data.load(root, **NOTHING | {"frames": "vgg19"})
 

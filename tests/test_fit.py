@@ -3,6 +3,11 @@
 import csv
 import json
 import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +15,17 @@ import numpy as np
 import pytest
 import torch
 
-from models import data, runs
-from models.fit import FitResult, find_device, settings_for, train
+from models import data, fit, runs
+from models.fit import FitResult, find_device, settings_for
 from models.registry import stores_of
 from models.transgrec import TransGRecSettings
 from models.transgrec_task import TransGRecTask
+from models.worlds.transgrec import World, write
 from storage.errors import CorruptPart, InputError
-from tests import planted
 
+train = partial(fit.train, pictures=False)
+"""Drawing takes longer than fitting here; `test_pictures` has its own fits."""
+WORLD = World(users=90, old_videos=40, new_videos=20, hidden=0.0)
 QUICK = TransGRecSettings(batch=250, epochs=40, patience=15)
 SMALL = TransGRecSettings(batch=250, epochs=4, dim=16)
 
@@ -25,7 +33,7 @@ SMALL = TransGRecSettings(batch=250, epochs=4, dim=16)
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     root = tmp_path_factory.mktemp("planted")
-    return root, planted.write(root, planted.World())
+    return root, write(root, WORLD)["features"]
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +43,11 @@ def fitted(world: tuple[Path, str]) -> FitResult:
 
 def figures(result: FitResult, row: str, metric: str) -> dict[str, Any]:
     return next(r for r in result.metrics["rows"] if r["row"] == row and r["metric"] == metric)
+
+
+def files(folder: Path) -> list[str]:
+    """Names of a run's files, but for the log."""
+    return sorted(path.name for path in folder.iterdir() if "tfevents" not in path.name)
 
 
 # ---- does it learn, and only what is there ----
@@ -48,7 +61,7 @@ def test_it_beats_chance_clearly_on_the_planted_world(fitted: FitResult) -> None
 
 
 def test_it_stays_at_chance_on_the_noise_twin(tmp_path: Path) -> None:
-    store = planted.write(tmp_path, planted.World(noise_twin=True))
+    store = write(tmp_path, replace(WORLD, noise_twin=True))["features"]
     result = train(tmp_path, store, QUICK)
     for metric in ("map", "ndcg@5", "recall@3"):
         row = figures(result, "transgrec", metric)
@@ -85,9 +98,7 @@ def test_it_learns_on_a_gpu_and_its_checkpoint_opens_on_the_cpu(world: tuple[Pat
 
 
 def test_a_run_is_complete_and_says_what_was_asked(fitted: FitResult) -> None:
-    assert sorted(p.name for p in fitted.folder.iterdir()) == [
-        "checkpoint.pt", "history.csv", "metrics.json", "settings.json",
-    ]  # fmt: skip
+    assert files(fitted.folder) == ["checkpoint.pt", "history.csv", "metrics.json", "settings.json"]
     asked = json.loads((fitted.folder / "settings.json").read_text())
     assert asked["model"] == "transgrec"
     assert asked["settings"] == QUICK.to_dict()
@@ -136,7 +147,7 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_happened(
 ) -> None:
     """The kill is an exception out of the callback, right after a save; nothing more is saved."""
     settings = TransGRecSettings(batch=250, epochs=4, dim=16, edge_dropout=0.2, variant="adversarial", depth=1)
-    root, store = tmp_path, planted.write(tmp_path, planted.World())
+    root, store = tmp_path, write(tmp_path, WORLD)["features"]
     unbroken = train(world[0], store, settings)
 
     def kill(epoch: int, _: dict[str, float]) -> None:
@@ -146,7 +157,7 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_happened(
     with pytest.raises(KeyboardInterrupt):
         train(root, store, settings, on_epoch=kill, save_every_s=0)
     folder = root / "runs" / unbroken.folder.name
-    assert sorted(p.name for p in folder.iterdir()) == ["last.pt", "settings.json"]
+    assert files(folder) == ["last.pt", "settings.json"]
     assert runs.list_runs(root) == []
     with pytest.raises(InputError, match="not finished"):
         runs.load(folder)
@@ -158,11 +169,51 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_happened(
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+TRAINER = """
+import sys, time, torch
+from models.fit import train
+from models.transgrec import TransGRecSettings
+
+def told(epoch, figures):
+    print(epoch, flush=True)
+    time.sleep(0.2)  # so that the kill finds it alive, whatever the machine
+
+torch.set_num_threads(1)
+train(sys.argv[1], sys.argv[2], TransGRecSettings(batch=250, epochs=4, dim=16), on_epoch=told, save_every_s=0)
+"""
+
+
+def test_a_fit_that_the_system_kills_ends_with_the_same_numbers(world: tuple[Path, str], tmp_path: Path) -> None:
+    """SIGKILL, somewhere in the third epoch of another process; resumed in this one."""
+    store = write(tmp_path, WORLD)["features"]
+    house = Path(__file__).parents[1]
+    command = [sys.executable, "-c", TRAINER, str(tmp_path), store]
+    with subprocess.Popen(command, cwd=house, stdout=subprocess.PIPE, text=True) as trainer:
+        assert trainer.stdout is not None
+        assert [int(trainer.stdout.readline()) for _ in range(2)] == [1, 2]
+        trainer.kill()
+        assert trainer.wait() == -signal.SIGKILL
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert files(folder) == ["last.pt", "settings.json"]
+    seen: list[int] = []
+    resumed = train(tmp_path, store, SMALL, on_epoch=lambda epoch, _: seen.append(epoch))
+    assert resumed.folder == folder
+    assert seen == [3, 4]  # an epoch is saved before it is told
+    unbroken = train(*world, SMALL)
+    assert resumed.metrics["rows"] == unbroken.metrics["rows"]
+    first, second = (runs.load(result.folder).model.state_dict() for result in (unbroken, resumed))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_what_a_dead_writer_left_is_swept(world: tuple[Path, str], fitted: FitResult) -> None:
     dead = fitted.folder / f".part-0.tmp-{os.uname().nodename}-999999999"
-    dead.write_bytes(b"half a file")
+    drawing = fitted.folder / "plots" / dead.name
+    drawing.parent.mkdir(exist_ok=True)
+    for path in (dead, drawing):
+        path.write_bytes(b"half a file")
     train(*world, QUICK)
     assert not dead.exists()
+    assert not drawing.exists()
 
 
 def test_a_damaged_checkpoint_is_named(world: tuple[Path, str], fitted: FitResult, tmp_path: Path) -> None:
@@ -177,7 +228,7 @@ def test_other_settings_or_data_are_another_run(world: tuple[Path, str], tmp_pat
     interactions = data.load(root, store)
     names = {runs.open_run(tmp_path, "transgrec", s, interactions).folder.name for s in (QUICK, SMALL, QUICK)}
     assert len(names) == 2
-    other = planted.write(tmp_path / "other", planted.World(noise=0.2))
+    other = write(tmp_path / "other", replace(WORLD, noise=0.2))["features"]
     assert other == store  # one spec, other vectors
     assert data.load(tmp_path / "other", other).fingerprint != interactions.fingerprint
 

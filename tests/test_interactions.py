@@ -1,5 +1,6 @@
 """What `models.data` reads from a root and what `models.splits` makes of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +12,19 @@ from models import data, splits
 from models.fit import train
 from models.transgrec import TransGRecSettings
 from models.transgrec_task import TransGRecTask
+from models.worlds.transgrec import World, write
 from storage import FeatureWriter, Spec, Tables, open_store
 from storage.errors import InputError
 from storage.features import NO_DATA, VALID, Block
-from tests import planted
 
+WORLD = World(users=90, old_videos=40, new_videos=20)
 SMALL = TransGRecSettings(batch=250, epochs=4, dim=16)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     root = tmp_path_factory.mktemp("planted")
-    return root, planted.write(root, planted.World())
+    return root, write(root, WORLD)["features"]
 
 
 # ---- splits ----
@@ -72,7 +74,7 @@ def test_edges_of_validation_and_test_are_not_in_the_graph(world: tuple[Path, st
 
 
 def test_a_split_without_a_test_says_why(tmp_path: Path) -> None:
-    store = planted.write(tmp_path, planted.World(users=6, old_videos=2, new_videos=2))
+    store = write(tmp_path, World(users=6, old_videos=2, new_videos=2))["features"]
     with pytest.raises(InputError, match=r"nobody has 5 videos .*the most is 3.* lower least_videos"):
         train(tmp_path, store, SMALL)
     assert train(tmp_path, store, TransGRecSettings(epochs=1, least_videos=2)).counts["test_cases"] > 0
@@ -160,7 +162,7 @@ def test_views_follow_time_and_without_time_the_rows(world: tuple[Path, str], tm
     turned = pc.subtract(events.num_rows + 1, events["source_row"])
     for folder, dated in (("dated", True), ("undated", False)):
         other = tmp_path / folder
-        planted.write(other, planted.World())
+        write(other, WORLD)
         table = events.set_column(events.column_names.index("source_row"), "source_row", turned)
         Tables(other).write("events", table if dated else table.drop(["time"]))
         after = data.load(other, store)
@@ -178,7 +180,7 @@ def test_the_video_that_the_source_marks_is_the_last(world: tuple[Path, str], tm
     before = data.load(root, store)
     first, stop = np.searchsorted(before.view_user, 0, "left"), np.searchsorted(before.view_user, 0, "right")
     opening = before.videos[before.view_video[first]]
-    planted.write(tmp_path, planted.World())
+    write(tmp_path, WORLD)
     events = Tables(root).read("events")
     marks = pc.and_(pc.equal(events["user_id"], before.users[0]), pc.equal(events["video_id"], opening))
     column = events.column_names.index("last_video")
@@ -191,7 +193,7 @@ def test_the_video_that_the_source_marks_is_the_last(world: tuple[Path, str], tm
 def test_new_unlabelled_videos_and_new_parts_do_not_change_the_fingerprint(
     world: tuple[Path, str], tmp_path: Path
 ) -> None:
-    store = planted.write(tmp_path, planted.World())
+    store = write(tmp_path, WORLD)["features"]
     before = data.load(tmp_path, store)
     opened = open_store(tmp_path, store)
     block = opened.read(opened.keys()[0])
@@ -231,9 +233,9 @@ def test_values_that_are_not_finite_are_counted(tmp_path: Path, monkeypatch: pyt
     """A store written by someone else may call a NaN valid; ours refuses to write one."""
     monkeypatch.setattr(Block, "check", lambda self, spec: None)
     root = tmp_path
-    store = planted.write(root, planted.World(users=20))
+    store = write(root, replace(WORLD, users=20))["features"]
     opened = open_store(root, store)
-    block = opened.read("v000")
+    block = opened.read("v0000")
     block.features[3] = np.nan
     with FeatureWriter(root, opened.spec) as writer:
         writer.add(block)

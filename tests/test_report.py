@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models import charts
 from models.report import clock, visible, write_report
 from storage import FeatureWriter, Outcome, Outcomes, Spec, Tables
 from storage.errors import InputError
@@ -125,8 +126,8 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def fit(root: Path, name: str, mean: float, low: float, high: float) -> Path:
-    """A run folder with one metric of two rankings, and one that is better when lower."""
+def fit(root: Path, name: str, mean: float, low: float, high: float, **settings: object) -> Path:
+    """A run folder with one metric of two rankings, and one that is better when lower; `settings` go over the usual."""
     folder = root / "runs" / name
     folder.mkdir(parents=True)
     chance = {"mean": 0.5, "low": 0.48, "high": 0.52, "cases": 40, "minus_random": 0.0, "minus_random_low": 0.0,
@@ -141,9 +142,9 @@ def fit(root: Path, name: str, mean: float, low: float, high: float) -> Path:
     groups = [{"group": "[0, 8)", **row} for row in rows]
     metrics = {"rows": rows, "by_sparsity": groups, "counts": {"users": 1234}, "fit": {"epochs": 7, "watch": None}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    settings = {"model": "transgrec", "settings": {"dim": 128, "l2": 1e-4}, "code_version": 1}
-    settings["stores"] = {"features": "c3d-fc6-x"}
-    (folder / "settings.json").write_text(json.dumps(settings))
+    asked = {"model": "transgrec", "settings": {"dim": 128, "l2": 1e-4, **settings}, "code_version": 1}
+    asked["stores"] = {"features": "c3d-fc6-x"}
+    (folder / "settings.json").write_text(json.dumps(asked))
     return folder
 
 
@@ -231,7 +232,7 @@ def test_pictures_of_another_grid_are_left_out(root: Path) -> None:
 def test_charts_are_drawings(root: Path) -> None:
     seen = page(root, runs=[fit(root, "transgrec-1", 0.8, 0.75, 0.85)])
     charts = [s.partition(",")[2] for s in seen.sources() if s.startswith("data:image/svg")]
-    assert len(charts) == 4
+    assert len(charts) == 5
     for chart in charts:
         drawing = ElementTree.fromstring(base64.b64decode(chart))
         assert drawing.tag.endswith("svg")
@@ -268,6 +269,76 @@ def test_several_fits(root: Path, tmp_path: Path) -> None:
     seen = page(root, runs=runs)
     assert seen.row("root")[-1] == "beats chance"
     assert seen.row("twin")[-1] == "no different from chance"
+
+
+def svg_of(source: str) -> str:
+    """The text of a picture on the page."""
+    assert source.startswith("data:image/svg+xml;base64,")
+    return base64.b64decode(source.partition(",")[2]).decode()
+
+
+def picture(seen: Page, alt: str) -> str:
+    """The picture whose description begins so."""
+    return svg_of(next(a["src"] or "" for tag, a in seen.tags if tag == "img" and (a["alt"] or "").startswith(alt)))
+
+
+def test_the_plots_of_a_run_stand_on_the_page_in_order(root: Path) -> None:
+    """Explained where they are known; the groups are drawn once, from the figures."""
+    folder = fit(root, "transgrec-1", 0.8, 0.75, 0.85)
+    assert "Pictures of the fit" not in page(root, runs=[folder]).text
+    (folder / "plots").mkdir()
+    for name in ("strange_thing", "attention_2", "attention_1", "loss", "groups"):
+        (folder / "plots" / f"{name}.svg").write_text(f"<svg>{name}</svg>")
+    seen = page(root, runs=[folder])
+    shown = [svg_of(source) for source in seen.sources() if "svg" in source]
+    assert [s for s in shown if len(s) < 50] == [
+        f"<svg>{name}</svg>" for name in ("loss", "attention_1", "attention_2", "strange_thing")
+    ]
+    assert "Terms of the loss Means over each epoch." in seen.text
+    assert "strange thing" in seen.text
+
+
+def test_groups_have_a_chart_beside_their_table(root: Path) -> None:
+    seen = page(root, runs=[fit(root, "transgrec-1", 0.8, 0.75, 0.85)])
+    chart = picture(seen, "map of each group and ranking")
+    assert all(word in chart for word in ("[0, 8)", "40 cases", "random", "transgrec", ">map<"))
+
+
+def test_fits_that_differ_in_one_setting_are_an_ablation(root: Path) -> None:
+    """10 comes after 2; equal otherwise, seed included; a fit of another seed or with two changes is no part of it."""
+    runs = [
+        fit(root, f"transgrec-{k}", mean, mean - 0.05, mean + 0.05, **settings)
+        for k, (mean, settings) in enumerate([
+            (0.6, {"depth": 10, "seed": 0}), (0.7, {"depth": 2, "seed": 0}), (0.5, {"depth": 0, "seed": 0}),
+            (0.9, {"depth": 0, "seed": 1}), (0.8, {"depth": 3, "seed": 0, "dim": 64}),
+        ])
+    ]  # fmt: skip
+    seen = page(root, runs=runs)
+    assert seen.text.count("depth of transgrec on root") == 1
+    assert "seed of" not in seen.text
+    assert "dim of" not in seen.text
+    chart = picture(seen, "Metrics of transgrec with depth at 0, 2, 10")
+    assert all(word in chart for word in (">map<", ">nmsd ↓<", ">depth<"))
+    assert "What one setting does" not in page(root, runs=runs[:1]).text
+
+
+def test_other_data_are_no_ablation(root: Path, tmp_path: Path) -> None:
+    runs = [
+        fit(root, "transgrec-1", 0.8, 0.7, 0.9, depth=1),
+        fit(tmp_path / "b", "transgrec-1", 0.8, 0.7, 0.9, depth=2),
+    ]
+    assert "What one setting does" not in page(root, runs=runs).text
+
+
+def test_the_points_of_an_ablation_are_the_means_in_order(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(charts, "points", lambda *given, **_: drawn.append(given) or b"")
+    runs = [fit(root, f"transgrec-{d}", 0.1 * d, 0.1 * d - 0.05, 0.1 * d + 0.05, depth=d) for d in (3, 1, 2)]
+    page(root, runs=runs)
+    ticks, series, *_ = next(given for given in drawn if given[2] == "depth")
+    assert ticks == ["1", "2", "3"]
+    assert [cell["mean"] for cell in series["map"]] == pytest.approx([0.1, 0.2, 0.3])
+    assert [cell["high"] for cell in series["nmsd ↓"]] == pytest.approx([0.15, 0.25, 0.35])
 
 
 def test_an_unfinished_fit_is_refused(root: Path) -> None:

@@ -8,12 +8,13 @@ gives {role: name of the store}, and `ceiling(world)`, what the true latents wou
 from collections.abc import Callable
 from typing import Any
 
-from models.worlds import drnn, jifr, multimodal, prnet
+from models.worlds import drnn, jifr, multimodal, prnet, transgrec
 
 WORLDS: dict[str, tuple[type[Any], Callable[..., dict[str, str]]]] = {
     "drnn": (drnn.World, drnn.write),
     "jifr": (jifr.World, jifr.write),
     "multimodal": (multimodal.World, multimodal.write),
     "prnet": (prnet.World, prnet.write),
+    "transgrec": (transgrec.World, transgrec.write),
 }
 """{recommender: (knobs, write)}."""

@@ -8,8 +8,8 @@
     excerpt      frames of a part, behind a seek that proves itself
 
 Each decoder's file has the same three functions: `load`, `identity`, `frames`. All read once forward and never seek,
-since every segment of a video is wanted anyway (but for `excerpt`). Which decoder gives which frame back is a table in the README, made by
-`tests/test_decoders.py` from videos that carry each frame's index in its pixels.
+since every segment of a video is wanted anyway (but for `excerpt`). Which decoder gives which frame back is a table in
+the README, made by `tests/test_decoders.py` from videos that carry each frame's index in its pixels.
 """
 
 from collections.abc import Iterator

@@ -1,11 +1,8 @@
-"""Click-through models on half of MovieLens-1M, and what modalities bring on TikTok: `python -m tests.benchmarks
-movielens`. Needs the data beside the project; prints nothing without it.
+"""Click-through models on half of MovieLens-1M: `python -m tests.benchmarks movielens`. Needs the data beside the
+project; prints nothing without it.
 
 MovieLens-1M: 4 and 5 stars are clicks, 1 and 2 are none, 3 stars are left out; random 8/1/1. Every model gets the same
 choice of `init_std`, by validation AUC on the first seed, and the same patience.
-
-TikTok: the published split, one sampled negative a click. Of the clicks of the test, some are on items that no training
-user touched; they stand in a column of their own.
 """
 
 import os
@@ -16,8 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 
 from models.fields import FieldSettings
@@ -25,7 +20,6 @@ from models.fit import train
 from models.fm import DeepFMSettings, FMSettings
 from models.multimodal import MultimodalSettings
 from pipeline import sources
-from pipeline.vectors import write_vectors
 from tests.benchmarks._seeds import difference, markdown, mean
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -86,57 +80,13 @@ def movielens(root: Path) -> None:
             markdown(["", "init_std", metric, "minus FM", "best epochs", "seconds"], floors + lines)
 
 
-def tiktok(root: Path) -> None:
-    """The multimodal model with and without each modality, with and without dropping of item ids; and FM."""
-    folder = DATA / "tiktok"
-    events = pq.read_table(folder / "interactions.parquet")
-    for part in ("train", "validation", "test"):
-        pq.write_table(events.filter(pc.equal(events["split"].cast("string"), part)), root / f"{part}.parquet")
-        names = {"user_id": "user_id", "video_id": "item_id"}
-        result = sources.read(root / f"{part}.parquet", "mapped", mapping=names, name=part)
-        sources.write_source(root, result)
-    both = {
-        role: write_vectors(root, folder / f"{file}_features.npy", "tiktok", role).store
-        for role, file in (("picture", "image"), ("sound", "audio"))
-    }
-    settings = MultimodalSettings(**COMMON, split="given")
-    models: dict[str, tuple[str, FieldSettings, dict[str, str]]] = {
-        "FM, ids": ("fm", FMSettings(**COMMON, split="given"), {}),
-        "FM, both": ("fm", FMSettings(**COMMON, split="given"), both),
-        "CTR, no modality": ("multimodal", replace(settings, modalities="none"), {}),
-        "CTR, picture": ("multimodal", settings, {"picture": both["picture"]}),
-        "CTR, sound": ("multimodal", settings, {"sound": both["sound"]}),
-        "CTR, both": ("multimodal", settings, both),
-        "CTR, both, concatenated": ("multimodal", replace(settings, modalities="concatenated"), both),
-    }
-    models |= {
-        f"{name}, drop_items ¼": (model, replace(s, drop_items=0.25), stores)
-        for name, (model, s, stores) in models.items()
-        if stores == both
-    }
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name, (model, chosen, stores) in models.items():
-        found[name] = [fit(root, model, replace(chosen, seed=seed), stores) for seed in SEEDS]
-        print(name, [round(f["all/model/auc"], 4) for f in found[name]], flush=True)
-    print(f"\nTikTok, AUC, {len(SEEDS)} seeds")
-    columns = ("all/model/auc", "unseen item/model/auc", "all/model/log_loss", "validation")
-    popular = [found["FM, ids"][0][f"{group}/most popular/{metric}"]
-               for group, metric in (("all", "auc"), ("unseen item", "auc"), ("all", "log_loss"))]  # fmt: skip
-    markdown(
-        ["", "AUC", "AUC, unseen items", "log-loss", "validation AUC"],
-        [["most popular", *(f"{value:.4f}" for value in popular), ""]]
-        + [[name, *(mean([f[c] for f in fits]) for c in columns)] for name, fits in found.items()],
-    )
-
-
 def main() -> None:
     """Print the tables."""
     if not DATA.exists():
         return
     torch.set_num_threads(1)
-    for part in (tiktok, movielens):
-        with tempfile.TemporaryDirectory() as folder:
-            part(Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        movielens(Path(folder))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,8 @@ import torch
 from models import drnn_data
 from models.drnn_settings import DRNNSettings
 from models.drnn_task import DRNNTask
-from models.fit import train
 from models.worlds.drnn import World, ceiling, write
-from tests.benchmarks._seeds import difference, markdown
+from tests.benchmarks._seeds import difference, markdown, train
 
 SEEDS = range(5)
 SETTINGS = DRNNSettings(
@@ -100,7 +99,7 @@ def run(job: tuple[World, int, list[str]]) -> dict[str, float]:
         stores = write(root, world)
         for name in names:
             settings = replace(SETTINGS, seed=seed, **MODELS[name])  # type: ignore[arg-type]
-            rows = train(root, stores, settings, model="drnn", device="cpu").metrics["rows"]
+            rows = train(root, stores, settings, model="drnn").metrics["rows"]
             figures = {row["row"]: row["mean"] for row in rows if row["metric"] == "f@5"}
             found |= {name: figures.pop("drnn"), name + AT_ONCE: figures.pop("drnn at once"), **figures}
         task = DRNNTask(drnn_data.load(root, **stores), settings, torch.device("cpu"))

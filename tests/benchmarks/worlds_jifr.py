@@ -21,11 +21,11 @@ import torch
 from scipy import stats
 
 from models import jifr_data
-from models.fit import train
 from models.jifr import JIFRSettings
 from models.jifr_task import JIFRTask
 from models.splits import Cases
 from models.worlds.jifr import World, ceiling, write
+from tests.benchmarks._seeds import train
 
 SETTINGS = JIFRSettings(
     dim=16, hidden=16, epochs=50, patience=8, learning_rate=0.02, l2=3e-3, batch=512, negatives=4
@@ -89,7 +89,7 @@ def run(job: tuple[str, int]) -> dict[str, list[float]]:
         stores = write(root, world)
         found: dict[str, list[float]] = {}
         for name, changes in MODELS.items():
-            rows = train(root, stores, replace(settings, **changes), model="jifr", device="cpu").metrics["rows"]
+            rows = train(root, stores, replace(settings, **changes), model="jifr").metrics["rows"]
             mine = figures(rows)
             found |= {**mine, name: mine["jifr"]}
         return {**found, "ceiling": true_figures(root, stores, world, settings)}

@@ -18,13 +18,12 @@ import torch
 
 from models import runs
 from models.fields import FieldSettings
-from models.fit import train
 from models.fm import DeepFMSettings, FMSettings
 from models.multimodal import Multimodal, MultimodalSettings
 from models.multimodal_data import load_clicks
 from models.multimodal_task import ClickTask
 from models.worlds.multimodal import World, ceiling, write
-from tests.benchmarks._seeds import difference, markdown, mean
+from tests.benchmarks._seeds import difference, markdown, mean, train
 
 COMMON: dict[str, Any] = {
     "dim": 8, "init_std": 0.1, "l2": 1e-3, "batch": 512, "learning_rate": 1e-2, "epochs": 25, "patience": 4,
@@ -65,7 +64,7 @@ def run(job: tuple[str, int]) -> Figures:
         data = load_clicks(folder, **stores)
         for name, (model, settings) in MODELS.items():
             settings = replace(settings, seed=job[1])
-            result = train(folder, stores, settings, model=model, device="cpu")
+            result = train(folder, stores, settings, model=model)
             found |= figures(result.metrics, model, name)
             if name in ("fused", "crossing") and world.spread:
                 task = ClickTask(model, Multimodal, data, settings, torch.device("cpu"))

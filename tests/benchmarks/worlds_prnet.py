@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from models import prnet_data, runs
-from models.fit import train
 from models.metrics import interval
 from models.prnet import PRNetSettings
 from models.prnet_cases import measured
 from models.prnet_task import PRNetTask
 from models.splits import Cases
 from models.worlds.prnet import World, ceiling, chance, write
+from tests.benchmarks._seeds import train
 
 QUICK: dict[str, Any] = {
     "dim": 32, "window": 96, "batch": 16, "learning_rate": 3e-3, "epochs": 12, "patience": 0,
@@ -57,7 +57,7 @@ def fit(
     for row in rows:
         chosen = PRNetSettings.table_2(row, **{**QUICK, "seed": world.seed, **options})
         task = PRNetTask(data, chosen, cpu)
-        model = runs.load(train(root, roles, chosen, model="prnet", device="cpu").folder).model
+        model = runs.load(train(root, roles, chosen, model="prnet").folder).model
         scores[row] = task.scores(model, task.test)
     draws = [of_cases(data, task.test, videos, chance(videos, rng)) for _ in range(10)]
     scores["ceiling"] = of_cases(data, task.test, videos, [v.liked[v.shot] for v in videos])
