@@ -181,7 +181,7 @@ class ModelSettings(Section):
     stores: Annotated[str | dict[str, str], Table] = Field(default_factory=dict)
     """{role: feature store}, by name or a prefix that fits one; empty leaves an optional role out. One name for one."""
     options: Annotated[dict[str, Any], Table] = Field(default_factory=dict)
-    """Hyper-parameters that differ from the recommender's defaults, such as {epochs: 20, layers: 2}."""
+    """Hyper-parameters that differ from the recommender's defaults, such as {epochs: 20, depth: 2}."""
 
 
 class TrainSettings(Section):

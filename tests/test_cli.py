@@ -14,6 +14,7 @@ import yaml
 from rich.console import Console
 
 from flows import cli, fits, progress, steps, tell
+from flows.check import check_train
 from flows.cli import app
 from flows.load import load
 from flows.progress import safe
@@ -118,7 +119,9 @@ def test_readme_settings_are_settings(tmp_path: Path) -> None:
     assert blocks
     for text in blocks:
         (tmp_path / "settings.yaml").write_text(text)
-        assert load(tmp_path / "settings.yaml").source is not None
+        chosen = load(tmp_path / "settings.yaml")
+        assert chosen.source is not None
+        check_train(chosen.train)
         assert yaml.safe_load(text)["root"]
 
 
