@@ -145,6 +145,20 @@ def recommend(
 
 
 @app.command()
+def floors(
+    root: Annotated[Path, typer.Option(help="Folder of the tables.")] = Path("reelmill"),
+    data: Annotated[Path | None, typer.Option("--data", help="A published table, read into the root first.")] = None,
+    json: Json = False,
+) -> None:
+    """What rankings of segments score without features and training: random, smooth random, early first."""
+    from flows import steps
+
+    if data is None:
+        _existing(root)
+    _print(steps.floors(root, data), json, tell.floors)
+
+
+@app.command()
 def report(settings_file: SettingsFile = None, root: Root = None, set: Set = None, json: Json = False) -> None:
     """Write the HTML page over everything in the root."""
     from flows import steps

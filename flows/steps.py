@@ -170,6 +170,15 @@ def has_events(settings: Settings) -> bool:
     return Tables(root_of(settings)).read("events", ["video_id"]).num_rows > 0
 
 
+def floors(root: Path, data: Path | None = None) -> dict[str, Any]:
+    """Rankings without features or training on a root's labels, after a published table was read into it, if given."""
+    from models.floors import floors as measured
+    from pipeline import dataset
+
+    read = plain(dataset.read(root, data)) if data is not None else None
+    return {**measured(root), **({"data": {**read, "without": {}}} if read is not None else {})}
+
+
 def report(settings: Settings, runs: Iterable[str] = ()) -> Path:
     """The HTML page over everything in the root."""
     from models.report import write_report

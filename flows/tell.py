@@ -12,6 +12,8 @@ SHOWN = ("map", "hr@1", "ndcg@5")
 """Metrics of the terminal table, where a recommender has them; the report and metrics.json have them all."""
 MOST = 3
 """Else so many, the first."""
+FLOORS = ("map", "highlight_ap", "nmsd")
+"""Metrics of the table of floors."""
 LISTED = 20
 """Most failures of the terminal table; `status --json` has them all."""
 
@@ -44,6 +46,15 @@ def train(out: Console, figures: dict[str, Any]) -> None:
         out.print(f"[bold]{name}[/]: not fitted, {safe(message)}", soft_wrap=True)
     if "reason" in figures:
         out.print(f"train: skipped, {safe(figures['reason'])}", soft_wrap=True)
+
+
+def floors(out: Console, figures: dict[str, Any]) -> None:
+    """What was read, if anything was, and both tables."""
+    if "data" in figures:
+        _read(out, figures["data"])
+    out.print(metrics("last video of users with five", figures["rows"], shown=FLOORS))
+    if figures["last_videos"]:
+        out.print(metrics("what the source marks as last", figures["last_videos"], shown=FLOORS))
 
 
 def run(out: Console, figures: dict[str, Any]) -> None:
@@ -126,18 +137,18 @@ def weights(out: Console, figures: dict[str, Any]) -> None:
         out.print(f"licence {licence}: {names}", soft_wrap=True)
 
 
-def metrics(name: str, rows: list[dict[str, Any]], only: tuple[str, ...] = ()) -> Table:
+def metrics(name: str, rows: list[dict[str, Any]], only: tuple[str, ...] = (), shown: tuple[str, ...] = SHOWN) -> Table:
     """Metric rows of a recommender with 95 % intervals: one line a row of the evaluation (those in `only`), one column
     a metric."""
     rows = [row for row in rows if not only or row["row"] in only]
     every = list(dict.fromkeys(row["metric"] for row in rows))
-    shown = [metric for metric in SHOWN if metric in every] or every[:MOST]
+    columns = [metric for metric in shown if metric in every] or every[:MOST]
     cases = max((row["cases"] for row in rows), default=0)
     title = f"[bold]{name}[/], mean and 95 % interval over {cases:,} cases"
-    table = Table("", *shown, title=title, title_justify="left", title_style="", box=SIMPLE_HEAD)
+    table = Table("", *columns, title=title, title_justify="left", title_style="", box=SIMPLE_HEAD)
     for line in dict.fromkeys(row["row"] for row in rows):
         cells = {r["metric"]: r for r in rows if r["row"] == line}
-        table.add_row(safe(line), *(_interval(cells[metric]) if metric in cells else "" for metric in shown))
+        table.add_row(safe(line), *(_interval(cells[metric]) if metric in cells else "" for metric in columns))
     return table
 
 

@@ -32,7 +32,8 @@ def floors(root: str | Path, seed: int = 0, least_videos: int = 5) -> dict[str, 
     history = np.bincount(data.positive_user[split.train], minlength=len(data.users))[split.test.user]
     pairs, unknown = _marked(root, data)
     last, empty = splits.cases(data, pairs)
-    marked = _tables(data, last, _others(data, last), seed)["rows"] if len(last) else []
+    alike = np.zeros(len(last), np.int64)  # one group: of these, only the rows over all are told
+    marked = _tables(data, last, alike, seed)["rows"] if len(last) else []
     counts = {
         "last_video_cases": len(last),
         "last_videos_without_positives": empty,
@@ -61,9 +62,3 @@ def _marked(root: str | Path, data: Interactions) -> tuple[np.ndarray, int]:
     ]
     known = (places[0] >= 0) & (places[1] >= 0)
     return np.sort((places[0] * len(data.videos) + places[1])[known]), int((~known).sum())
-
-
-def _others(data: Interactions, cases: Cases) -> np.ndarray:
-    """(C,) how many positives each case's user has on other videos."""
-    every = np.bincount(data.positive_user, minlength=len(data.users))
-    return every[cases.user] - np.add.reduceat(cases.relevant.astype(np.int64), cases.start[:-1])

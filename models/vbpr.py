@@ -145,8 +145,8 @@ class BPR(Model):
         places = torch.cat([batch.positive[:, None], batch.negative], 1)
         rating = inner(_with_one(user), batch.of, self._shown(item, bias, batch.features), places)
         bpr = F.softplus(rating[:, 1:] - rating[:, :1]).mean()
-        of_item = _shares(batch.positive, len(item)) + _shares(batch.negative, len(item))
-        l2 = (_shares(batch.of, len(user)) * user.square().sum(1)).sum()
+        of_item = _shares(batch.positive, item) + _shares(batch.negative, item)
+        l2 = (_shares(batch.of, user) * user.square().sum(1)).sum()
         l2 = l2 + (of_item * (item.square().sum(1) + bias[:, 0].square())).sum()
         return {"loss": bpr + self.settings.l2 * l2, "bpr": bpr, "l2": l2}
 
@@ -247,9 +247,9 @@ class VBPR(BPR):
         return torch.cat([item, look[:, :-1], bias + look[:, -1:]], 1)
 
 
-def _shares(places: Tensor, rows: int) -> Tensor:
-    """(rows,): the share of places (…) that each row has."""
-    return torch.bincount(places.flatten(), minlength=rows) / places.numel()
+def _shares(places: Tensor, table: Tensor) -> Tensor:
+    """(n,): the share of places (…) that each row of a table (n, ·) has."""
+    return torch.bincount(places.flatten(), minlength=len(table)).to(table.dtype) / places.numel()
 
 
 def _with_one(user: Tensor) -> Tensor:

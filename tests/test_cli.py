@@ -19,6 +19,8 @@ from flows.cli import app
 from flows.load import load
 from flows.progress import safe
 from flows.run import NOTHING
+from pipeline.corpus import write_source
+from pipeline.planted import CorpusPlan
 from storage import FeatureWriter, Outcome, Outcomes, Spec, Tables
 from storage.errors import InputError
 from storage.features import Block
@@ -222,6 +224,18 @@ def test_train_takes_the_store_of_these_settings(tmp_path: Path, monkeypatch: py
         fits.whole_names(chosen, "transgrec")
     with pytest.raises(InputError, match=r"'vgg19-fc7' of jifr \(frames\) is not there; the root has c3d-fc6-"):
         fits.whole_names(fits.choose(chosen, ["jifr"]), "jifr")
+
+
+def test_floors_of_a_published_table(tmp_path: Path) -> None:
+    table = write_source(CorpusPlan(), tmp_path / "likes.csv")
+    ended = reelmill("floors", "--root", tmp_path / "root", "--data", table)
+    assert ended.returncode == 0, ended.stderr
+    for line in ("last video of users with five", "what the source marks as last", "early first", "highlight_ap"):
+        assert line in ended.stdout
+    figures = json.loads(reelmill("floors", "--root", tmp_path / "root", "--json").stdout)
+    assert {row["row"] for row in figures["rows"]} == {"random", "smooth random", "early first"}
+    nothing = reelmill("floors", "--root", tmp_path)
+    assert (nothing.returncode, "has no labels" in nothing.stderr) == (2, True)
 
 
 def test_a_run_without_events_is_told() -> None:

@@ -17,13 +17,13 @@ from flows.cli import app
 from flows.recommend import recommend
 from models.fit import train
 from models.transgrec import TransGRecSettings
+from models.worlds.transgrec import World, write
 from pipeline.decode import Limits, Tally, excerpt, frames
 from pipeline.errors import Changed
 from pipeline.highlight import LONGEST_MS, SIDE, HighlightJob, bounded, read, span, write_highlight
 from pipeline.probe import probe
 from storage import Tables
 from storage.errors import InputError
-from tests import planted
 from tests.media import make_video, read_index
 
 SECONDS, FPS = 16, 10
@@ -163,26 +163,26 @@ def test_an_excerpt_has_the_frames_of_a_full_pass(kind: str, tmp_path: Path) -> 
 
 
 def test_the_first_recommendation_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name = planted.write(tmp_path, planted.World(users=20, old_videos=12, new_videos=4, segments=4))
+    name = write(tmp_path, World(users=20, old_videos=12, new_videos=4, segments=4))["features"]
     train(tmp_path, name, TransGRecSettings(dim=4, epochs=1, batch=200), device="cpu")
     path = make_video(tmp_path / "video.mp4", frames=20 * FPS, fps=FPS, size=(96, 64))
     for video in range(16):
         facts = {**probe(path), "fetched_at": datetime(2026, 1, 1, tzinfo=UTC)}
-        Tables(tmp_path).write("media", [{"video_id": f"v{video:03d}", "uri": "video.mp4", **facts}])
-    figures = recommend(tmp_path, "u001", why=True, top=2, gif=tmp_path / "cut.gif")
+        Tables(tmp_path).write("media", [{"video_id": f"v{video:04d}", "uri": "video.mp4", **facts}])
+    figures = recommend(tmp_path, "u0001", why=True, top=2, gif=tmp_path / "cut.gif")
     first = figures["recommended"][0]
     assert figures["gif"]["video_id"] == first["video_id"]
     assert figures["gif"]["start_ms"] <= first["start_ms"] < first["stop_ms"] <= figures["gif"]["stop_ms"]
     begin = figures["gif"]["start_ms"] // 100
     assert indices_gif(tmp_path / "cut.gif")[:50] == list(range(begin, begin + 50))
     with pytest.raises(InputError, match="must end in"):
-        recommend(tmp_path, "u001", gif=tmp_path / "cut.png")
+        recommend(tmp_path, "u0001", gif=tmp_path / "cut.png")
     out = Console(width=200, record=True, file=io.StringIO())
     tell_recommend.recommend(out, figures)
     told = out.export_text()
-    for text in ("2 of ", "segments for u001, by transgrec-", first["clock"], f"{first['score']:.3f}", "user: known",
+    for text in ("2 of ", "segments for u0001, by transgrec-", first["clock"], f"{first['score']:.3f}", "user: known",
                  "like ", "left out: videos marked", "cut: "):  # fmt: skip
         assert text in told, told
-    named = ["recommend", "--root", str(tmp_path), "--user", "u001", "--top", "2", "--why", "--json"]
+    named = ["recommend", "--root", str(tmp_path), "--user", "u0001", "--top", "2", "--why", "--json"]
     app(named, standalone_mode=False)
     assert json.loads(capsys.readouterr().out) == {name: value for name, value in figures.items() if name != "gif"}

@@ -33,10 +33,10 @@ from models.runs import Fitted
 from models.transgrec import TransGRecSettings
 from models.transgrec_task import TransGRecTask
 from models.worlds import drnn, jifr, multimodal, prnet
+from models.worlds.transgrec import World, write
 from storage import FeatureStore, FeatureWriter, Spec, Tables, open_store
 from storage.errors import InputError
 from storage.features import NO_DATA, VALID, Block
-from tests import planted
 
 CPU = torch.device("cpu")
 CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-6}
@@ -78,9 +78,9 @@ def add(store: FeatureStore, root: Path, like: str, name: str, masked: int = 0) 
 @pytest.fixture(scope="module")
 def transgrec(tmp_path_factory: pytest.TempPathFactory) -> Place:
     root = tmp_path_factory.mktemp("transgrec")
-    name = planted.write(root, planted.World(users=40, old_videos=20, new_videos=8, segments=6))
+    name = write(root, World(users=40, old_videos=20, new_videos=8, segments=6))["features"]
     place = fit(root, {"features": name}, TransGRecSettings(dim=16, epochs=6, batch=200), "transgrec")
-    add(open_store(root, name), root, "v001", "brand-new", masked=1)
+    add(open_store(root, name), root, "v0001", "brand-new", masked=1)
     return place
 
 
@@ -196,38 +196,38 @@ def test_segments_have_the_scores_of_the_evaluation(transgrec: Place) -> None:
 
 
 def test_segments_of_all_videos_are_those_not_marked(transgrec: Place) -> None:
-    marked = {r["video_id"] for r in Tables(transgrec.root).read("labels").to_pylist() if r["user_id"] == "u003"}
-    answer = transgrec.ask(user="u003", top=10_000)
+    marked = {r["video_id"] for r in Tables(transgrec.root).read("labels").to_pylist() if r["user_id"] == "u0003"}
+    answer = transgrec.ask(user="u0003", top=10_000)
     rows = answer["recommended"]
     assert ranked(rows)
     assert not marked & {row["video_id"] for row in rows}
     assert "brand-new" in {row["video_id"] for row in rows}
     assert len(rows) == answer["candidates"] == (28 - len(marked)) * 6 + 5
     assert answer["left_out"] == {"videos_marked": len(marked), "videos_without_data": 0}
-    one = transgrec.ask(user="u003", video=rows[0]["video_id"], top=1)["recommended"][0]
+    one = transgrec.ask(user="u0003", video=rows[0]["video_id"], top=1)["recommended"][0]
     assert (one["segment_index"], one["clock"]) == (rows[0]["segment_index"], rows[0]["clock"])
     assert one["score"] == pytest.approx(rows[0]["score"], rel=1e-5)
-    assert transgrec.ask(user="u003", top=3)["recommended"] == rows[:3]
+    assert transgrec.ask(user="u0003", top=3)["recommended"] == rows[:3]
 
 
 def test_a_stranger_gets_what_all_like_on_average(transgrec: Place) -> None:
-    everyone = [scores(transgrec.ask(user=u, video="v001", top=9), "segment_index")
+    everyone = [scores(transgrec.ask(user=u, video="v0001", top=9), "segment_index")
                 for u in transgrec.fitted.identities["users"]]  # fmt: skip
-    answer = transgrec.ask(user="u03", video="v001", top=9)
+    answer = transgrec.ask(user="u003", video="v0001", top=9)
     assert not answer["user"]["known"]
-    assert "did you mean 'u03" in answer["user"]["how"]
+    assert "did you mean 'u00" in answer["user"]["how"]
     for segment, score in scores(answer, "segment_index").items():
         assert score == pytest.approx(np.mean([each[segment] for each in everyone]), rel=1e-4)
-    anybody = transgrec.ask(video="v001", top=9)
+    anybody = transgrec.ask(video="v0001", top=9)
     assert anybody["recommended"] == answer["recommended"]
     assert "no user is named" in anybody["user"]["how"]
 
 
 def test_segments_explain_themselves_by_the_nearest_liked_ones(transgrec: Place) -> None:
     labels = [(r["video_id"], r["segment_index"]) for r in Tables(transgrec.root).read("labels").to_pylist()
-              if r["user_id"] == "u003"]  # fmt: skip
+              if r["user_id"] == "u0003"]  # fmt: skip
     store, model = open_store(transgrec.root, "planted"), transgrec.fitted.model
-    for row in transgrec.ask(user="u003", top=2, why=True)["recommended"]:
+    for row in transgrec.ask(user="u0003", top=2, why=True)["recommended"]:
         v, *theirs = (
             model.embed(model.standardise(torch.from_numpy(store.rows([pair])))).numpy()[0]
             for pair in [(row["video_id"], row["segment_index"]), *labels]
@@ -236,7 +236,7 @@ def test_segments_explain_themselves_by_the_nearest_liked_ones(transgrec: Place)
         near = row["why"]["nearest_liked"]
         assert [n["cosine"] for n in near] == pytest.approx(sorted(cosine, reverse=True)[:3], abs=1e-5)
         assert all((n["video_id"], n["segment_index"]) in labels for n in near)
-    own = transgrec.ask(user="u003", video=labels[0][0], top=99, why=True)["recommended"]
+    own = transgrec.ask(user="u0003", video=labels[0][0], top=99, why=True)["recommended"]
     assert all((n["video_id"], n["segment_index"]) != (row["video_id"], row["segment_index"])
                for row in own for n in row["why"]["nearest_liked"])  # fmt: skip
 
@@ -521,22 +521,22 @@ def test_next_videos_explain_themselves_by_what_was_watched(next_videos: Place) 
 
 
 def test_the_newest_run_counts_unless_one_is_named(tmp_path: Path) -> None:
-    name = planted.write(tmp_path, planted.World(users=20, old_videos=12, new_videos=4, segments=4))
+    name = write(tmp_path, World(users=20, old_videos=12, new_videos=4, segments=4))["features"]
     with pytest.raises(InputError, match="no complete run: fit"):
-        recommend(tmp_path, "u001")
+        recommend(tmp_path, "u0001")
     settings = [TransGRecSettings(dim=4, epochs=1, batch=200, seed=seed) for seed in (0, 1)]
     old, new = (train(tmp_path, name, s, device="cpu").folder for s in settings)
     (tmp_path / "runs" / "transgrec-00000000").mkdir()
     assert find_run(tmp_path).folder == new
     assert find_run(tmp_path, old.name).folder == old
     assert find_run(tmp_path, "transgrec").folder == new
-    assert recommend(tmp_path, "u001", run=old.name)["run"] == old.name
+    assert recommend(tmp_path, "u0001", run=old.name)["run"] == old.name
     with pytest.raises(InputError, match=f"did you mean '{old.name}'"):
         find_run(tmp_path, old.name[:-1] + "x")
     with pytest.raises(InputError, match="not complete"):
         find_run(tmp_path, "transgrec-00000000")
     with pytest.raises(InputError, match="top 0"):
-        recommend(tmp_path, "u001", top=0)
+        recommend(tmp_path, "u0001", top=0)
     folder = tmp_path / "runs" / "fpmc-00000000"  # what ranks, but does not recommend
     folder.mkdir()
     (folder / "metrics.json").write_text("{}")
@@ -544,10 +544,10 @@ def test_the_newest_run_counts_unless_one_is_named(tmp_path: Path) -> None:
     for run in (old, new):
         (run / "metrics.json").unlink()
     with pytest.raises(InputError, match="recommender that recommends; known: transgrec"):
-        recommend(tmp_path, "u001")
+        recommend(tmp_path, "u0001")
     (folder / "metrics.json").unlink()
     with pytest.raises(InputError, match="is not complete; the same command goes on"):
-        recommend(tmp_path, "u001")
+        recommend(tmp_path, "u0001")
 
 
 def test_a_store_that_is_missing_or_another_one_is_refused(transgrec: Place, tmp_path: Path) -> None:
@@ -555,21 +555,21 @@ def test_a_store_that_is_missing_or_another_one_is_refused(transgrec: Place, tmp
         (tmp_path / name).symlink_to(transgrec.root / name)
     store = transgrec.stores["features"]
     with pytest.raises(InputError, match=f"reads the store {store}, which .* lacks .there is none"):
-        recommend(tmp_path, "u001")
+        recommend(tmp_path, "u0001")
     spec = replace(open_store(transgrec.root, store).spec, dim=5)
     with FeatureWriter(tmp_path, spec) as writer:
         ones, index = np.ones((1, 5), np.float32), np.zeros(1, np.int32)
-        writer.add(Block("v001", ones, np.full(1, VALID, np.uint8), index, index.astype(np.int64), index + 5000))
+        writer.add(Block("v0001", ones, np.full(1, VALID, np.uint8), index, index.astype(np.int64), index + 5000))
     with pytest.raises(InputError, match=f"lacks .there are {spec.name}"):
-        recommend(tmp_path, "u001")
+        recommend(tmp_path, "u0001")
     (tmp_path / "features" / spec.name).rename(tmp_path / "features" / store)
     with pytest.raises(InputError, match=f"that folder holds {spec.name} with 5 numbers"):
-        recommend(tmp_path, "u001")
+        recommend(tmp_path, "u0001")
 
 
 def test_a_video_without_features_is_refused(transgrec: Place, items: Place, ctr: Place) -> None:
     with pytest.raises(InputError, match=r"'v01' has no features .*did you mean 'v0.*extract"):
-        transgrec.ask(user="u001", video="v01")
+        transgrec.ask(user="u0001", video="v01")
     with pytest.raises(InputError, match="none of the 12 rows of video 'dark'"):
         items.ask(user=items.fitted.identities["users"][0], video="dark")
     with pytest.raises(InputError, match="'v999' is in no table or store"):
@@ -577,11 +577,11 @@ def test_a_video_without_features_is_refused(transgrec: Place, items: Place, ctr
 
 
 def test_an_answer_is_plain_data_with_titles(transgrec: Place) -> None:
-    Tables(transgrec.root).write("videos", [{"video_id": "v001", "title": "Cats & dogs"}, {"video_id": "v002"}])
-    answer = transgrec.ask(user="u001", video="v001", why=True)
+    Tables(transgrec.root).write("videos", [{"video_id": "v0001", "title": "Cats & dogs"}, {"video_id": "v0002"}])
+    answer = transgrec.ask(user="u0001", video="v0001", why=True)
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
     assert answer["recommended"][0]["title"] == "Cats & dogs"
-    assert "title" not in transgrec.ask(user="u001", video="v002")["recommended"][0]
+    assert "title" not in transgrec.ask(user="u0001", video="v0002")["recommended"][0]
     first = answer["recommended"][0]
     assert first["clock"] == f"0:{first['start_ms'] // 1000:02}–0:{first['stop_ms'] // 1000:02}"
 

@@ -13,9 +13,9 @@ from models.fit import FitResult, train
 from models.metrics import LONG
 from models.transgrec import TransGRecSettings
 from models.transgrec_task import TransGRecTask
+from models.worlds.transgrec import World, write
 from storage import Tables
 from storage.errors import InputError
-from tests import planted
 from tests.choices import COLD, USERS, WARM, event, write_store, write_world
 
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def test_what_is_read_and_what_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_store_of_segments_has_segments_for_items(tmp_path: Path) -> None:
-    store = planted.write(tmp_path, planted.World(users=20))
+    store = write(tmp_path, World(users=20, old_videos=20, new_videos=10))["features"]
     segments = videos.load(tmp_path, store)
     assert segments.fingerprint == data.load(tmp_path, store).fingerprint
     with pytest.raises(InputError, match=r"none of .* positives comes from a source called 'train'"):

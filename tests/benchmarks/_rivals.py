@@ -1,7 +1,8 @@
 """One competitor of `peers`, in a process and an environment of its own: `python -P _rivals.py NAME FOLDER`.
 
-It gets ready, says so with a line, and then takes one turn for each line that it reads. A turn is an epoch, or what else
-is timed, and is answered by a line of JSON with `examples` and `seconds`. At the end of its input it may tell more.
+It gets ready, says so with a line, and then takes one turn for each line that it reads. A turn is an epoch, or what
+else is timed, and is answered by a line of JSON with `examples` and `seconds`. The click-through models take turns in
+pairs, of which the second tells their test AUC in the epoch that validated best.
 """
 
 import json

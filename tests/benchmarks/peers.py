@@ -1,9 +1,9 @@
 """Our floors beside the libraries in use, in one run: `python -m tests.benchmarks peers`.
 
-RecBole (FM), Cornac (BPR, VBPR) and implicit (BPR) each get an environment of their own under `PEERS_HOME`, by default in
-the temporary folder; none is a dependency. One that does not install is named and left out. Competitors are processes
-with the same data and `THREADS` threads, and take turns: a ratio is that of two turns next to each other. Needs
-MovieLens-1M beside the project; prints nothing without it.
+RecBole (FM), Cornac (BPR, VBPR) and implicit (BPR) each get an environment of their own under `PEERS_HOME`, by default
+in the temporary folder; none is a dependency. One that does not install is named and left out. Competitors are
+processes with the same data and `THREADS` threads, and take turns: a ratio is that of two turns next to each other.
+Needs MovieLens-1M beside the project; prints nothing without it.
 """
 
 import json
@@ -67,7 +67,7 @@ class Competitor:
         """Start it, and wait until it is ready. Raises EOFError if it ends first."""
         script = str(Path(__file__).with_name("_rivals.py"))
         limits = {f"{library}_NUM_THREADS": THREADS for library in ("OMP", "MKL", "OPENBLAS")}
-        self.name, self.log = name, tempfile.TemporaryFile("w+")
+        self.name, self.log = name, tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [str(python), "-P", "-W", "ignore", script, name, str(folder)], env={**os.environ, **limits}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,

@@ -4,7 +4,7 @@ Every line is a mean over seeds of world, split, weights and draws alike; a diff
 ablation on the same seed, with Student's 95 % interval over the seeds. "closed" is how much of the way from chance to
 the true latents the full model goes. All models have the same settings.
 
-World and settings were chosen on seeds 0 to 2. Seeds 10 to 15 did not bear out that rating attention helps the ranking
+World and settings were chosen on seeds 0 to 2. Seeds 10 to 15 did not bear out that rating attention helps the
 ranking of frames at telling ¼, but did at telling ½, so the knob `spread` is turned there; these seeds are new again.
 """
 
