@@ -5,7 +5,8 @@
     places     data sets and planted worlds to fit on
     ingest, extract, train, run    the flows
     progress   bars and tables in the terminal
-    recommend  ask a fitted recommender
+    recommend  ask a fitted recommender; tell, tell_recommend: figures as tables
+    arguments  what several verbs share
     cli        the `reelmill` command
     demo       the planted corpus, from rendering to report
 

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from flows import tell
+from flows.arguments import Json, Root, Set, SettingsFile
 from flows.document import described, document, plain
 from flows.load import load
 from flows.progress import console, safe, shown
@@ -30,11 +31,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-SettingsFile = Annotated[Path | None, typer.Argument(help="Settings file (YAML); see `reelmill settings`.")]
-Root = Annotated[Path | None, typer.Option("--root", help="Folder of tables, features, media and runs.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: extract.device=cpu. Repeatable.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 
 LABELLED = ("phd2", "movielens", "mapped")
 """Source formats that say who liked what; a folder of videos does not."""

@@ -568,8 +568,8 @@ def test_a_store_that_is_missing_or_another_one_is_refused(transgrec: Place, tmp
 
 
 def test_a_video_without_features_is_refused(transgrec: Place, items: Place, ctr: Place) -> None:
-    with pytest.raises(InputError, match=r"'v01' has no features .*did you mean 'v0.*extract"):
-        transgrec.ask(user="u0001", video="v01")
+    with pytest.raises(InputError, match=r"'v001' has no features .*did you mean 'v0.*extract"):
+        transgrec.ask(user="u0001", video="v001")
     with pytest.raises(InputError, match="none of the 12 rows of video 'dark'"):
         items.ask(user=items.fitted.identities["users"][0], video="dark")
     with pytest.raises(InputError, match="'v999' is in no table or store"):
