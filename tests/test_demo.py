@@ -9,15 +9,26 @@ from typing import Any
 
 import pytest
 
+from flows.fits import PAPERS
 from pipeline.planted import CorpusPlan
+
+pytestmark = pytest.mark.timeout(900)
 
 CODE = """
 import json, sys
 from pathlib import Path
-from flows.demo import NETWORKS, demo
+from flows.demo import MODELS, NETWORKS, demo
 from flows.document import plain
 from pipeline.planted import CorpusPlan
-figures = demo(Path(sys.argv[1]), CorpusPlan(size=(160, 90)), {"c3d": NETWORKS["c3d"]})
+networks = {name: NETWORKS[name] for name in ("c3d", "logmel", "topics")}
+networks["c3d"] = {**networks["c3d"], "layers": ["fc6", "conv5"]}
+models = {
+    **MODELS,
+    "jifr": {**MODELS["jifr"], "stores": "c3d-fc6"},
+    "multimodal": {**MODELS["multimodal"], "stores": {"picture": "c3d-fc6", "sound": "logmel"}},
+    "drnn": {**MODELS["drnn"], "stores": {"frames": "", "text": ""}},
+}
+figures = demo(Path(sys.argv[1]), CorpusPlan(size=(160, 90)), networks, models)
 json.dump(figures, sys.stdout, default=plain)
 """
 
@@ -37,7 +48,8 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def row(fitted: dict[str, Any], metric: str, name: str = "transgrec") -> dict[str, Any]:
-    return next(r for r in fitted["metrics"] if r["row"] == name and r["metric"] == metric)
+    rows = fitted["fits"][name]["metrics"]
+    return next(r for r in rows if r["row"] == name and r["metric"] == metric)
 
 
 def test_the_fit_beats_chance_clearly_on_the_planted_corpus(figures: dict[str, Any]) -> None:
@@ -45,6 +57,17 @@ def test_the_fit_beats_chance_clearly_on_the_planted_corpus(figures: dict[str, A
         found = row(figures["run"]["train"], metric)
         assert found["cases"] > 90
         assert found["minus_random_low"] > 0.2
+
+
+def test_all_five_are_fitted_from_end_to_end(figures: dict[str, Any]) -> None:
+    """Moments and frames follow tastes; items are too few here to tell."""
+    fitted = figures["run"]["train"]
+    assert (list(fitted["fits"]), fitted["unfitted"]) == (list(PAPERS), {})
+    assert row(fitted, "map", "prnet")["minus_random_low"] > 0.03
+    assert row(fitted, "frame_hr@3", "jifr")["minus_random_low"] > 0.03
+    assert row(fitted, "auc", "multimodal")["cases"] > 100
+    assert row(fitted, "f@5", "drnn")["cases"] > 40
+    assert fitted["fits"]["multimodal"]["stores"].keys() == {"picture", "sound"}
 
 
 def test_it_stays_at_chance_on_the_noise_twin(figures: dict[str, Any]) -> None:
@@ -68,7 +91,8 @@ def test_bfloat16_finds_what_float32_finds(figures: dict[str, Any]) -> None:
         small_demo(folder, REELMILL__EXTRACT__PRECISION=precision)["run"]["train"]
         for precision in ("float32", "bfloat16")
     )
-    assert exact["store"] != rough["store"]
+    exact, rough = exact["fits"]["transgrec"], rough["fits"]["transgrec"]
+    assert exact["stores"] != rough["stores"]
     for one, other in zip(exact["metrics"], rough["metrics"], strict=True):
         assert (one["row"], one["metric"]) == (other["row"], other["metric"])
         assert one["low"] <= other["mean"] <= one["high"], (one, other)
