@@ -155,7 +155,7 @@ def test_the_command_fits_a_data_set_and_tells_what_it_cannot(tmp_path: Path, mi
     assert "multimodal" in figures["fits"]
     assert {"auc", "log_loss"} <= {row["metric"] for row in figures["fits"]["multimodal"]["metrics"]}
     assert set(figures["fits"]) | set(figures["unfitted"]) == {*fits.PAPERS}
-    assert "highlight" in figures["unfitted"]["prnet"]
+    assert "store 'c3d-conv5' of prnet (steps) is not there" in figures["unfitted"]["prnet"]
     assert figures["data"]["stores"].keys() == {"picture", "sound"}
     assert "no word occurs twice" in figures["data"]["without"]["text"]
     wrong = reelmill("train", "--data", micro)
