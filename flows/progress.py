@@ -9,10 +9,13 @@ from threading import Lock
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 console = Console(stderr=True)
 """Everything for people goes to stderr; stdout is for results."""
+OTHERS = 80
+"""Width of the columns before the note."""
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -23,6 +26,15 @@ def visible(text: str, keep: str = "") -> str:
 def safe(text: str) -> str:
     """Text from outside for a terminal: control characters made visible, markup switched off; lines stay lines."""
     return escape(visible(text, keep="\n"))
+
+
+class _Note(ProgressColumn):
+    """What happened last, cut so that the other columns keep their places."""
+
+    def render(self, task: Task) -> Text:
+        note = Text(task.fields["note"], style="dim", no_wrap=True)
+        note.truncate(max(console.width - OTHERS, 0), overflow="ellipsis")
+        return note
 
 
 class _Rate(ProgressColumn):
@@ -120,12 +132,15 @@ def shown(quiet: bool = False) -> Iterator[Reporter]:
             _current = before
         return
     display = Progress(
-        TextColumn("{task.description}", style="bold"),
-        BarColumn(bar_width=28),
-        TextColumn("{task.fields[done]}/{task.fields[items]} {task.fields[unit]}"),
+        TextColumn("{task.description}", style="bold", table_column=Column(no_wrap=True, min_width=16)),
+        BarColumn(bar_width=20, table_column=Column(min_width=20)),
+        TextColumn(
+            "{task.fields[done]}/{task.fields[items]} {task.fields[unit]}",
+            table_column=Column(no_wrap=True, min_width=12),
+        ),
         _Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[note]}", style="dim", markup=False),
+        _Note(),
         console=console,
         refresh_per_second=4,
     )
