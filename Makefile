@@ -6,7 +6,7 @@ READY := .venv/.ready
 .PHONY: help demo test test-slow check fix bench lock clean
 
 help:
-	@echo "make demo       render a small corpus, run the whole job on it, end with a report (about six minutes)"
+	@echo "make demo       render a small corpus, run the whole job on it, end with a report (about five minutes)"
 	@echo "make test       the test suite"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make check      ruff, ruff format, mypy; changes nothing"
