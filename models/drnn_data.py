@@ -190,8 +190,6 @@ def _contents(stores: Mapping[str, FeatureStore], videos: Sequence[str]) -> tupl
         if not len(there):
             raise InputError(f"{store.spec.name} holds no usable row of a watched video; extract them, or leave out "
                              f"{role!r} by an empty name")  # fmt: skip
-        if role != "topics" and len(there) > 1 and not np.ptp(there, axis=0).any():
-            raise InputError(f"features of {store.spec.name} are constant: every video has one vector; extract anew")
         if role == "topics" and ((there < 0).any() or (np.abs(there.sum(axis=1) - 1) > 1e-3).any()):
             raise InputError(f"rows of {store.spec.name} are no mixtures of topics: they must be ≥ 0 and sum to 1")
     return found, not_finite
