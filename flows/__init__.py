@@ -7,7 +7,7 @@
     progress   bars and tables in the terminal
     recommend  ask a fitted recommender; tell, tell_recommend: figures as tables
     arguments  what several verbs share
-    cli        the `reelmill` command
+    cli        the `reelmill` command: verbs_jobs, verbs_results, verbs_root, over what they share (command)
     demo       the planted corpus, from rendering to report
 
 Importing this package sets Prefect up to stay on this machine: no telemetry, patience with its own small server.

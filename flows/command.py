@@ -1,0 +1,89 @@
+"""What the verbs share: the Typer application, how a flow is run and told, how figures are printed."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from flows import tell
+from flows.document import plain
+from flows.load import load
+from flows.progress import console, safe, shown
+from flows.settings import Settings
+from storage.errors import InputError
+
+app = typer.Typer(
+    name="reelmill",
+    help="From who liked which seconds of which video to feature stores and fitted recommenders.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def flow(name: str, file: Path | None, root: Path | None, overrides: list[str] | None, as_json: bool) -> None:
+    """Run one of the flows by its name, with settings from file, root and overrides."""
+    work(name, chosen_settings(file, root, overrides), as_json)
+
+
+def work(name: str, chosen: Settings, as_json: bool, **given: Any) -> None:
+    """Run one of the flows and tell what came of it."""
+    from importlib import import_module
+
+    from flows import steps
+
+    place = steps.root_of(chosen)
+    before = {_identity(row) for row in steps.newest_failures(place)}
+    with bars(as_json):
+        figures = getattr(import_module(f"flows.{name}"), name)(chosen, **given)
+    rows = [row for row in steps.newest_failures(place) if _identity(row) not in before]
+    fresh = sorted({f"{row['stage']}: {row['key']}" for row in rows})
+    figures = {**figures, "new_failures": fresh}
+    show(figures, as_json, getattr(tell, name))
+    if fresh:
+        again = "the next run tries again"
+        if any(row["permanent"] for row in rows):
+            again = "those that are permanent are tried again with `--set retry_failed=true` only"
+        console.print(
+            f"[yellow]{len(fresh)} failed that had not failed before[/]; see them with "
+            f"`reelmill status --root {safe(place)}`; {again}",
+            soft_wrap=True,
+        )
+    if fresh or figures.get("train", figures).get("unfitted"):
+        raise typer.Exit(1)
+
+
+def _identity(failure: dict[str, Any]) -> tuple[str, str, str | None]:
+    return failure["stage"], failure["key"], failure["spec"]
+
+
+def chosen_settings(file: Path | None, root: Path | None, overrides: list[str] | None) -> Settings:
+    """Settings of a file, with what the command line overrides."""
+    extra = [f"root={root}"] if root is not None else []
+    return load(file, [*extra, *(overrides or ())])
+
+
+def existing(root: Path) -> None:
+    """Raise InputError if the root is no folder."""
+    if not root.is_dir():
+        raise InputError(f"root {str(root)!r} is not a folder; give the one that `reelmill run` wrote with --root")
+
+
+@contextlib.contextmanager
+def bars(as_json: bool) -> Iterator[None]:
+    """Draw progress while the block runs, unless a program reads along."""
+    with shown(quiet=as_json and not console.is_terminal):
+        yield
+
+
+def show(figures: dict[str, Any], as_json: bool, tell: Callable[[Console, dict[str, Any]], None]) -> None:
+    """Print figures on stdout, as JSON or by `tell`, a function of `flows.tell`."""
+    if as_json:
+        sys.stdout.write(json.dumps(figures, default=plain, indent=2) + "\n")
+    else:
+        tell(Console(highlight=False), figures)

@@ -1,0 +1,60 @@
+"""Verbs that ask for results: recommend, floors, report; and settings, which prints their description."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import tell
+from flows.arguments import Json, Root, Set, SettingsFile
+from flows.command import app, chosen_settings, existing, show
+from flows.document import described, document
+from flows.progress import safe
+
+
+@app.command()
+def recommend(
+    root: Annotated[Path, typer.Option(help="Folder with a complete run.")] = Path("reelmill"),
+    user: Annotated[str | None, typer.Option(help="For whom; anybody may be asked for, also who is new.")] = None,
+    video: Annotated[str | None, typer.Option(help="In this video; over all of them if not given.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Name of a run; the newest if not given.")] = None,
+    top: Annotated[int, typer.Option(help="How many.")] = 10,
+    why: Annotated[bool, typer.Option("--why", help="Show what the attention rests on.")] = False,
+    gif: Annotated[Path | None, typer.Option(help="Cut the first recommendation into this .gif or .mp4.")] = None,
+    json: Json = False,
+) -> None:
+    """What a fitted recommender recommends to a user: segments, moments, items or next videos."""
+    from flows import tell_recommend
+    from flows.recommend import recommend as ask
+
+    existing(root)
+    show(ask(root, user, video, run, top, why, gif), json, tell_recommend.recommend)
+
+
+@app.command()
+def floors(
+    root: Annotated[Path, typer.Option(help="Folder of the tables.")] = Path("reelmill"),
+    data: Annotated[Path | None, typer.Option("--data", help="A published table, read into the root first.")] = None,
+    json: Json = False,
+) -> None:
+    """What rankings of segments score without features and training: random, smooth random, early first."""
+    from flows import steps
+
+    if data is None:
+        existing(root)
+    show(steps.floors(root, data), json, tell.floors)
+
+
+@app.command()
+def report(settings_file: SettingsFile = None, root: Root = None, set: Set = None, json: Json = False) -> None:
+    """Write the HTML page over everything in the root."""
+    from flows import steps
+
+    path = steps.report(chosen_settings(settings_file, root, set))
+    show({"report": str(path)}, json, lambda out, _: out.print(f"report: {safe(str(path))}", soft_wrap=True))
+
+
+@app.command()
+def settings(json: Json = False) -> None:
+    """Print a settings file with every key, its meaning and its default."""
+    show({"settings": described()}, json, lambda out, _: out.out(document(), end=""))
