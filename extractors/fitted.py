@@ -21,9 +21,9 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from extractors.words import Document
-from storage import Spec, parts
+from storage import Spec, cache, parts
 from storage.errors import CorruptPart, InputError, nearest
-from storage.tables import local_root
+from storage.place import AnyPath, place
 
 Progress = Callable[[float], None]
 """Told the share of a fit that is done."""
@@ -192,11 +192,11 @@ def find(root: str | Path, encoder: Encoder) -> bool:
     """Have the encoder take in what the root keeps of its kind and settings; False if there is nothing."""
     kept = parts.list_parts(_folder(root, encoder), ".npz")
     if kept:
-        encoder.read(kept[-1])
+        cache.reading(kept[-1], encoder.read)
     return bool(kept)
 
 
-def keep(root: str | Path, encoder: Encoder) -> Path:
+def keep(root: str | Path, encoder: Encoder) -> AnyPath:
     """Write a fitted encoder into the root, as the newest of its kind and settings."""
     parts.sweep(_folder(root, encoder))
     part = parts.new_part(_folder(root, encoder), ".npz")
@@ -205,5 +205,5 @@ def keep(root: str | Path, encoder: Encoder) -> Path:
     return part.committed
 
 
-def _folder(root: str | Path, encoder: Encoder) -> Path:
-    return local_root(root) / "encoders" / encoder.label
+def _folder(root: str | Path, encoder: Encoder) -> AnyPath:
+    return place(root) / "encoders" / encoder.label

@@ -16,6 +16,8 @@ from flows.load import load
 from flows.progress import console, safe, shown
 from flows.settings import Settings
 from storage.errors import InputError
+from storage.parts import is_folder
+from storage.place import place
 
 app = typer.Typer(
     name="reelmill",
@@ -26,7 +28,7 @@ app = typer.Typer(
 )
 
 
-def flow(name: str, file: Path | None, root: Path | None, overrides: list[str] | None, as_json: bool) -> None:
+def flow(name: str, file: Path | None, root: str | None, overrides: list[str] | None, as_json: bool) -> None:
     """Run one of the flows by its name, with settings from file, root and overrides."""
     work(name, chosen_settings(file, root, overrides), as_json)
 
@@ -62,16 +64,16 @@ def _identity(failure: dict[str, Any]) -> tuple[str, str, str | None]:
     return failure["stage"], failure["key"], failure["spec"]
 
 
-def chosen_settings(file: Path | None, root: Path | None, overrides: list[str] | None) -> Settings:
+def chosen_settings(file: Path | None, root: str | None, overrides: list[str] | None) -> Settings:
     """Settings of a file, with what the command line overrides."""
     extra = [f"root={root}"] if root is not None else []
     return load(file, [*extra, *(overrides or ())])
 
 
-def existing(root: Path) -> None:
-    """Raise InputError if the root is no folder."""
-    if not root.is_dir():
-        raise InputError(f"root {str(root)!r} is not a folder; give the one that `reelmill run` wrote with --root")
+def existing(root: str) -> None:
+    """Raise InputError if the root is no folder, or nothing stands there on an object store."""
+    if not is_folder(place(root)):
+        raise InputError(f"root {root!r} is not a folder; give the one that `reelmill run` wrote with --root")
 
 
 @contextlib.contextmanager

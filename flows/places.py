@@ -13,7 +13,9 @@ from flows.load import value
 from flows.settings import ExtractorSettings, ModelSettings, Settings
 from flows.steps import root_of
 from pipeline import dataset
+from storage import parts
 from storage.errors import InputError, nearest
+from storage.place import AnyPath, place
 
 
 def of_data(settings: Settings, path: Path) -> tuple[Settings, dict[str, Any]]:
@@ -54,20 +56,25 @@ def of_world(settings: Settings, name: str, knobs: str) -> Settings:
     world_of, write = WORLDS[kind]
     turned = _knobs(world_of, kind, knobs)
     tag = hashlib.sha256(json.dumps(turned, sort_keys=True).encode()).hexdigest()[:8]
-    root = Path(root_of(settings)) / f"{kind}-{tag}"
-    if not (root / "world.json").exists():
+    root = place(root_of(settings)) / f"{kind}-{tag}"
+    if parts.size(root / "world.json") is None:
         stores = _written(root, write, world_of(**turned), turned)
     else:
-        stores = json.loads((root / "world.json").read_text())["stores"]
+        stores = json.loads(parts.read_file(root / "world.json"))["stores"]
     own = settings.train.models[name]
     roles = stores if name == kind else {}
     model = ModelSettings(stores=roles, options={**FITS[name], **own.options})
     train = settings.train.model_copy(update={"models": {name: model}})
-    return settings.model_copy(update={"root": root, "train": train})
+    return settings.model_copy(update={"root": str(root), "train": train})
 
 
-def _written(root: Path, write: Any, world: Any, turned: dict[str, Any]) -> dict[str, str]:
-    """Write a world beside its place and move it there as a whole, so that half of one is never fitted."""
+def _written(root: AnyPath, write: Any, world: Any, turned: dict[str, Any]) -> dict[str, str]:
+    """Write a world beside its place and move it there as a whole, so that half of one is never fitted. On an object
+    store nothing moves: `world.json` comes last, and what a killed writer left is replaced video by video."""
+    if not isinstance(root, Path):
+        stores = write(str(root), world)
+        parts.write_file(root / "world.json", json.dumps({"knobs": turned, "stores": stores}, indent=1).encode())
+        return stores
     beside = root.with_name(f".{root.name}-{uuid4().hex[:8]}")
     stores = write(beside, world)
     (beside / "world.json").write_text(json.dumps({"knobs": turned, "stores": stores}, indent=1))

@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from storage.errors import InputError
+from storage.place import place
+
 
 def home(text: str) -> str:
     """`~` and `~user` written out, as a shell does."""
@@ -22,6 +25,18 @@ def _local(value: Any) -> Any:
     return home(value.removeprefix("file://")) if isinstance(value, str) else value
 
 
+def _anywhere(value: Any) -> Any:
+    """A path of this machine, `~` included, or a URL of an object store. Raises ValueError for one that is no root."""
+    text = str(value) if isinstance(value, Path) else value
+    if not isinstance(text, str):
+        return text
+    try:
+        return str(place(home(text)))
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+AnyPlace = Annotated[str, BeforeValidator(_anywhere)]
 LocalPath = Annotated[Path, BeforeValidator(_local)]
 Table = BeforeValidator(lambda value: {} if value is None else value)
 
@@ -198,8 +213,8 @@ class TrainSettings(Section):
 class Settings(Section):
     """Everything a run needs."""
 
-    root: LocalPath
-    """Folder of tables, features, media and runs."""
+    root: AnyPlace
+    """Folder of tables, features, media and runs; or s3://bucket/name, endpoint and keys in the environment."""
     source: SourceSettings | None = None
     """Where the records come from; not needed to go on with what is in the root."""
     download: DownloadSettings = Field(default_factory=DownloadSettings)
@@ -210,7 +225,7 @@ class Settings(Section):
     """Features."""
     train: TrainSettings = Field(default_factory=TrainSettings)
     """Fitting."""
-    report: LocalPath = Path("report.html")
+    report: AnyPlace = "report.html"
     """Report page; a relative path starts at the root."""
     retry_failed: bool = False
     """Try permanent failures again."""

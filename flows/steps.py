@@ -28,6 +28,7 @@ from storage import Outcome, Tables
 from storage.errors import InputError, nearest
 from storage.features import list_stores, open_store
 from storage.parts import list_parts
+from storage.place import AnyPath, address, below, is_url, place
 
 if TYPE_CHECKING:
     from extractors.base import Extractor
@@ -37,8 +38,8 @@ MANY_PARTS = 64
 
 
 def root_of(settings: Settings) -> str:
-    """The root as an absolute path."""
-    return str(settings.root.expanduser().resolve())
+    """The root as text that holds in every process: an absolute path, or the URL of an object store."""
+    return address(settings.root)
 
 
 def read_source(settings: Settings) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def media_videos(settings: Settings) -> list[Video]:
     columns = ["video_id", "uri", "sha256", "start_ms", "duration_ms", "bytes"]
     rows = Tables(root).read("media", columns).sort_by("video_id").to_pylist()
     return [
-        Video(r["video_id"], str(Path(root) / r["uri"]), r["sha256"], r["start_ms"], r["duration_ms"], r["bytes"])
+        Video(r["video_id"], str(below(root, r["uri"])), r["sha256"], r["start_ms"], r["duration_ms"], r["bytes"])
         for r in rows
     ]
 
@@ -170,7 +171,7 @@ def has_events(settings: Settings) -> bool:
     return Tables(root_of(settings)).read("events", ["video_id"]).num_rows > 0
 
 
-def floors(root: Path, data: Path | None = None) -> dict[str, Any]:
+def floors(root: str | Path, data: Path | None = None) -> dict[str, Any]:
     """Rankings without features or training on a root's labels, after a published table was read into it, if given."""
     from models.floors import floors as measured
     from pipeline import dataset
@@ -179,13 +180,15 @@ def floors(root: Path, data: Path | None = None) -> dict[str, Any]:
     return {**measured(root), **({"data": {**read, "without": {}}} if read is not None else {})}
 
 
-def report(settings: Settings, runs: Iterable[str] = ()) -> Path:
+def report(settings: Settings, runs: Iterable[str] = ()) -> AnyPath:
     """The HTML page over everything in the root."""
     from models.report import write_report
+    from models.runs import list_runs
 
-    path = settings.report if settings.report.is_absolute() else Path(root_of(settings)) / settings.report
-    folders = [Path(r) for r in runs] or sorted(p.parent for p in Path(root_of(settings)).glob("runs/*/metrics.json"))
-    return write_report(root_of(settings), path, title=f"reelmill · {settings.root.name}", runs=folders)
+    root = root_of(settings)
+    path = place(settings.report) if is_url(settings.report) else below(root, settings.report)
+    folders = [place(r) for r in runs] or sorted((run.folder for run in list_runs(root)), key=lambda f: f.name)
+    return write_report(root, path, title=f"reelmill · {place(root).name}", runs=folders)
 
 
 def status(root: str) -> dict[str, Any]:

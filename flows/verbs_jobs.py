@@ -67,7 +67,7 @@ def train(
 def label(
     source: Annotated[Path, typer.Argument(help="Table of who liked what.")],
     format: Annotated[str, typer.Option(help="phd2, movielens or mapped.")] = "phd2",
-    root: Annotated[Path, typer.Option(help="Folder of the tables.")] = Path("reelmill"),
+    root: Annotated[str, typer.Option(help="Folder of the tables, or s3://….")] = "reelmill",
     map: Annotated[list[str] | None, typer.Option("--map", help="For mapped: ours=yours. Repeatable.")] = None,
     set: Set = None,
     json: Json = False,

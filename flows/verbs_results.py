@@ -14,7 +14,7 @@ from flows.progress import safe
 
 @app.command()
 def recommend(
-    root: Annotated[Path, typer.Option(help="Folder with a complete run.")] = Path("reelmill"),
+    root: Annotated[str, typer.Option(help="Folder with a complete run, or s3://….")] = "reelmill",
     user: Annotated[str | None, typer.Option(help="For whom; anybody may be asked for, also who is new.")] = None,
     video: Annotated[str | None, typer.Option(help="In this video; over all of them if not given.")] = None,
     run: Annotated[str | None, typer.Option("--run", help="Name of a run; the newest if not given.")] = None,
@@ -33,7 +33,7 @@ def recommend(
 
 @app.command()
 def floors(
-    root: Annotated[Path, typer.Option(help="Folder of the tables.")] = Path("reelmill"),
+    root: Annotated[str, typer.Option(help="Folder of the tables, or s3://….")] = "reelmill",
     data: Annotated[Path | None, typer.Option("--data", help="A published table, read into the root first.")] = None,
     json: Json = False,
 ) -> None:

@@ -13,18 +13,20 @@ from storage.errors import InputError
 
 @app.command()
 def status(
-    root: Annotated[Path, typer.Option(help="Folder of tables and features.")] = Path("reelmill"), json: Json = False
+    root: Annotated[str, typer.Option(help="Folder of tables and features, or s3://….")] = "reelmill",
+    json: Json = False,
 ) -> None:
     """What is there: rows of each table, videos of each store, failures by class."""
     from flows import steps
 
     existing(root)
-    show(steps.status(str(root)), json, tell.status)
+    show(steps.status(root), json, tell.status)
 
 
 @app.command()
 def verify(
-    root: Annotated[Path, typer.Option(help="Folder of tables and features.")] = Path("reelmill"), json: Json = False
+    root: Annotated[str, typer.Option(help="Folder of tables and features, or s3://….")] = "reelmill",
+    json: Json = False,
 ) -> None:
     """Check every shard of every feature store against its checksum."""
     from storage import features

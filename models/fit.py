@@ -27,6 +27,7 @@ from models.logs import Log
 from models.pictures import draw
 from models.runs import Run, open_run
 from storage.errors import InputError
+from storage.place import AnyPath
 
 SAVE_EVERY_S = 20.0
 """A kill costs at most so many seconds of training."""
@@ -39,7 +40,7 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 class FitResult:
     """What came of a fit."""
 
-    folder: Path
+    folder: AnyPath
     metrics: dict[str, Any]
     """The content of `metrics.json`: `rows`, `by_sparsity`, `counts`, `fit`."""
     counts: dict[str, int]
@@ -78,7 +79,7 @@ def train(
     fit = _Fit(task, settings, find_device(device))
     if (saved := run.progress()) is not None:
         fit.restore(saved)
-    with open_log(run.folder, fit.history) as log:
+    with open_log(run.logs, fit.history) as log:
         _epochs(fit, run, log, on_epoch, save_every_s)
         fit.network.load_state_dict(fit.best["state"])
         fit.network.eval()

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from models import charts
-from storage import Tables, open_store, parts
+from storage import Tables, cache, open_store, parts
 from storage.errors import StoreError
 from storage.features import NO_DATA, PADDED, VALID, list_stores
 
@@ -85,6 +86,7 @@ def stores(root: str | Path, tables: Tables) -> list[dict[str, Any]]:
         except StoreError as error:
             found.append({"name": name, "wrong": str(error)})
             continue
+        sizes = parts.files(store.folder)
         masks: dict[str, np.ndarray] = {}  # a newer shard overwrites, as it does for a reader
         for shard in store.shards:
             for video, a, b in zip(shard.video_ids, shard.index.row_start, shard.index.row_stop, strict=True):
@@ -103,7 +105,7 @@ def stores(root: str | Path, tables: Tables) -> list[dict[str, Any]]:
                 "padded": int(rows[PADDED]),
                 "masked": int(rows[NO_DATA]),
                 "share": rows.sum() / grid if grid and spec["rows"] == "segment" else None,
-                "bytes": sum(shard.path.stat().st_size for shard in store.shards),
+                "bytes": sum(sizes.get(shard.path.name, 0) for shard in store.shards),
             }
         )
     return found
@@ -214,7 +216,8 @@ def _pictures(tables: Tables, keys: set[tuple[str, int]]) -> dict[tuple[str, int
     wanted = sorted({video for video, _ in keys})
     for path in parts.list_parts(tables.folder / "frames", ".parquet") if wanted else []:
         columns = ["video_id", "segment_index", "jpeg"]
-        for row in pq.read_table(path, columns=columns, filters=[("video_id", "in", wanted)]).to_pylist():
+        of_these = partial(pq.read_table, columns=columns, filters=[("video_id", "in", wanted)])
+        for row in cache.reading(path, of_these).to_pylist():
             if (key := (row["video_id"], row["segment_index"])) in keys:  # a newer part overwrites
                 found[key] = "data:image/jpeg;base64," + base64.b64encode(row["jpeg"]).decode()
     return found

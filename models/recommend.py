@@ -21,9 +21,9 @@ from models.recommend_parts import Adviser, Question
 from models.recommend_prnet import PRNetAdviser
 from models.recommend_transgrec import TransGRecAdviser
 from models.runs import Run, list_runs, load
-from storage import Tables
+from storage import Tables, parts
 from storage.errors import InputError, nearest
-from storage.tables import local_root
+from storage.place import place
 
 ADVISERS: dict[str, type[Adviser]] = {
     "transgrec": TransGRecAdviser,
@@ -58,13 +58,12 @@ def recommend(
     fitted = load(chosen.folder)
     if fitted.name not in ADVISERS:
         raise InputError(f"run {chosen.folder.name} is of {fitted.name}, which does not recommend; {_known()}")
-    place = local_root(root)
-    question = Question(place, chosen.folder.name, fitted, user, video, top, why)
+    question = Question(root, chosen.folder.name, fitted, user, video, top, why)
     adviser = ADVISERS[fitted.name](question)
     answer = adviser.of_all() if video is None else adviser.of_video(video)
     said = asdict(answer)
     known, how = said.pop("known"), said.pop("how")
-    _name(place, said["recommended"])
+    _name(root, said["recommended"])
     return {
         "run": chosen.folder.name,
         "model": fitted.name,
@@ -78,9 +77,8 @@ def find_run(root: str | Path, name: str | None = None) -> Run:
     """The complete run of this name, or the newest of the recommender of this name, or the newest of all that
     recommend. Raises InputError."""
     done = list_runs(root)
-    folder = local_root(root) / "runs"
     if not done:
-        begun = [path.name for path in folder.glob("*") if path.is_dir()]
+        begun = parts.folders(place(root) / "runs")
         more = f" ({', '.join(sorted(begun))} is not complete; the same command goes on with it)" if begun else ""
         raise InputError(f"{root} has no complete run{more}: fit a recommender first (reelmill train)")
     if name is None:
@@ -93,7 +91,7 @@ def find_run(root: str | Path, name: str | None = None) -> Run:
         fits = [run for run in done if name in (run.folder.name, _model(run))]
     if fits:
         return fits[-1]
-    if name and (folder / name).is_dir() and (folder / name).parent == folder:
+    if name in parts.folders(place(root) / "runs"):
         raise InputError(f"run {name!r} is not complete: fit it to the end first (reelmill train)")
     names = [run.folder.name for run in reversed(done)]
     raise InputError(f"run {name!r}: {nearest(str(name), [*names, *sorted(set(map(_model, done)))])}")
@@ -108,7 +106,7 @@ def _known() -> str:
     return f"known: {', '.join(ADVISERS)}"
 
 
-def _name(root: Path, rows: list[dict[str, Any]]) -> None:
+def _name(root: str | Path, rows: list[dict[str, Any]]) -> None:
     """Add the titles that the tables have."""
     wanted = pa.array([row["video_id"] for row in rows], pa.string())
     said = Tables(root).read("videos", ["video_id", "title"])

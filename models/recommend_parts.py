@@ -24,7 +24,7 @@ WHY = 3
 class Question:
     """Whom to recommend what, by which fitted model."""
 
-    root: Path
+    root: str | Path
     run: str
     """Name of the run, for messages."""
     fitted: Fitted

@@ -16,6 +16,7 @@ from models import ablations, charts, overview
 from models.charts import visible
 from storage import Tables, parts
 from storage.errors import InputError
+from storage.place import AnyPath, place
 
 MAIN_METRICS = ("map", "highlight_ap", "nmsd", "f@5", "precision@5", "hr@1", "hr@3", "hr@5", "ndcg@5", "recall@5")
 """Metrics of the first table of a fit, where it has them; all are in the second."""
@@ -45,14 +46,14 @@ PLOTS = {
 """Title and explanation of each picture of a run, in the order of the page."""
 
 
-def write_report(root: str | Path, path: str | Path, *, title: str, runs: Sequence[str | Path] = ()) -> Path:
+def write_report(root: str | Path, path: str | AnyPath, *, title: str, runs: Sequence[str | AnyPath] = ()) -> AnyPath:
     """Write the page; return its path. `runs`: folders of complete fits, of this root or of another one.
 
     Raises InputError if a run folder has no metrics. A root without anything gives a page that says so.
     """
     tables = Tables(root)
     labels = tables.read("labels")
-    fits = [_run(Path(folder)) for folder in runs]
+    fits = [_run(place(folder)) for folder in runs]
     content = {
         "title": title,
         "root": str(root),
@@ -73,7 +74,7 @@ def write_report(root: str | Path, path: str | Path, *, title: str, runs: Sequen
     )  # fmt: skip
     filters: dict[str, Callable[..., str]] = {"clock": clock, "number": "{:,}".format, "size": _size, "uri": charts.uri}
     environment.filters |= filters
-    return parts.write_file(Path(path), environment.get_template("report.html").render(content).encode())
+    return parts.write_file(place(path), environment.get_template("report.html").render(content).encode())
 
 
 def clock(milliseconds: int) -> str:
@@ -93,12 +94,13 @@ def _size(count: int) -> str:
     return f"{value:.0f} {unit}" if value >= 100 or unit == "B" else f"{value:.1f} {unit}"
 
 
-def _run(folder: Path) -> dict[str, Any]:
+def _run(folder: AnyPath) -> dict[str, Any]:
     """A fit: its settings, and its figures arranged by ranking and metric."""
-    if not (folder / "metrics.json").exists():
+    if parts.size(folder / "metrics.json") is None:
         raise InputError(f"{folder} has no metrics.json; the fit is not finished (reelmill train)")
-    metrics = json.loads((folder / "metrics.json").read_text())
-    settings = json.loads((folder / "settings.json").read_text()) if (folder / "settings.json").exists() else {}
+    metrics = json.loads(parts.read_file(folder / "metrics.json"))
+    asked = folder / "settings.json"
+    settings = json.loads(parts.read_file(asked)) if parts.size(asked) is not None else {}
     rows, grouped = _named(metrics["rows"]), _named(metrics.get("by_sparsity", []))
     every = list(dict.fromkeys(row["metric"] for row in rows))
     main = [name for name in MAIN_METRICS if name in every] or every[:8]
@@ -126,15 +128,15 @@ def _run(folder: Path) -> dict[str, Any]:
     }
 
 
-def _plots(folder: Path) -> list[dict[str, Any]]:
+def _plots(folder: AnyPath) -> list[dict[str, Any]]:
     """The pictures of a run, in the order of `PLOTS`, which are but for the groups, that stand beside their table; none
     of a run that was fitted without."""
     found = []
-    for path in sorted((folder / "plots").glob("*.svg")):
+    for path in (folder / "plots" / name for name in parts.files(folder / "plots") if name.endswith(".svg")):
         kind = path.stem.rstrip("_0123456789")
         title, note = PLOTS.get(kind, (path.stem.replace("_", " "), ""))
         if kind != "groups":
-            found.append({"kind": kind, "svg": path.read_bytes(), "title": title, "note": note})
+            found.append({"kind": kind, "svg": parts.read_file(path), "title": title, "note": note})
     order = [*PLOTS]
     return sorted(found, key=lambda plot: order.index(plot["kind"]) if plot["kind"] in order else len(order))
 

@@ -8,15 +8,18 @@
     events.out.…     TensorBoard's event files (`logs`), written while it trains
     metrics.json     tables and counts; written last, so a run is complete exactly when this exists
 
-Each file but TensorBoard's is written under a temporary name, synced and renamed. Equal identity means equal numbers
-(on one kind of device): fitting again finds the complete run and does nothing.
+Each file but TensorBoard's is written under a temporary name, synced and renamed; on an object store each is one PUT,
+and TensorBoard's are written on this machine and stored whenever `last.pt` is, so that another one can go on. Equal
+identity means equal numbers (on one kind of device): fitting again finds the complete run and does nothing.
 """
 
 import csv
 import hashlib
 import io
 import json
+import shutil
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,34 +28,56 @@ import torch
 
 from models import registry
 from models.base import Data, FitSettings, Model
-from storage import parts
+from storage import cache, parts
 from storage.errors import CorruptPart, InputError
-from storage.tables import local_root
+from storage.place import AnyPath, place
+
+EVENTS = "events.out.tfevents.*"
+"""Names of TensorBoard's files."""
 
 
 @dataclass(frozen=True)
 class Run:
     """One run's folder."""
 
-    folder: Path
+    folder: AnyPath
 
     @property
     def complete(self) -> bool:
         """The metrics are written, and with them everything else."""
-        return (self.folder / "metrics.json").exists()
+        return parts.size(self.folder / "metrics.json") is not None
 
     def metrics(self) -> dict[str, Any]:
         """The tables and counts of a complete run."""
-        return json.loads((self.folder / "metrics.json").read_text())
+        return json.loads(parts.read_file(self.folder / "metrics.json"))
 
     def save_progress(self, state: dict[str, Any]) -> None:
         """Keep where training stands."""
         parts.write_file(self.folder / "last.pt", _pickle(state))
+        self.keep_logs()
 
     def progress(self) -> dict[str, Any] | None:
         """Where training stood, or None at the start. Always on the CPU."""
         path = self.folder / "last.pt"
-        return _read(path) if path.exists() else None
+        return _read(path) if parts.size(path) is not None else None
+
+    @property
+    def logs(self) -> Path:
+        """Folder of this machine for TensorBoard's event files: the run's own, or one beside the cache's copies."""
+        if isinstance(self.folder, Path):
+            return self.folder
+        return cache.folder() / "logs" / hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
+
+    def keep_logs(self) -> None:
+        """Store the event files of this machine in the run, in place of those of an earlier attempt."""
+        if isinstance(self.folder, Path):
+            return
+        mine = {path.name: path for path in self.logs.glob(EVENTS)}
+        for path in mine.values():
+            parts.write_file(self.folder / path.name, path.read_bytes())
+        for name in parts.files(self.folder):
+            if fnmatch(name, EVENTS) and mine and name not in mine:
+                parts.remove(self.folder / name)
 
     def finish(
         self,
@@ -70,8 +95,11 @@ class Run:
         parts.write_file(self.folder / "history.csv", text.getvalue().encode())
         for name, svg in plots.items():
             parts.write_file(self.folder / "plots" / f"{name}.svg", svg)
+        self.keep_logs()
         parts.write_file(self.folder / "metrics.json", _json(metrics))
-        (self.folder / "last.pt").unlink(missing_ok=True)
+        parts.remove(self.folder / "last.pt")
+        if not isinstance(self.folder, Path):
+            shutil.rmtree(self.logs, ignore_errors=True)
 
 
 def open_run(root: str | Path, model: str, settings: FitSettings, data: Data) -> Run:
@@ -84,19 +112,22 @@ def open_run(root: str | Path, model: str, settings: FitSettings, data: Data) ->
         "code_version": registry.find(model).version,
     }
     identity = hashlib.sha256(_json(asked)).hexdigest()[:8]
-    run = Run(local_root(root) / "runs" / f"{model}-{identity}")
-    run.folder.mkdir(parents=True, exist_ok=True)
+    run = Run(place(root) / "runs" / f"{model}-{identity}")
+    for folder in {run.folder, run.logs}:
+        if isinstance(folder, Path):
+            folder.mkdir(parents=True, exist_ok=True)
     for folder in (run.folder, run.folder / "plots"):
         parts.sweep(folder)
-    if not (run.folder / "settings.json").exists():
+    if parts.size(run.folder / "settings.json") is None:
         parts.write_file(run.folder / "settings.json", _json(asked))
     return run
 
 
 def list_runs(root: str | Path) -> list[Run]:
     """The complete runs of a root, oldest first."""
-    done = sorted((local_root(root) / "runs").glob("*/metrics.json"), key=lambda path: path.stat().st_mtime_ns)
-    return [Run(path.parent) for path in done]
+    runs = place(root) / "runs"
+    done = {name: parts.written_at(runs / name / "metrics.json") for name in parts.folders(runs)}
+    return [Run(runs / name) for _, name in sorted((at, name) for name, at in done.items() if at is not None)]
 
 
 @dataclass(frozen=True)
@@ -123,10 +154,10 @@ class Fitted:
             raise InputError(f"{name!r} is not among the {kind} that {self.name} was trained on") from None
 
 
-def load(folder: str | Path, device: torch.device | str = "cpu") -> Fitted:
+def load(folder: str | AnyPath, device: torch.device | str = "cpu") -> Fitted:
     """Rebuild the model of a run from its `checkpoint.pt` alone. Runs no code of the file."""
-    path = Path(folder) / "checkpoint.pt"
-    if not path.exists():
+    path = place(folder) / "checkpoint.pt"
+    if parts.size(path) is None:
         raise InputError(f"{folder} holds no checkpoint.pt; the fit is not finished (reelmill train)")
     saved = _read(path)
     recommender = registry.find(saved["model"])
@@ -140,9 +171,9 @@ def load(folder: str | Path, device: torch.device | str = "cpu") -> Fitted:
     return Fitted(model.to(device).eval(), saved["model"], settings, saved["stores"], saved["identities"])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: AnyPath) -> dict[str, Any]:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return cache.reading(path, lambda file: torch.load(file, map_location="cpu", weights_only=True))
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise CorruptPart(f"{path} cannot be read ({error}); remove it and fit again") from error
 

@@ -4,12 +4,14 @@ import contextlib
 import queue
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TypeAlias
 
 from pipeline.child import Child
 from pipeline.cut import CutJob, CutSegment
 from pipeline.decode import Decoder, Limits, Tally, loader, memory_bytes
 from pipeline.gather import Gather
+from pipeline.media import ahead, at_hand
 
 Message: TypeAlias = CutSegment | Tally | Exception
 """A segment; what happened, at the end of a video; or why it could not be decoded."""
@@ -21,7 +23,7 @@ def decode_ahead(
     """Cut videos in `workers` processes, ahead of the networks by a bounded number of segments. A video that fails ends
     with its exception as the last message."""
     ready: queue.Queue[tuple[Gather, Message] | BaseException | None] = queue.Queue(maxsize=8 * workers)
-    waiting = iter(jobs)
+    waiting = ahead(jobs, workers)
     lock, stop = threading.Lock(), threading.Event()
 
     def put(item: tuple[Gather, Message] | BaseException | None) -> None:
@@ -40,10 +42,11 @@ def decode_ahead(
                     return
                 gather, job = entry
                 try:
-                    for message in child.run(job, limits.wall_seconds):
-                        put((gather, message))
-                        if stop.is_set():
-                            return
+                    with at_hand(job.path) as file:
+                        for message in child.run(replace(job, path=str(file)), limits.wall_seconds):
+                            put((gather, message))
+                            if stop.is_set():
+                                return
                 except Exception as error:
                     put((gather, error))
 

@@ -6,6 +6,9 @@
     ROOT/media/.hosts/               when each host may be asked again
 
 `key` is the start of a hash of the video's id: ids, titles and addresses never become paths.
+
+Of a root on an object store the same folder stands in the cache of this machine, to download into; a complete file then
+goes to `ROOT/media`, its note first. So pauses per host are kept by all who download on one machine.
 """
 
 import dataclasses
@@ -24,9 +27,11 @@ from urllib.parse import urlsplit
 
 from pipeline import errors
 from pipeline.child import Child
+from pipeline.deliver import desk, recalled, store
 from pipeline.hosts import HostPacer
 from storage.errors import InputError
 from storage.parts import sync
+from storage.place import place
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,8 @@ class Fetched:
     format_id: str | None = None
     attempts: int = 1
     """How often it was tried in this call; 0 if it already stood there."""
+    uri: str | None = None
+    """Where in the root it was stored, if that is on an object store; `path` is then a copy."""
 
 
 class Downloader:
@@ -119,11 +126,11 @@ class Downloader:
         stop: threading.Event | None = None,
     ) -> None:
         """`stop`: set it, and call `interrupt`, to end a pause between two attempts as well."""
-        from storage.tables import local_root  # here: the downloading process imports this module, and needs no pyarrow
-
         self.stop = stop or threading.Event()
         self.options = options or DownloadOptions()
-        self.media = (local_root(root) / "media").absolute()
+        home = place(root) / "media"
+        self.remote = None if isinstance(home, Path) else home
+        self.media = home.absolute() if isinstance(home, Path) else desk(home)
         self.pacer = pacer or HostPacer(str(self.media / ".hosts"), self.options.per_host_interval_s)
         self._child = Child("pipeline.download:download", memory_bytes=self.options.memory_bytes)
 
@@ -135,13 +142,14 @@ class Downloader:
         try:
             if (path := self._local(url)) is not None:
                 return self._take_local(video_id, path)
-            place = Place.of(self.media, video_id, url, self.options)
-            if (standing := place.standing()) is not None:
+            where = Place.of(self.media, video_id, url, self.options)
+            if (standing := self._standing(where)) is not None:
                 return standing
             while True:
                 attempt += 1
                 try:
-                    return dataclasses.replace(self._download(place, url, deadline), attempts=attempt)
+                    fetched = self._download(where, url, deadline)
+                    return self._stored(where, dataclasses.replace(fetched, attempts=attempt))
                 except errors.Transient as error:
                     pause = self._pause(attempt, error)
                     longest = min(self.options.max_wait_s, deadline - time.monotonic())
@@ -167,8 +175,8 @@ class Downloader:
     ) -> None:
         self.close()
 
-    def _download(self, place: "Place", url: str, deadline: float) -> Fetched:
-        job = DownloadJob(place, url, self.options, self.pacer)
+    def _download(self, where: "Place", url: str, deadline: float) -> Fetched:
+        job = DownloadJob(where, url, self.options, self.pacer)
         try:
             (fetched,) = self._child.run(job, max(deadline - time.monotonic(), 0))
         except errors.TimedOut:
@@ -210,13 +218,22 @@ class Downloader:
             raise errors.NotFound(f"{path} {what}; for a web address write https:// in front of it")
         if not self.options.copy_local:
             return Fetched(path, *digest(path))
-        place = Place.of(self.media, video_id, str(path), self.options)
-        if (standing := place.standing()) is not None:
+        where = Place.of(self.media, video_id, str(path), self.options)
+        if (standing := self._standing(where)) is not None:
             return standing
-        place.partial.mkdir(parents=True, exist_ok=True)
-        copy = place.partial / f"copy{path.suffix}"
+        where.partial.mkdir(parents=True, exist_ok=True)
+        copy = where.partial / f"copy{path.suffix}"
         shutil.copyfile(path, copy)
-        return place.put(copy, {}, None, None)
+        return self._stored(where, where.put(copy, {}, None, None))
+
+    def _standing(self, where: "Place") -> Fetched | None:
+        """The file as an earlier run completed it, here or on the object store."""
+        if (standing := where.standing()) is not None:
+            return self._stored(where, standing)
+        return None if self.remote is None else recalled(where, self.remote)
+
+    def _stored(self, where: "Place", fetched: Fetched) -> Fetched:
+        return fetched if self.remote is None else store(where, fetched, self.remote)
 
 
 @dataclass(frozen=True)
@@ -254,11 +271,14 @@ class Place:
         """The file, if an earlier run completed it for the same question and it is still whole."""
         try:
             note = json.loads(self.note.read_text())
-            path = self.folder / note["file"]
-            whole = note["asked"] == self.asked and digest(path) == (note["sha256"], note["bytes"])
+            return self.noted(note, self.folder / note["file"])
         except (OSError, ValueError, KeyError):
             return None
-        if not whole:
+
+    def noted(self, note: dict[str, Any], path: Path) -> Fetched | None:
+        """A file with what its note says of it, if it answers the same question and is still whole. Raises OSError, and
+        KeyError for a note of something else."""
+        if note["asked"] != self.asked or digest(path) != (note["sha256"], note["bytes"]):
             return None
         return Fetched(path, note["sha256"], note["bytes"], note["info"], note["downloader"], note["format_id"], 0)
 

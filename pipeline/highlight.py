@@ -16,10 +16,11 @@ from pipeline.child import Child
 from pipeline.decode import Frame, Limits, Scaler, Tally, quarter_turns
 from pipeline.decode.excerpt import excerpt
 from pipeline.errors import Changed, Corrupt
+from pipeline.media import at_hand
 from pipeline.render import write_video
 from storage import Tables, parts
 from storage.errors import InputError, nearest
-from storage.tables import local_root
+from storage.place import below
 
 FPS = {".gif": 10, ".mp4": 25}
 """{suffix: pictures a second}. A GIF counts in hundredths of a second."""
@@ -54,9 +55,12 @@ def write_highlight(root: str | Path, video_id: str, start_ms: int, stop_ms: int
     check_name(path)
     media = _media(root, video_id)
     begin, end = bounded(start_ms, stop_ms, media["duration_ms"])
-    fps, source = FPS[path.suffix.lower()], str(local_root(root) / media["uri"])
-    job = HighlightJob(source, media["start_ms"], begin, end, fps, bytes=media["bytes"])
-    with Child("pipeline.highlight:read", memory_bytes=job.limits.memory_bytes) as child:
+    fps, limits = FPS[path.suffix.lower()], Limits()
+    with (
+        at_hand(below(root, media["uri"])) as source,
+        Child("pipeline.highlight:read", memory_bytes=limits.memory_bytes) as child,
+    ):
+        job = HighlightJob(str(source), media["start_ms"], begin, end, fps, limits, bytes=media["bytes"])
         pictures = child.run(job, limit_s=job.limits.wall_seconds)
         write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
         count, (height, width) = write(path, pictures, fps)

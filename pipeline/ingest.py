@@ -17,7 +17,9 @@ import pyarrow.compute as pc
 from pipeline.child import Child
 from pipeline.decode import Limits
 from pipeline.fetch import Downloader, DownloadOptions, Fetched
-from storage import Outcome, Outcomes, Tables
+from pipeline.media import at_hand
+from storage import Outcome, Outcomes, Tables, parts
+from storage.place import address, below, place
 
 COMMIT_SECONDS = 20.0
 """Fetched videos are written to the tables at least this often."""
@@ -40,7 +42,8 @@ def missing_media(root: str, *, retry: bool = False) -> list[Wanted]:
     videos = tables.read("videos", ["video_id", "url"])
     videos = videos.filter(pc.is_valid(videos["url"]))
     media = tables.read("media", ["video_id", "uri", "bytes"]).to_pylist()
-    done = {row["video_id"] for row in media if _size(Path(root) / row["uri"]) == row["bytes"]}
+    size_of = _sizes(root)
+    done = {row["video_id"] for row in media if size_of(row["uri"]) == row["bytes"]}
     if not retry:
         done |= Outcomes(root).permanently_failed("download") | Outcomes(root).permanently_failed("probe")
     return sorted(
@@ -110,11 +113,13 @@ def _interrupted(stop: threading.Event, *busy: Downloader | Child) -> Iterator[N
         watcher.join()
 
 
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
+def _sizes(root: str) -> Callable[[str], int | None]:
+    """Gives the size of a file by its `uri`, None if it is not there. An object store is asked for all at once."""
+    media = place(root) / "media"
+    if isinstance(media, Path):
+        return lambda uri: parts.size(below(root, uri))
+    known = {f"media/{name}": size for name, size in parts.walk(media).items()}
+    return lambda uri: parts.size(Path(uri)) if Path(uri).is_absolute() else known.get(uri)
 
 
 def _fetch_one(
@@ -127,7 +132,8 @@ def _fetch_one(
         tries = getattr(error, "attempts", 1)
         return Outcome.failure("download", entry.video_id, error, attempt=tries, seconds=time.monotonic() - began)
     try:
-        (facts,) = prober.run({"path": str(fetched.path), "limits": limits}, limits.wall_seconds)
+        with at_hand(fetched.path if fetched.uri is None else below(root, fetched.uri)) as file:
+            (facts,) = prober.run({"path": str(file), "limits": limits}, limits.wall_seconds)
     except Exception as error:
         return Outcome.failure("probe", entry.video_id, error, seconds=time.monotonic() - began)
     batch.media.append(_media_row(root, entry, fetched, facts))
@@ -139,15 +145,20 @@ def _fetch_one(
 
 
 def _media_row(root: str, entry: Wanted, fetched: Fetched, facts: dict[str, Any]) -> dict[str, Any]:
-    path, home = Path(fetched.path), Path(root).resolve()
-    inside = path.resolve().is_relative_to(home)
     return {
         **facts,
         "video_id": entry.video_id,
-        "uri": str(path.resolve().relative_to(home)) if inside else str(path.resolve()),
+        "uri": fetched.uri or _uri(root, fetched.path.resolve()),
         "downloader": fetched.downloader,
         "format_id": fetched.format_id,
     }
+
+
+def _uri(root: str, path: Path) -> str:
+    """Relative to the root, if the file is in it."""
+    home = place(root)
+    inside = isinstance(home, Path) and path.is_relative_to(home.resolve())
+    return str(path.relative_to(address(root))) if inside else str(path)
 
 
 class _Rows:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from storage import parts
 from storage.features import open_store
-from storage.shards import SUFFIX, Shard
+from storage.shards import SUFFIX
 from storage.writer import FeatureWriter
 
 
@@ -32,7 +32,8 @@ def compact(root: str | Path, name: str, shard_bytes: int = 256 << 20) -> Compac
         raise wrong[0]
     live = {shard: store.live(shard) for shard in store.shards}
     dead = {shard: len(shard.video_ids) - len(places) for shard, places in live.items()}
-    small = [shard for shard in store.shards if dead[shard] or _bytes(shard) < shard_bytes // 2]
+    sizes = parts.files(store.folder)
+    small = [shard for shard in store.shards if dead[shard] or sizes.get(shard.path.name, 0) < shard_bytes // 2]
     before = len(store.shards)
     if len(small) < 2 and not sum(dead.values()):
         return Compacted(before, before, 0)
@@ -43,9 +44,5 @@ def compact(root: str | Path, name: str, shard_bytes: int = 256 << 20) -> Compac
             for place in live[shard]:
                 writer.add(shard.block(place))
     for shard in small:
-        shard.path.unlink(missing_ok=True)
+        parts.remove(shard.path)
     return Compacted(before, len(parts.list_parts(store.folder)), sum(dead.values()))
-
-
-def _bytes(shard: Shard) -> int:
-    return shard.path.stat().st_size

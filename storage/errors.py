@@ -5,7 +5,8 @@
     ├── StoreError
     │   ├── CorruptPart     a part file does not hold what it says
     │   ├── SpecMismatch    features of two specs would be mixed
-    │   └── MissingFeatures a video or segment asked for is not in the store
+    │   ├── MissingFeatures a video or segment asked for is not in the store
+    │   └── Unreachable     an object store refuses, or does not answer
     └── VideoError          one video could not be processed (the tree is in `pipeline/errors.py`)
 
 A message names the value, the rule that it breaks, and what to do next.
@@ -34,6 +35,13 @@ class SpecMismatch(StoreError):
 
 class MissingFeatures(StoreError):
     """A video or segment asked for is not in the store."""
+
+
+class Unreachable(StoreError):
+    """An object store refuses, or does not answer."""
+
+    error_class = "unreachable"
+    permanent = False
 
 
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:

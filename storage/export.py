@@ -4,6 +4,7 @@ from pathlib import Path
 
 from storage.errors import InputError
 from storage.features import open_store, present
+from storage.place import address
 from storage.shards import Format
 from storage.writer import FeatureWriter, features_folder
 
@@ -14,7 +15,7 @@ def export(root: str | Path, name: str, to: str | Path, format: Format) -> int:
     Blocks that are there already are left alone, so an export that was cut short goes on where it stopped. Shards are
     verified first, since the copy gets a checksum of its own. Raises CorruptPart, InputError.
     """
-    if features_folder(root).resolve() == features_folder(to).resolve():
+    if address(features_folder(root)) == address(features_folder(to)):
         raise InputError(f"export from {str(root)!r} to itself; name another folder, which becomes a root of its own")
     store = open_store(root, name)
     if wrong := store.verify():

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from storage import parts
+from storage import cache, parts
 from storage.blocks import NO_DATA, PADDED, VALID, Block
 from storage.errors import CorruptPart, InputError, MissingFeatures, SpecMismatch, StoreError, nearest
+from storage.place import AnyPath
 from storage.shards import KEPT_OPEN, SUFFIX, Format, Shard, open_shard, read_shard
 from storage.spec import Spec
 from storage.writer import FeatureWriter, features_folder
@@ -36,7 +37,7 @@ class FeatureStore:
     Row numbers, as `locate` gives them, keep their meaning as long as the object lives, also over `refresh`.
     """
 
-    def __init__(self, folder: Path, spec: Spec | None = None) -> None:
+    def __init__(self, folder: AnyPath, spec: Spec | None = None) -> None:
         self.folder = folder
         self.shards: list[Shard] = []
         """The shards of the folder, oldest first."""
@@ -231,7 +232,8 @@ class View:
 
 def list_stores(root: str | Path) -> list[str]:
     """Names of the stores that hold at least one shard."""
-    return sorted(p.name for p in features_folder(root).glob("*") if parts.newest(p))
+    folder = features_folder(root)
+    return [name for name in parts.folders(folder) if parts.newest(folder / name)]
 
 
 def open_store(root: str | Path, name: str) -> FeatureStore:
@@ -250,7 +252,7 @@ def present(root: str | Path, spec: Spec) -> set[str]:
     return set(FeatureStore(features_folder(root) / spec.name, spec)._home)
 
 
-def _find(root: str | Path, name: str) -> Path:
+def _find(root: str | Path, name: str) -> AnyPath:
     known = list_stores(root)
     fits = [k for k in known if k == name] or [k for k in known if k.startswith(name)]
     if len(fits) > 1:
@@ -262,7 +264,7 @@ def _find(root: str | Path, name: str) -> Path:
     return features_folder(root) / fits[0]
 
 
-def _verify(folder: Path) -> list[CorruptPart]:
+def _verify(folder: AnyPath) -> list[CorruptPart]:
     wrong = []
     try:
         paths = parts.list_parts(folder)
@@ -270,6 +272,7 @@ def _verify(folder: Path) -> list[CorruptPart]:
         return [error]
     for path in paths:
         try:
+            cache.drop(path)  # what the store holds is checked, not a copy
             read_shard(path).verify()
         except CorruptPart as error:
             wrong.append(error)

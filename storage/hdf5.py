@@ -26,6 +26,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from storage import cache
 from storage.blocks import COLUMNS, Block
 from storage.shards import KEPT_OPEN, Index, Shard, checksum, columns_of, description
 from storage.spec import Spec
@@ -55,7 +56,7 @@ class Hdf5Shard(Shard):
     """A sealed HDF5 shard."""
 
     def _open(self) -> None:
-        with h5py.File(self.path, "r", locking=False) as file:  # immutable: no lock, also on mounts that have none
+        with cache.index_of(self.path) as source, h5py.File(source, "r", locking=False) as file:  # immutable: no lock
             self._describe(file.attrs)
             self.index = Index(
                 file["video_id"].asstr()[:].tolist(),
@@ -106,8 +107,7 @@ class _Map:
     """A shard's file as read-only memory, and the arrays in it."""
 
     def __init__(self, shard: Hdf5Shard) -> None:
-        with shard.path.open("rb") as file:
-            self.pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.pages = cache.reading(shard.path, _pages)
         self.arrays = {
             name: np.frombuffer(self.pages, dtype, math.prod(shape), offset).reshape(shape)
             for name, (offset, dtype, shape) in shard.places.items()
@@ -115,6 +115,11 @@ class _Map:
         features = self.arrays["features"]
         offset = shard.places["features"][0]
         self.memory = memoryview(self.pages)[offset : offset + features.nbytes]
+
+
+def _pages(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 _mapped = functools.lru_cache(maxsize=KEPT_OPEN)(_Map)

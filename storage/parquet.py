@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from storage import cache
 from storage.blocks import COLUMNS, Block
 from storage.shards import Index, Shard, checksum, columns_of, description, readable
 from storage.spec import Spec
@@ -79,10 +80,15 @@ class ParquetShard(Shard):
     def _read(self, columns: list[str], group: int | None = None) -> pa.Table:
         """Columns of one row group or of all."""
         options = {"memory_map": True, "page_checksum_verification": True}
-        with readable(self.path), pq.ParquetFile(self.path, metadata=_footer(self), **options) as file:
-            if group is None:
-                return file.read(columns, use_threads=False)
-            return file.read_row_group(group, columns, use_threads=False)
+
+        def read(path: Path) -> pa.Table:
+            with pq.ParquetFile(path, metadata=_footer(self), **options) as file:
+                if group is None:
+                    return file.read(columns, use_threads=False)
+                return file.read_row_group(group, columns, use_threads=False)
+
+        with readable(self.path):
+            return cache.reading(self.path, read)
 
     def column(self, name: str) -> np.ndarray:
         return _column(self, name)
@@ -138,7 +144,8 @@ def _column(shard: ParquetShard, name: str) -> np.ndarray:
 @functools.lru_cache(maxsize=64)
 def _footer(shard: ParquetShard) -> pq.FileMetaData:
     """Where in the file things stand; too large to keep for every shard."""
-    return pq.read_metadata(shard.path)
+    with cache.index_of(shard.path) as source:
+        return pq.read_metadata(source)
 
 
 def _schema(spec: Spec) -> pa.Schema:

@@ -1,9 +1,11 @@
 """Folders of immutable part files: a part is visible when it is complete, and nothing else is.
 
 A writer fills `.part-….tmp-<host>-<pid>` in the same folder, fsyncs it, renames it to
-`part-<sequence>-<random>.<suffix>` and fsyncs the folder. A reader lists `part-*`: no lock, no server. The sequence is
-microseconds since 1970, or one more than the newest part's if the clock was set back, so parts sort by name from the
-oldest to the newest.
+`part-<sequence>-<random>.<suffix>` and fsyncs the folder; on an object store it fills a file of this machine and stores
+that by a single PUT. A reader lists `part-*`: no lock, no server. The sequence is microseconds since 1970, or one more
+than the newest part's if the clock was set back, so parts sort by name from the oldest to the newest.
+
+Whatever else stands below a root is read, written, moved and removed by the functions here too, on disk and elsewhere.
 """
 
 import contextlib
@@ -15,45 +17,51 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from storage.errors import CorruptPart
+from storage.place import AnyPath
+
+P = TypeVar("P", bound=AnyPath)
 
 STALE_SECONDS = 24 * 3600
 """A temporary file is swept when it was not written to for this long, whoever made it."""
 
-_NAME = re.compile(r"part-(\d{16})-[0-9a-f]{8}(\.\w+)")
+NAME = re.compile(r"part-(\d{16})-[0-9a-f]{8}(\.\w+)")
+"""Name of a part. What has such a name never changes."""
 
 
-def list_parts(folder: Path, suffix: str = "") -> list[Path]:
+def list_parts(folder: AnyPath, suffix: str = "") -> list[AnyPath]:
     """Complete parts of a folder, oldest first; none if there is no folder. Raises CorruptPart for a stranger."""
     found = []
     for name in _names(folder):
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise CorruptPart(f"{folder / name} is not a part that reelmill wrote; move it out of this folder")
         if name.endswith(suffix):
-            found.append(folder / name)
-    return sorted(found)
+            found.append(name)
+    return [folder / name for name in sorted(found)]
 
 
-def sequence(part: Path) -> int:
+def sequence(part: AnyPath) -> int:
     """Age of a part: a higher number is newer."""
     return int(part.name.split("-")[1])
 
 
 class new_part:
-    """Context that gives a temporary path to fill. On a clean exit it becomes the newest part, whose path is then
-    `committed`; on an error it is removed."""
+    """Context that gives a temporary path of this machine to fill. On a clean exit it becomes the newest part, whose
+    path is then `committed`; on an error it is removed."""
 
-    committed: Path
+    committed: AnyPath
 
-    def __init__(self, folder: Path, suffix: str, number: int = 0) -> None:
+    def __init__(self, folder: AnyPath, suffix: str, number: int = 0) -> None:
         """`number`: the sequence to take in place of a new one, for a part that stands for older ones."""
         self.folder, self.suffix, self.number = folder, suffix, number
         self.tag = uuid.uuid4().hex[:8]
         self.temporary = _temporary(folder, self.tag)
 
     def __enter__(self) -> Path:
-        _make(self.folder)
+        if isinstance(self.folder, Path):
+            _make(self.folder)
         return self.temporary
 
     def __exit__(
@@ -61,43 +69,151 @@ class new_part:
     ) -> None:
         try:
             if error is None:
-                sync(self.temporary)
+                if isinstance(self.folder, Path):
+                    sync(self.temporary)
                 number = self.number or max(time.time_ns() // 1000, newest(self.folder) + 1)
-                self.committed = self.temporary.rename(self.folder / f"part-{number:016d}-{self.tag}{self.suffix}")
-                sync(self.folder)
+                self.committed = self.folder / f"part-{number:016d}-{self.tag}{self.suffix}"
+                _commit(self.temporary, self.committed)
         finally:
             self.temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` to fill. On a clean exit it takes the place of `path`, which so has its old
-    content or the new one at any moment; on an error it is removed."""
-    _make(path.parent)
+def replacing(path: AnyPath) -> Iterator[Path]:
+    """Gives a temporary path, beside `path` where that is on this machine, to fill. On a clean exit it takes the place
+    of `path`, which so has its old content or the new one at any moment; on an error it is removed."""
+    if isinstance(path, Path):
+        _make(path.parent)
     temporary = _temporary(path.parent, uuid.uuid4().hex[:8])
     try:
         yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
+        if isinstance(path, Path):
+            sync(temporary)
+        _commit(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_file(path: Path, content: bytes) -> Path:
+def write_file(path: P, content: bytes) -> P:
     """Replace a small file as a whole; return its path."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    if isinstance(path, Path):
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    else:
+        from storage import objects
+
+        objects.write(path, content)
     return path
 
 
-def sweep(folder: Path) -> list[Path]:
-    """Remove temporaries that no living writer owns; return them."""
+def read_file(path: AnyPath) -> bytes:
+    """A small file as a whole, as it is now. Raises FileNotFoundError."""
+    if isinstance(path, Path):
+        return path.read_bytes()
+    from storage import objects
+
+    return objects.read(path)
+
+
+def size(path: AnyPath) -> int | None:
+    """Bytes of a file; None if it is not there, or cannot be looked at."""
+    if isinstance(path, Path):
+        try:
+            return path.stat().st_size if path.is_file() else None
+        except OSError:  # a name that is too long
+            return None
+    from storage import objects
+
+    facts = objects.facts(path)
+    return None if facts is None else int(facts["size"])
+
+
+def written_at(path: AnyPath) -> float | None:
+    """When a file was written, in seconds since 1970; None if it is not there."""
+    if isinstance(path, Path):
+        return path.stat().st_mtime if path.is_file() else None
+    from storage import objects
+
+    return objects.written_at(path)
+
+
+def files(folder: AnyPath) -> dict[str, int]:
+    """{name: bytes} of the files directly in a folder, in the order of their names; empty if there is none."""
+    if isinstance(folder, Path):
+        found = {p.name: p.stat().st_size for p in folder.iterdir() if p.is_file()} if folder.is_dir() else {}
+    else:
+        from storage import objects
+
+        found = objects.listed(folder)
+    return dict(sorted(found.items()))
+
+
+def walk(folder: AnyPath) -> dict[str, int]:
+    """{path relative to the folder: bytes} of every file below a folder, sorted; empty if there is none."""
+    if isinstance(folder, Path):
+        found = {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+    else:
+        from storage import objects
+
+        found = objects.walked(folder)
+    return dict(sorted(found.items()))
+
+
+def folders(folder: AnyPath) -> list[str]:
+    """Names of the folders directly in a folder, sorted; none if there is none."""
+    if isinstance(folder, Path):
+        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    from storage import objects
+
+    return objects.folders(folder)
+
+
+def is_folder(folder: AnyPath) -> bool:
+    """Whether there is such a folder; on an object store, whether anything stands in it."""
+    return folder.is_dir() if isinstance(folder, Path) else bool(files(folder) or folders(folder))
+
+
+def remove(path: AnyPath) -> None:
+    """Remove a file; nothing happens if it is not there."""
+    if isinstance(path, Path):
+        path.unlink(missing_ok=True)
+    else:
+        from storage import cache, objects
+
+        objects.remove(path)
+        if NAME.fullmatch(path.name):
+            cache.drop(path)
+
+
+def move(path: AnyPath, to: AnyPath) -> AnyPath:
+    """Move a file within its root, such as a shard into quarantine; return where it is. The folder is made. On an
+    object store the copy comes first, so that a crash in between leaves two. Raises FileNotFoundError."""
+    if isinstance(path, Path) and isinstance(to, Path):
+        _make(to.parent)
+        path.replace(to)
+        sync(to.parent)
+        sync(path.parent)
+    elif isinstance(path, Path) or isinstance(to, Path):
+        raise TypeError(f"{path} and {to} are not of one store")
+    else:
+        from storage import objects
+
+        objects.copy(path, to)
+        remove(path)
+    return to
+
+
+def sweep(folder: AnyPath) -> list[Path]:
+    """Remove temporaries that no living writer owns; return them. Those for an object store are in the cache."""
+    if not isinstance(folder, Path):
+        from storage import cache
+
+        return cache.sweep()
     swept = []
     for path in folder.glob(".part-*.tmp-*"):
         host, _, pid = path.name.split(".tmp-", 1)[1].rpartition("-")
         try:
-            dead = host == socket.gethostname() and pid.isdigit() and not _alive(int(pid))
+            dead = host == socket.gethostname() and pid.isdigit() and not alive(int(pid))
             if dead or time.time() - path.stat().st_mtime > STALE_SECONDS:
                 path.unlink()
                 swept.append(path)
@@ -106,9 +222,11 @@ def sweep(folder: Path) -> list[Path]:
     return swept
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: AnyPath) -> list[str]:
     """Names of the files `part-*`, as they stood at one moment: were the folder changed while it is read, a part and
     those that it replaces could all be missed."""
+    if not isinstance(folder, Path):
+        return _listed(folder)
     names: list[str] = []
     for _ in range(100):  # a folder under heavy writing may never stand still
         try:
@@ -122,15 +240,45 @@ def _names(folder: Path) -> list[str]:
     return names
 
 
-def newest(folder: Path) -> int:
+def _listed(folder: AnyPath) -> list[str]:
+    """The same of an object store. One page is of one moment; several are when the next listing says the same."""
+    from storage.objects import PAGE
+
+    names: list[str] = []
+    for _ in range(100):
+        before, names = names, [name for name in files(folder) if name.startswith("part-")]
+        if len(names) < PAGE or names == before:
+            break
+    return names
+
+
+def newest(folder: AnyPath) -> int:
     """Sequence of the newest part; 0 if there is none."""
-    matches = (_NAME.fullmatch(name) for name in _names(folder))
+    matches = (NAME.fullmatch(name) for name in _names(folder))
     return max((int(match[1]) for match in matches if match), default=0)
 
 
-def _temporary(folder: Path, tag: str) -> Path:
-    """A name that `sweep` knows."""
-    return folder / f".part-{tag}.tmp-{socket.gethostname()}-{os.getpid()}"
+def _commit(temporary: Path, path: AnyPath) -> None:
+    """Have a complete file appear under its name, in place of what stood there."""
+    if isinstance(path, Path):
+        temporary.replace(path)
+        sync(path.parent)
+    else:
+        from storage import cache, objects
+
+        if NAME.fullmatch(path.name):
+            cache.deliver(temporary, path)
+        else:
+            objects.put(temporary, path)
+
+
+def _temporary(folder: AnyPath, tag: str) -> Path:
+    """A name that `sweep` knows; for an object store in the cache."""
+    if isinstance(folder, Path):
+        return folder / f".part-{tag}.tmp-{socket.gethostname()}-{os.getpid()}"
+    from storage import cache
+
+    return cache.workplace() / tag
 
 
 def _make(folder: Path) -> None:
@@ -141,7 +289,8 @@ def _make(folder: Path) -> None:
         sync(folder.parent)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether there is a process of this number."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

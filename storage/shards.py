@@ -20,6 +20,7 @@ import numpy as np
 
 from storage.blocks import COLUMNS, Block
 from storage.errors import CorruptPart, InputError
+from storage.place import AnyPath
 from storage.spec import Spec
 
 Format = Literal["hdf5", "parquet"]
@@ -97,7 +98,7 @@ class Shard(ABC):
     index: Index
     rows: int
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
         self.path = path
         with readable(path):
             self._open()
@@ -160,7 +161,7 @@ class Shard(ABC):
 
 
 @contextlib.contextmanager
-def readable(path: Path) -> Iterator[None]:
+def readable(path: AnyPath) -> Iterator[None]:
     """Turn what a damaged file makes the libraries raise into CorruptPart; what the system refuses (no such file, no
     permission, too many open files) passes."""
     try:
@@ -172,18 +173,21 @@ def readable(path: Path) -> Iterator[None]:
         raise CorruptPart(f"{path} is not a complete feature shard ({reason}); move it away, extract again") from error
 
 
-def open_shard(path: Path) -> Shard:
-    """Open a shard of either format. Shards never change, so those opened before are not read again."""
+def open_shard(path: AnyPath) -> Shard:
+    """Open a shard of either format. Shards never change, so those opened before are not read again; on an object store
+    none is asked for twice, on disk it is looked at, since a file can be put back under an old name by hand."""
+    if not isinstance(path, Path):
+        return _open(path, (0, 0, 0))
     facts = path.stat()
     return _open(path, (facts.st_ino, facts.st_size, facts.st_mtime_ns))
 
 
 @functools.lru_cache(maxsize=1 << 14)
-def _open(path: Path, identity: tuple[int, int, int]) -> Shard:
+def _open(path: AnyPath, identity: tuple[int, int, int]) -> Shard:
     return read_shard(path)
 
 
-def read_shard(path: Path) -> Shard:
+def read_shard(path: AnyPath) -> Shard:
     """Open a shard of either format from the file as it is now."""
     from storage.hdf5 import Hdf5Shard  # here: they import this module, and listing tables needs no h5py
     from storage.parquet import ParquetShard

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage import parts
+from storage import cache, parts
 from storage.errors import CorruptPart, InputError, nearest
+from storage.place import AnyPath, place
 from storage.schema import SCHEMAS, UNIT
 
 EMPTY_UNITS = b"reelmill.empty_units"
@@ -26,7 +27,7 @@ class Tables:
     """The tables under `ROOT/tables`. Nothing is cached: each read sees every part that is complete at that moment."""
 
     def __init__(self, root: str | Path) -> None:
-        self.folder = local_root(root) / "tables"
+        self.folder = place(root) / "tables"
 
     def write(self, name: str, rows: pa.Table | Sequence[Mapping[str, Any]], covers: Iterable[str] = ()) -> int:
         """Add one complete part; return its number of rows.
@@ -72,10 +73,11 @@ class Tables:
         crash in between leaves doubles: readers see through them, but a log (`outcomes`) shows its rows twice.
         """
         before = parts.list_parts(self.folder / name, ".parquet")
-        runs: list[list[Path]] = [[]]
+        sizes = parts.files(self.folder / name)
+        runs: list[list[AnyPath]] = [[]]
         filled = 0
         for path in before:
-            size = path.stat().st_size
+            size = sizes.get(path.name, 0)
             if runs[-1] and filled + size > part_bytes:
                 runs.append([])
                 filled = 0
@@ -85,7 +87,7 @@ class Tables:
             if len(run) > 1:
                 self._commit(name, *_merged(run, _schema(name), UNIT[name]), sequence=parts.sequence(run[-1]))
                 for path in run:
-                    path.unlink(missing_ok=True)
+                    parts.remove(path)
         return len(before), len(parts.list_parts(self.folder / name, ".parquet"))
 
     def sweep(self) -> list[Path]:
@@ -99,25 +101,16 @@ class Tables:
             pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True)
 
 
-def local_root(root: str | Path) -> Path:
-    """The root as a path; `file://` is understood, other URLs are refused by name."""
-    text = str(root)
-    if text.startswith("file://"):
-        text = text.removeprefix("file://")
-    elif "://" in text:
-        raise InputError(f"root {text!r}: only local folders can be a root in this version; give a path")
-    return Path(text)
-
-
-def _merged(paths: Sequence[Path], schema: pa.Schema, unit: str | None) -> tuple[pa.Table, set[str]]:
+def _merged(paths: Sequence[AnyPath], schema: pa.Schema, unit: str | None) -> tuple[pa.Table, set[str]]:
     """Rows of each unit from the newest of these parts that covers it, and the units that are covered without a row."""
     read = [schema.empty_table()]
     empties: list[list[str]] = [[]]
+    cache.near(paths)
     for path in paths:
         try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                read.append(_conform(file.read(schema.names), schema))
-                empties.append(json.loads((file.schema_arrow.metadata or {}).get(EMPTY_UNITS, b"[]")))
+            rows, empty = cache.reading(path, lambda file: _rows(file, schema))
+            read.append(rows)
+            empties.append(empty)
         except (ValueError, TypeError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the system refuses, the file may be sound
@@ -128,6 +121,13 @@ def _merged(paths: Sequence[Path], schema: pa.Schema, unit: str | None) -> tuple
     if len(paths) > 1:
         table = _newest(table, [t.num_rows for t in read], empties, unit)
     return table, set().union(*empties) - set(pc.unique(table[unit]).to_pylist())
+
+
+def _rows(path: Path, schema: pa.Schema) -> tuple[pa.Table, list[str]]:
+    """Rows of a part, and units that it covers without one."""
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        empty = json.loads((file.schema_arrow.metadata or {}).get(EMPTY_UNITS, b"[]"))
+        return _conform(file.read(schema.names), schema), empty
 
 
 def _newest(table: pa.Table, sizes: Sequence[int], empties: Sequence[Sequence[str]], unit: str) -> pa.Table:

@@ -7,9 +7,9 @@ from typing import Self
 from storage import parts
 from storage.blocks import Block
 from storage.errors import InputError, nearest
+from storage.place import AnyPath, place
 from storage.shards import SUFFIX, Format, write_shard
 from storage.spec import Spec
-from storage.tables import local_root
 
 
 class FeatureWriter:
@@ -46,7 +46,7 @@ class FeatureWriter:
         if self._bytes >= self.shard_bytes or len(self._blocks) >= self.shard_blocks:
             self.seal()
 
-    def seal(self) -> Path | None:
+    def seal(self) -> AnyPath | None:
         """Write what was collected as one complete shard; return its path, or None if there was nothing.
 
         On an error (no space left) the blocks stay, so that it can be tried again.
@@ -68,6 +68,6 @@ class FeatureWriter:
         self.seal()
 
 
-def features_folder(root: str | Path) -> Path:
+def features_folder(root: str | Path) -> AnyPath:
     """`ROOT/features`."""
-    return local_root(root) / "features"
+    return place(root) / "features"

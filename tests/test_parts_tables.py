@@ -220,8 +220,19 @@ def test_any_parquet_reader_opens_a_table(tmp_path: Path) -> None:
 
 def test_roots(tmp_path: Path) -> None:
     assert Tables(f"file://{tmp_path}").folder == tmp_path / "tables"
-    with pytest.raises(InputError, match="only local folders"):
-        Tables("s3://bucket/root")
+    for root, message in (
+        ("nope://bucket/root", "no driver for 'nope'"),
+        ("gs://bucket/root", "no driver for 'gs'.*gcsfs"),
+        ("https://example.org/root", "cannot be written to"),
+        ("s3:///root", "names no bucket"),
+        (Path("s3://bucket/root"), "was a URL before it was a Path"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Tables(root)
+    with pytest.raises(InputError, match="no key or password") as caught:
+        Tables("s3://AKIA123:geheim@bucket/root")
+    assert "geheim" not in str(caught.value)
+    assert "AKIA123" not in str(caught.value)
 
 
 def test_a_read_only_root_says_so(tmp_path: Path) -> None:

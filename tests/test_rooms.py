@@ -26,6 +26,8 @@ DOORS = {
     "torchvision": ("extractors/", "models/"),
     "pytorchvideo": ("extractors/", "models/"),
     "h5py": ("storage/",),
+    "fsspec": ("storage/",),
+    "upath": ("storage/",),
     "yt_dlp": ("pipeline/download.py",),
     "av": ("pipeline/decode/", "pipeline/sound.py", "pipeline/render.py"),
     "decord": ("pipeline/decode/",),
@@ -151,7 +153,7 @@ def test_light_processes_stay_light(room: str) -> None:
         "import importlib, sys\n"
         f"for name in {modules}:\n"
         "    importlib.import_module(name)\n"
-        "    heavy = {'torch', 'torchvision', 'prefect', 'pydantic', 'typer'} & set(sys.modules)\n"
+        "    heavy = {'torch', 'torchvision', 'prefect', 'pydantic', 'typer', 's3fs', 'upath'} & set(sys.modules)\n"
         "    assert not heavy, f'{name} imports {heavy}'"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, capture_output=True, text=True, timeout=120)

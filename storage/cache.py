@@ -1,0 +1,204 @@
+"""Local copies of what stands on an object store, so that files can be mapped, decoded and read twice.
+
+    <cache>/objects/<hash>.h5       a copy; complete, since it is renamed into place last, and never changed
+    <cache>/work/<host>-<pid>/      what a process is fetching, filling before an upload, or has in its hands
+
+`<cache>` is `$REELMILL_CACHE`, or `reelmill` in the user's cache folder. Parts never change, so their copies are valid
+for ever; of anything else the store is asked each time whether the copy is still of today (ETag, size). When the copies
+take more than `$REELMILL_CACHE_BYTES` (50 GiB) together, those go that were not used for longest. Any number of
+processes may share it. A copy that is removed while somebody has it open or mapped stays readable to them.
+
+Copies are of whole files: features are read at random and again in each epoch, tables and media as a whole. Of a shard
+whose index alone is asked for, only the ends are read (`index_of`). Range reads of vectors would pay for who takes few
+rows of a store once, such as one user's recommendations out of terabytes; nobody here does so often enough.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from storage import objects
+from storage.errors import InputError, Unreachable
+from storage.parts import NAME, STALE_SECONDS, alive, sync
+from storage.place import AnyPath
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+T = TypeVar("T")
+FETCHERS = 8
+"""Requests at a time for many small files."""
+
+
+def folder() -> Path:
+    """The cache's folder."""
+    chosen = os.environ.get("REELMILL_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(chosen).expanduser().absolute() if chosen else Path(home, "reelmill")
+
+
+def limit_bytes() -> int:
+    """How much the copies may take. Raises InputError."""
+    text = os.environ.get("REELMILL_CACHE_BYTES") or str(50 << 30)
+    if not text.isdigit():
+        raise InputError(f"REELMILL_CACHE_BYTES {text!r}: give a whole number of bytes, such as {50 << 30}")
+    return int(text)
+
+
+def local(path: AnyPath) -> Path:
+    """A file of this machine with the content of `path`: itself, or a copy, which is fetched if it is not there or not
+    of today. Raises FileNotFoundError; see `reading` and `pinned` for who opens it later."""
+    if isinstance(path, Path):
+        return path
+    while (copy := _copy(path)) is not None:
+        try:
+            os.utime(copy)  # used now
+        except FileNotFoundError:
+            _fetch(path, copy)
+            if _copy(path) != copy:  # another content came meanwhile
+                copy.unlink(missing_ok=True)
+                continue
+        return copy
+    raise FileNotFoundError(errno.ENOENT, "not on the object store", str(path))
+
+
+def near(paths: Sequence[AnyPath]) -> list[Path]:
+    """`local` of many small files, several at a time."""
+    if all(isinstance(path, Path) for path in paths) or len(paths) < 2:
+        return [local(path) for path in paths]
+    with ThreadPoolExecutor(FETCHERS) as pool:
+        return list(pool.map(local, paths))
+
+
+def reading(path: AnyPath, how: Callable[[Path], T]) -> T:
+    """`how(local(path))`, again if another process removed the copy before it was opened."""
+    while True:
+        file = local(path)
+        try:
+            return how(file)
+        except FileNotFoundError:
+            if isinstance(path, Path) or file.exists():
+                raise
+
+
+@contextlib.contextmanager
+def pinned(path: AnyPath) -> Iterator[Path]:
+    """A local file that stays until the block is left, under its own name: for another process to read."""
+    if isinstance(path, Path):
+        yield path
+        return
+    held = workplace() / uuid.uuid4().hex[:8]
+    held.mkdir()
+    try:
+        reading(path, lambda file: os.link(file, held / path.name))
+        yield held / path.name
+    finally:
+        shutil.rmtree(held, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def index_of(part: AnyPath) -> Iterator[Any]:
+    """A part to read a little of: a path where there is a local file, else an open file that fetches what is read."""
+    if isinstance(part, Path):
+        yield part
+    elif (copy := _copy(part)) is not None and copy.exists():
+        yield copy
+    else:
+        with objects.ends(part) as file:
+            yield file
+
+
+def deliver(file: Path, path: "UPath") -> None:
+    """Store a local file as an object, and take it for its copy: it is moved into the cache."""
+    objects.put(file, path)
+    if (copy := _copy(path)) is not None:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        sync(file)
+        file.replace(copy)
+        evict(copy)
+
+
+def drop(path: AnyPath) -> None:
+    """Forget the copy, so that the next reader sees what the store holds."""
+    if not isinstance(path, Path) and (copy := _copy(path)) is not None:
+        copy.unlink(missing_ok=True)
+
+
+def workplace() -> Path:
+    """This process's own folder, for files on their way. Those of dead processes are removed when it is made."""
+    mine = folder() / "work" / f"{socket.gethostname()}-{os.getpid()}"
+    if not mine.is_dir():
+        mine.mkdir(parents=True, exist_ok=True)
+        sweep()
+    return mine
+
+
+def sweep() -> list[Path]:
+    """Remove what dead processes had in hand; return their folders."""
+    swept = []
+    for path in (folder() / "work").glob("*-*"):
+        host, _, pid = path.name.rpartition("-")
+        with contextlib.suppress(FileNotFoundError):
+            dead = host == socket.gethostname() and pid.isdigit() and not alive(int(pid))
+            if dead or (host != socket.gethostname() and time.time() - path.stat().st_mtime > STALE_SECONDS):
+                shutil.rmtree(path, ignore_errors=True)
+                swept.append(path)
+    return swept
+
+
+def evict(keep: Path) -> None:
+    """Remove the copies that were not used for longest, but `keep`, until the others fit."""
+    entries = []
+    with os.scandir(keep.parent) as found:
+        for entry in found:
+            with contextlib.suppress(FileNotFoundError):
+                entries.append((entry.stat().st_mtime_ns, entry.stat().st_size, entry.path))
+    total, limit = sum(size for _, size, _ in entries), limit_bytes()
+    for _, size, path in sorted(entries):
+        if total <= limit:
+            break
+        if path != str(keep):
+            Path(path).unlink(missing_ok=True)
+            total -= size
+
+
+def _copy(path: "UPath") -> Path | None:
+    """Where the copy of this path, as it is today, stands or would stand; None if there is no such object."""
+    version = ""
+    if not NAME.fullmatch(path.name):
+        if (facts := objects.facts(path)) is None:
+            return None
+        told = (
+            [facts.get(k) for k in ("ETag", "etag")]
+            if facts.get("ETag") or facts.get("etag")
+            else [facts.get(k) for k in ("LastModified", "last_modified", "mtime", "created")]
+        )
+        version = "\0".join(map(str, [facts["size"], *told]))
+    name = hashlib.sha256(f"{path}\0{version}".encode()).hexdigest()[:32]
+    return folder() / "objects" / f"{name}{path.suffix}"
+
+
+def _fetch(path: "UPath", copy: Path) -> None:
+    facts = objects.facts(path)
+    if facts is None:
+        raise FileNotFoundError(errno.ENOENT, "not on the object store", str(path))
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    draft = workplace() / f"{uuid.uuid4().hex[:8]}{path.suffix}"
+    try:
+        objects.get(path, draft)
+        if draft.stat().st_size != facts["size"]:
+            raise Unreachable(f"{path}: {draft.stat().st_size} of {facts['size']} bytes came; try again")
+        sync(draft)
+        draft.replace(copy)
+    finally:
+        draft.unlink(missing_ok=True)
+    evict(copy)
