@@ -19,7 +19,7 @@ from types import TracebackType
 from storage.errors import CorruptPart
 
 STALE_SECONDS = 24 * 3600
-"""A temporary file is swept when it was not written to for this long, whoever made it."""
+"""A temporary file of another machine is swept when it was not written to for this long."""
 
 _NAME = re.compile(r"part-(\d{16})-[0-9a-f]{8}(\.\w+)")
 
@@ -92,13 +92,17 @@ def write_file(path: Path, content: bytes) -> Path:
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Remove temporaries that no living writer owns; return them."""
+    """Remove temporaries that no living writer owns; return them. Those of this machine go by its processes, not by its
+    clock, which may jump."""
     swept = []
     for path in folder.glob(".part-*.tmp-*"):
         host, _, pid = path.name.split(".tmp-", 1)[1].rpartition("-")
         try:
-            dead = host == socket.gethostname() and pid.isdigit() and not _alive(int(pid))
-            if dead or time.time() - path.stat().st_mtime > STALE_SECONDS:
+            if host == socket.gethostname() and pid.isdigit():
+                dead = not _alive(int(pid))
+            else:
+                dead = time.time() - path.stat().st_mtime > STALE_SECONDS
+            if dead:
                 path.unlink()
                 swept.append(path)
         except FileNotFoundError:
