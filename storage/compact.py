@@ -27,6 +27,13 @@ class Compacted:
 def compact(root: str | Path, name: str, shard_bytes: int = 256 << 20) -> Compacted:
     """Merge the shards of a store that are under half of `shard_bytes`, and those that hold blocks which no longer
     count. Shards are verified first, since the merged ones get a checksum of their own. Raises CorruptPart."""
+    try:
+        return _compact(root, name, shard_bytes)
+    except FileNotFoundError:
+        return compact(root, name, shard_bytes)  # another process compacts it too: begin again with what is there
+
+
+def _compact(root: str | Path, name: str, shard_bytes: int) -> Compacted:
     store = open_store(root, name)
     if wrong := store.verify():
         raise wrong[0]

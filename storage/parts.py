@@ -25,7 +25,7 @@ from storage.place import AnyPath
 P = TypeVar("P", bound=AnyPath)
 
 STALE_SECONDS = 24 * 3600
-"""A temporary file is swept when it was not written to for this long, whoever made it."""
+"""A temporary file of another machine is swept when it was not written to for this long."""
 
 NAME = re.compile(r"part-(\d{16})-[0-9a-f]{8}(\.\w+)")
 """Name of a part. What has such a name never changes."""
@@ -204,7 +204,8 @@ def move(path: AnyPath, to: AnyPath) -> AnyPath:
 
 
 def sweep(folder: AnyPath) -> list[Path]:
-    """Remove temporaries that no living writer owns; return them. Those for an object store are in the cache."""
+    """Remove temporaries that no living writer owns; return them. Those of this machine go by its processes, not by its
+    clock, which may jump. Those for an object store are in the cache."""
     if not isinstance(folder, Path):
         from storage import cache
 
@@ -213,8 +214,11 @@ def sweep(folder: AnyPath) -> list[Path]:
     for path in folder.glob(".part-*.tmp-*"):
         host, _, pid = path.name.split(".tmp-", 1)[1].rpartition("-")
         try:
-            dead = host == socket.gethostname() and pid.isdigit() and not alive(int(pid))
-            if dead or time.time() - path.stat().st_mtime > STALE_SECONDS:
+            if host == socket.gethostname() and pid.isdigit():
+                dead = not alive(int(pid))
+            else:
+                dead = time.time() - path.stat().st_mtime > STALE_SECONDS
+            if dead:
                 path.unlink()
                 swept.append(path)
         except FileNotFoundError:

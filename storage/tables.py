@@ -20,6 +20,8 @@ from storage.place import AnyPath, place
 from storage.schema import SCHEMAS, UNIT
 
 EMPTY_UNITS = b"reelmill.empty_units"
+LOGGED = ("stage", "key", "spec", "status", "attempt", "seconds", "time")
+"""What makes a row of a log one row: it counts once, in however many parts it stands."""
 ROW_GROUP = 1 << 20
 
 
@@ -52,7 +54,8 @@ class Tables:
         for column in wanted:
             if column not in schema.names:
                 raise InputError(f"table {name!r} has no column {column!r}: {nearest(column, schema.names)}")
-        loaded = pa.schema([field for field in schema if field.name in {*wanted, unit}])
+        needed = {*wanted, unit} if unit else {*wanted, *LOGGED}
+        loaded = pa.schema([field for field in schema if field.name in needed])
         try:
             table, _ = _merged(parts.list_parts(self.folder / name, ".parquet"), loaded, unit)
         except FileNotFoundError:
@@ -69,9 +72,15 @@ class Tables:
     def compact(self, name: str, part_bytes: int = 64 << 20) -> tuple[int, int]:
         """Merge neighbouring parts as long as they are under `part_bytes` together; return (parts before, parts after).
 
-        A merged part takes the place in age of the newest one it stands for, and the old ones go when it is complete. A
-        crash in between leaves doubles: readers see through them, but a log (`outcomes`) shows its rows twice.
+        A merged part takes the place in age of the newest one it stands for, and the old ones go when it is complete.
+        Doubles that a crash in between leaves, or another process that merges too, are seen through by readers.
         """
+        try:
+            return self._compact(name, part_bytes)
+        except FileNotFoundError:
+            return self.compact(name, part_bytes)  # another process merges them too: list again
+
+    def _compact(self, name: str, part_bytes: int) -> tuple[int, int]:
         before = parts.list_parts(self.folder / name, ".parquet")
         sizes = parts.files(self.folder / name)
         runs: list[list[AnyPath]] = [[]]
@@ -117,7 +126,7 @@ def _merged(paths: Sequence[AnyPath], schema: pa.Schema, unit: str | None) -> tu
             raise CorruptPart(f"{path} cannot be read ({error}); move it away and run the stage again") from error
     table = pa.concat_tables(read)
     if unit is None:
-        return table, set()
+        return _once(table) if len(paths) > 1 else table, set()
     if len(paths) > 1:
         table = _newest(table, [t.num_rows for t in read], empties, unit)
     return table, set().union(*empties) - set(pc.unique(table[unit]).to_pylist())
@@ -128,6 +137,13 @@ def _rows(path: Path, schema: pa.Schema) -> tuple[pa.Table, list[str]]:
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         empty = json.loads((file.schema_arrow.metadata or {}).get(EMPTY_UNITS, b"[]"))
         return _conform(file.read(schema.names), schema), empty
+
+
+def _once(table: pa.Table) -> pa.Table:
+    """A log without the rows that a later part has too, which has them in the order in which they were written."""
+    numbered = table.select(LOGGED).append_column("row", pa.array(np.arange(len(table))))
+    last = numbered.group_by(list(LOGGED)).aggregate([("row", "max")])["row_max"]
+    return table if len(last) == len(table) else table.take(np.sort(last.to_numpy()))
 
 
 def _newest(table: pa.Table, sizes: Sequence[int], empties: Sequence[Sequence[str]], unit: str) -> pa.Table:
