@@ -11,6 +11,7 @@ from flows import steps, texts
 from flows.progress import current
 from flows.settings import Settings
 from pipeline.extract import ExtractSummary, Todo
+from pipeline.select import Selection
 
 if TYPE_CHECKING:
     from extractors.base import Extractor
@@ -32,19 +33,22 @@ def encode(settings: Settings, encoder: "Encoder", refit: bool) -> dict[str, Any
 
 
 @flow(name="extract", validate_parameters=False)
-def extract(settings: Settings) -> dict[str, Any]:
+def extract(settings: Settings, selection: Selection | None = None) -> dict[str, Any]:
     """Run every network on the videos that lack its features, blocks one after another, since they share the device;
-    then every encoder of text."""
+    then every encoder of text.
+
+    `selection`: which videos, and in which order; all, and in any order, if not given. Texts are not selected from."""
     steps.tidy(settings)
     encoders = texts.encoders(settings.extract)
     networks = steps.extractors(settings)
-    todo = steps.extract_plan(settings, networks)
+    todo, left = steps.selected(settings, steps.extract_plan(settings, networks), selection)
     size = settings.extract.block
     if todo:
         seconds = sum(video.duration_ms for video, _ in todo) / 1000
         current().start("extract", seconds, items=len(todo), realtime=True)
     blocks = [todo[i : i + size] for i in range(0, len(todo), size)]
-    first = random.randrange(len(blocks)) if blocks else 0  # several processes on one root begin in several places
+    # Several processes on one root begin in several places, unless somebody wants an order.
+    first = random.randrange(len(blocks)) if blocks and (selection is None or selection.order == "any") else 0
     pictures = steps.have_pictures(settings)
     done = [
         extract_block(number, settings, blocks[number], networks, pictures)
@@ -60,7 +64,8 @@ def extract(settings: Settings) -> dict[str, Any]:
         "done": fresh,
         "skipped": there - fresh,
         "failed": dict(failed),
-        "without": videos - there - failed.total(),
+        "without": videos - there - failed.total() - left,
+        "left": left,
         "segments": sum(s.segments for s in done),
         "video_seconds": round(sum(s.video_seconds for s in done), 3),
         "seconds": round(sum(s.seconds for s in done), 3),

@@ -24,6 +24,7 @@ from pipeline.extract import (
 )
 from pipeline.fetch import DownloadOptions
 from pipeline.ingest import Wanted, fetch_media, missing_media
+from pipeline.select import Selection, first, ordered
 from storage import Outcome, Tables
 from storage.errors import InputError, nearest
 from storage.features import list_stores, open_store
@@ -107,6 +108,15 @@ def extract_plan(settings: Settings, networks: "Sequence[Extractor]") -> list[To
     """Videos with media that lack a block of some spec, with what they lack."""
     videos = media_videos(settings)
     return missing(root_of(settings), videos, networks, extract_options(settings), retry=settings.retry_failed)
+
+
+def selected(settings: Settings, todo: Sequence[Todo], selection: Selection | None) -> tuple[list[Todo], int]:
+    """Those of the videos to do that are selected, in the order to do them, and how many are left out."""
+    if selection is None:
+        return list(todo), 0
+    by_video = {video.video_id: (video, lacking) for video, lacking in todo}
+    chosen = first(selection, ordered(root_of(settings), selection), by_video)
+    return [by_video[video] for video in chosen], len(todo) - len(chosen)
 
 
 def media_videos(settings: Settings) -> list[Video]:

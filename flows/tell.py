@@ -34,6 +34,9 @@ def extract(out: Console, figures: dict[str, Any]) -> None:
         out.print(f"store: {store}")
 
 
+backfill = extract
+
+
 def train(out: Console, figures: dict[str, Any]) -> None:
     """What was read, if anything was; metrics of each recommender against chance."""
     if "data" in figures:
@@ -180,6 +183,8 @@ def _extract_rows(table: Table, figures: dict[str, Any]) -> None:
         note += f", {figures['video_seconds'] / figures['seconds']:.1f}× real time"
     if figures["without"]:
         note += f"; {figures['without']:,} failed for good before"
+    if figures["left"]:
+        note += f"; {figures['left']:,} more lack something and were not selected"
     if figures["done"] or figures["skipped"] or figures["failed"] or not figures["texts"]:
         table.add_row("extract", f"{figures['done']:,}", f"{figures['skipped']:,}", _classes(figures["failed"]), note)
     for name, read in figures["texts"].items():
