@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from flows import verbs_jobs, verbs_keep, verbs_results, verbs_root  # noqa: F401 (importing them makes their verbs known)
+from flows import verbs_jobs, verbs_keep, verbs_results, verbs_root, verbs_serve  # noqa: F401 (makes their verbs known)
 from flows.command import app
 from flows.progress import console, safe
 from storage.errors import InputError, ReelmillError

@@ -120,6 +120,17 @@ def current() -> Reporter:
 
 
 @contextlib.contextmanager
+def reporting(reporter: Reporter) -> Iterator[None]:
+    """Let steps report to this one while the block runs."""
+    global _current
+    before, _current = _current, reporter
+    try:
+        yield
+    finally:
+        _current = before
+
+
+@contextlib.contextmanager
 def shown(quiet: bool = False) -> Iterator[Reporter]:
     """Draw bars on stderr while the block runs, or write plain lines where stderr is no terminal."""
     global _current

@@ -4,13 +4,17 @@
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from storage.errors import InputError
 from storage.place import place
+
+LOGIN = re.compile(r"(^|//)[^/?#\s]*@")
+"""Name and password in an address."""
 
 
 def home(text: str) -> str:
@@ -37,6 +41,14 @@ def _anywhere(value: Any) -> Any:
 
 
 AnyPlace = Annotated[str, BeforeValidator(_anywhere)]
+
+
+def _veiled(address: str | None) -> str | None:
+    """An address without who logs in there: Prefect keeps the parameters of its flows, as JSON."""
+    return None if address is None else LOGIN.sub(r"\1***@", address)
+
+
+Address = Annotated[str | None, PlainSerializer(_veiled, when_used="json")]
 LocalPath = Annotated[Path, BeforeValidator(_local)]
 Table = BeforeValidator(lambda value: {} if value is None else value)
 
@@ -62,7 +74,7 @@ class SourceSettings(Section):
     """phd2: its CSV; movielens: ratings files; mapped: any CSV, Parquet or JSONL by `mapping`; folder: media files."""
     mapping: Annotated[dict[str, str], Table] = Field(default_factory=dict)
     """For mapped: our column to yours, such as {user_id: uid, video_id: clip, start_s: from, stop_s: to, url: link}."""
-    url_template: str | None = None
+    url_template: Address = None
     """Address of a video where the table has none, such as https://example.org/{video_id}.mp4."""
     name: str | None = None
     """Name of the source in the tables; the file name if not given. Reading a source again replaces its rows."""
@@ -97,7 +109,7 @@ class DownloadSettings(Section):
     """Bytes a second for each download."""
     cookies_file: LocalPath | None = None
     """Cookies in Netscape format, for videos that need a login."""
-    proxy: str | None = None
+    proxy: Address = None
     """Proxy address."""
     allow_private_addresses: bool = False
     """Fetch from loopback and private networks as well; off, because a redirect could reach into yours."""
@@ -210,6 +222,27 @@ class TrainSettings(Section):
     """tensorboard: event files in each run's folder; none: its history.csv alone."""
 
 
+class ServeSettings(Section):
+    """What `reelmill serve` registers on a Prefect server."""
+
+    name: str | None = None
+    """Name of the deployments; that of the root's folder if not given."""
+    schedules: Annotated[dict[str, str], Table] = Field(default_factory=lambda: {"run": "0 2 * * *"})
+    """{verb: cron}, of run, extract, train, backfill; a verb without one is deployed as well, to be started by hand."""
+    timezone: str = "UTC"
+    """Of the schedules, such as Europe/Vienna."""
+    work_pool: str | None = None
+    """Work pool whose workers do the runs; none: `reelmill serve` itself does them, as long as it runs."""
+    concurrency: int = Field(1, gt=0)
+    """Runs of one deployment at a time; as many as there are workers to let them share the work on one root."""
+    collision: Literal["enqueue", "cancel_new"] = "enqueue"
+    """What becomes of a run that is one too many: it waits, or it is cancelled."""
+    tags: list[str] = Field(default_factory=list)
+    """Tags of deployments and runs, beside reelmill."""
+    attempts: int = Field(3, gt=0)
+    """How often a run is begun whose workers die (no sign of life for 90 s); then it fails."""
+
+
 class Settings(Section):
     """Everything a run needs."""
 
@@ -225,6 +258,8 @@ class Settings(Section):
     """Features."""
     train: TrainSettings = Field(default_factory=TrainSettings)
     """Fitting."""
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+    """Deployments on a server."""
     report: AnyPlace = "report.html"
     """Report page; a relative path starts at the root."""
     retry_failed: bool = False
