@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 
 def home(text: str) -> str:
@@ -19,8 +19,19 @@ def _local(value: Any) -> Any:
     """A path on this machine, `~` included. Raises ValueError for other places, before Path takes `//` for `/`."""
     if isinstance(value, str) and "://" in value and not value.startswith("file://"):
         raise ValueError("only paths on this machine can be given in this version")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("no path holds a NUL character")
     return home(value.removeprefix("file://")) if isinstance(value, str) else value
 
+
+def _readable(value: Any) -> Any:
+    """A secret as it was written; ValueError for one that went through a place which does not keep them."""
+    if value == MASKED:
+        raise ValueError("this is a masked secret; give it in the environment, as REELMILL__DOWNLOAD__PROXY")
+    return value
+
+
+MASKED = str(SecretStr("any"))
 
 LocalPath = Annotated[Path, BeforeValidator(_local)]
 Table = BeforeValidator(lambda value: {} if value is None else value)
@@ -82,8 +93,8 @@ class DownloadSettings(Section):
     """Bytes a second for each download."""
     cookies_file: LocalPath | None = None
     """Cookies in Netscape format, for videos that need a login."""
-    proxy: str | None = None
-    """Proxy address."""
+    proxy: Annotated[SecretStr, BeforeValidator(_readable)] | None = None
+    """Proxy address; its password is told nowhere. HTTPS_PROXY and the like of the environment count without it."""
     allow_private_addresses: bool = False
     """Fetch from loopback and private networks as well; off, because a redirect could reach into yours."""
     schemes: tuple[str, ...] = ("http", "https")

@@ -16,6 +16,8 @@ import csv
 import hashlib
 import io
 import json
+import pickle
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +28,7 @@ import torch
 from models import registry
 from models.base import Data, FitSettings, Model
 from storage import parts
+from storage.arrays import check_zip
 from storage.errors import CorruptPart, InputError
 from storage.tables import local_root
 
@@ -129,21 +132,34 @@ def load(folder: str | Path, device: torch.device | str = "cpu") -> Fitted:
     if not path.exists():
         raise InputError(f"{folder} holds no checkpoint.pt; the fit is not finished (reelmill train)")
     saved = _read(path)
-    recommender = registry.find(saved["model"])
-    if saved["code_version"] != recommender.version:
-        raise InputError(
-            f"{path} is of code version {saved['code_version']}, this program has {recommender.version}; fit again"
-        )
-    settings = recommender.settings.from_dict(saved["settings"])
-    model = recommender.model(settings, **saved["sizes"])
-    model.load_state_dict(saved["state"])
+    try:
+        recommender = registry.find(saved["model"])
+        if saved["code_version"] != recommender.version:
+            raise InputError(
+                f"{path} is of code version {saved['code_version']}, this program has {recommender.version}; fit again"
+            )
+        settings = recommender.settings.from_dict(saved["settings"])
+        model = recommender.model(settings, **saved["sizes"])
+        model.load_state_dict(saved["state"])
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, MemoryError) as error:
+        raise CorruptPart(f"{path} does not hold a fitted model ({error}); remove it and fit again") from error
     return Fitted(model.to(device).eval(), saved["model"], settings, saved["stores"], saved["identities"])
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """What `_pickle` wrote. Raises CorruptPart for anything else; no code of the file is run."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                check_zip(archive)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(saved, dict):
+            raise ValueError(f"it holds {type(saved).__name__}")
+        return saved
+    except pickle.UnpicklingError as error:
+        reason = "it holds more than tensors and plain values, reading it could run code"
+        raise CorruptPart(f"{path} is refused: {reason}; remove it and fit again") from error
+    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, OSError, zipfile.BadZipFile) as error:
         raise CorruptPart(f"{path} cannot be read ({error}); remove it and fit again") from error
 
 

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from pipeline import errors
 from pipeline.child import Child
 from pipeline.hosts import HostPacer
+from pipeline.secrets import mask, redact, secrets_of
 from storage.errors import InputError
 from storage.parts import sync
 
@@ -149,6 +150,8 @@ class Downloader:
                         raise
         except errors.VideoError as error:
             error.attempts = max(attempt, 1)
+            secrets = secrets_of(url, self.options.proxy, self.options.cookies_file)
+            error.args = (mask(redact(str(error)), secrets),)  # also what a process that died said last
             raise
 
     def interrupt(self) -> None:
