@@ -235,7 +235,7 @@ class _Ydl(yt_dlp.YoutubeDL):
         parts = urlsplit(url)
         scheme, host = parts.scheme.lower(), parts.hostname or ""
         if scheme not in (*self.options.schemes, "data"):  # data: is no request, it carries its answer
-            raise errors.UnsafeUrl(f"it leads to an address of scheme {scheme!r}")
+            raise Refused(errors.UnsafeUrl(f"it leads to an address of scheme {scheme!r}"))
         check_host(host, parts.port or (443 if scheme == "https" else 80))
         return host
 

@@ -101,7 +101,7 @@ def address_of(host: str) -> str | None:
     `2130706433`. None for a name."""
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_address(host.partition("%")[0]))
-    with contextlib.suppress(OSError, UnicodeError):
+    with contextlib.suppress(OSError, ValueError):
         return socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
     return None
 
@@ -128,14 +128,14 @@ def guard(proxies: Mapping[str, str] | None) -> None:
     _exempt = None if proxies is None else frozenset(_gates(proxies))
 
 
-def check_host(host: str, port: int | None) -> None:
-    """Raise UnsafeUrl for a host that is no public one by the way it is written, while the process is guarded."""
+def check_host(host: str, port: int) -> None:
+    """Raise Refused for a host that is no public one by the way it is written, while the process is guarded."""
     if _exempt is None or (host, port) in _exempt:
         return
     address = address_of(host)
     inside = host.lower().rstrip(".").endswith(tuple(f".{end}" for end in INSIDE)) or host.lower().rstrip(".") in INSIDE
     if inside if address is None else not is_public(address) and (address, port) not in _exempt:
-        raise UnsafeUrl(f"it leads to {host}, which is not an address of the open internet")
+        raise Refused(UnsafeUrl(f"it leads to {host}, which is not an address of the open internet"))
 
 
 _exempt: frozenset[Gate] | None = None

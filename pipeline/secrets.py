@@ -43,4 +43,3 @@ def secrets_of(url: str, proxy: str | None, cookies_file: str | None) -> Iterato
             for line in Path(cookies_file).read_text(errors="replace").splitlines():
                 if not line.startswith("# ") and (words := re.split(r"[\t ]+", line.strip())):
                     yield words[-1]
-

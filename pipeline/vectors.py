@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.sources.bounds import check_rows
 from storage import Block, FeatureWriter, Spec
 from storage.arrays import load_array, load_arrays
 from storage.errors import InputError
@@ -80,6 +81,7 @@ def write_vectors(
 def _read(path: Path) -> tuple[np.ndarray, list[str]]:
     """Vectors (videos, dim) and the ids of their videos."""
     if path.suffix == ".parquet":
+        check_rows(pq.read_metadata(path).num_rows, path)
         table = pq.read_table(path, columns=["video_id", "vector"])
         lists = table["vector"].combine_chunks()
         sizes = pc.unique(pc.list_value_length(lists)).to_pylist()
