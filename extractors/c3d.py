@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from extractors.frames import FramePlan, Geometry, Windows
 from extractors.network import FrameNetwork
 from extractors.settings import Settings
+from storage.arrays import load_array
 from storage.errors import InputError
 
 VOLUME = (3, 16, 128, 171)
@@ -87,9 +88,9 @@ class C3D(FrameNetwork):
     def _read_volume(self, path: Path) -> tuple[Tensor, str]:
         """The mean of each pixel of a window: (1, 3, 16, 112, 112) in RGB, and the file's SHA-256."""
         try:
-            volume = np.load(path, allow_pickle=False)
+            volume = load_array(path)
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(f"mean_file {path}: cannot be read as .npy ({error})") from error
         if volume.size != np.prod(VOLUME) or volume.shape[-4:] != VOLUME:
             raise InputError(f"mean_file {path}: shape {volume.shape}, needs {VOLUME}")

@@ -22,6 +22,7 @@ import numpy as np
 
 from extractors.words import Document
 from storage import Spec, cache, parts
+from storage.arrays import load_arrays
 from storage.errors import CorruptPart, InputError, nearest
 from storage.place import AnyPath, place
 
@@ -174,8 +175,7 @@ def _digest(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = load_arrays(path)
     return json.loads(arrays.pop("facts").tobytes()), arrays
 
 

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import math
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from extractors.checkpoints import Checkpoint, Layout
 from extractors.files import download, place, trusted
 from extractors.hashes import Hash
+from storage.arrays import check_zip
 from storage.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -66,12 +68,16 @@ def load(record: Checkpoint, *, path: Path | None = None, sha256: str | None = N
 def _read(handle: IO[bytes], file: Path) -> dict[str, Tensor]:
     """Name → tensor. Raises InputError for what is no checkpoint, or holds more than tensors."""
     try:
+        if zipfile.is_zipfile(handle):
+            with zipfile.ZipFile(handle) as archive:
+                check_zip(archive)
+        handle.seek(0)
         content = torch.load(handle, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{file}: it holds more than tensors, reading it could run code. Refused; save its state dict alone"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, zipfile.BadZipFile) as error:
         raise InputError(f"{file}: not a checkpoint that torch can read ({error})") from error
     for wrapper in ("state_dict", "model_state"):
         if isinstance(content, Mapping) and wrapper in content:

@@ -19,6 +19,8 @@ from storage.errors import InputError
 
 READ_WORDS = 200_000
 """Words taken from a file of vectors, which lists the most frequent first: 240 MB at 300 numbers each."""
+MOST_NUMBERS = 4096
+"""A word; published vectors have up to 1024. Room for them is made before they are read."""
 TRAINED_WORDS = 2_000_000
 """Words that training passes at least, in 5 to 100 epochs: a small corpus needs more of them."""
 
@@ -146,10 +148,12 @@ def _is_binary(path: Path) -> bool:
             f"vectors {path}: a pickle, which could run code when it is read. Refused; where you trust it, write it as "
             "word2vec: gensim.models.KeyedVectors.load(path).save_word2vec_format('vectors.bin', binary=True)"
         )
-    if not re.fullmatch(rb"\d+ \d+\s*", first):
+    if not re.fullmatch(rb"\d{1,18} \d{1,18}\s*", first):
         raise InputError(f"vectors {path}: the first line of a word2vec file says `words dimensions`, such as 3000 300")
+    if (dim := int(first.split()[1])) > MOST_NUMBERS:
+        raise InputError(f"vectors {path}: says to hold {dim:,} numbers a word, at most {MOST_NUMBERS:,} are read")
     try:
         numbers = [float(number) for number in second.split()[1:]]
     except ValueError:
         return True
-    return len(numbers) != int(first.split()[1])
+    return len(numbers) != dim

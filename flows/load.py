@@ -6,6 +6,7 @@ An unknown key is an error that names the nearest known one.
 """
 
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,21 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from flows.settings import Settings, home, section_of
+from pipeline.secrets import redact
 from storage.errors import InputError, nearest
 
 PREFIX = "REELMILL__"
 
 WEIGHT_FILES = (".pt", ".pth", ".pickle", ".pkl", ".pyth", ".npy", ".safetensors")
 """By these `weights` is a path, also without a slash."""
+
+MOST_BYTES = 1 << 20
+MOST_NODES = 100_000
+"""Of a settings file: its size, and its values with every alias written out. A few lines of aliases of aliases stand
+for more than any memory."""
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 160
 
 
 def load(path: Path | None = None, overrides: Sequence[str] = (), base: Mapping[str, Any] | None = None) -> Settings:
@@ -47,7 +57,9 @@ def load(path: Path | None = None, overrides: Sequence[str] = (), base: Mapping[
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.is_file() and path.stat().st_size > MOST_BYTES:
+            raise InputError(f"settings file {path} has more than {MOST_BYTES >> 20} MiB; is it another file?")
+        values = _parsed(path.read_text(encoding="utf-8"))
     except IsADirectoryError:
         raise InputError(f"settings file {path} is a folder; give the file in it") from None
     except UnicodeDecodeError:
@@ -55,7 +67,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"settings file {path} does not exist; `reelmill settings > {path}` writes one") from None
     except yaml.YAMLError as error:
-        raise InputError(f"settings file {path} is not YAML: {error}") from None
+        raise InputError(f"settings file {path} is not YAML: {redact(str(error))}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -107,9 +119,38 @@ def _put(values: dict[str, Any], keys: Sequence[str], value: Any, what: str) -> 
 def value(text: str) -> Any:
     """What a person typed, read as YAML; as it stands where it is none."""
     try:
-        return yaml.safe_load(text)
+        return _parsed(text)
     except yaml.YAMLError:
         return text
+
+
+def _parsed(text: str) -> Any:
+    """YAML as plain values, no code and no objects. Raises YAMLError, also for what PyYAML has other errors for."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is not None and _nodes(node, {}) > MOST_NODES:
+            raise yaml.YAMLError(f"with its aliases written out it has more than {MOST_NODES:,} values")
+        return None if node is None else loader.construct_document(node)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:  # a date like 2001-99-99
+        raise yaml.YAMLError(f"a value cannot be read ({error})") from None
+    finally:
+        loader.dispose()
+
+
+def _nodes(node: yaml.Node, known: dict[int, int | None]) -> int:
+    """How many values a node stands for, aliases written out. `known`: of nodes seen, None while one is counted."""
+    if id(node) not in known:
+        known[id(node)] = None
+        inside: list[Any] = node.value if isinstance(node.value, list) else []
+        flat = [part for item in inside for part in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = 1 + sum(_nodes(part, known) for part in flat)
+    count = known[id(node)]
+    if count is None:
+        raise yaml.YAMLError("an alias stands inside of what it stands for")
+    return count
 
 
 def _explain(error: ValidationError) -> str:
@@ -123,8 +164,9 @@ def _explain(error: ValidationError) -> str:
             lines.append(f"setting {'.'.join(where)!r} is missing; give it in the file or by --set {'.'.join(where)}=…")
         else:
             rule = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"setting {'.'.join(where)}: {rule} (given: {problem['input']!r})")
-    return "\n".join(lines)
+            given = "" if where[-1:] == ["proxy"] else f" (given: {_SHORT.repr(problem['input'])})"
+            lines.append(f"setting {'.'.join(where)}: {rule}{given}")
+    return redact("\n".join(lines))
 
 
 def _model_at(keys: Sequence[str]) -> type[BaseModel]:

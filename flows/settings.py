@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
 
 from storage.errors import InputError
 from storage.place import place
@@ -26,6 +26,8 @@ def _local(value: Any) -> Any:
     """A path on this machine, `~` included. Raises ValueError for other places, before Path takes `//` for `/`."""
     if isinstance(value, str) and "://" in value and not value.startswith("file://"):
         raise ValueError("only paths on this machine can be given in this version")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("no path holds a NUL character")
     return home(value.removeprefix("file://")) if isinstance(value, str) else value
 
 
@@ -34,6 +36,8 @@ def _anywhere(value: Any) -> Any:
     text = str(value) if isinstance(value, Path) else value
     if not isinstance(text, str):
         return text
+    if "\0" in text:
+        raise ValueError("no path holds a NUL character")
     try:
         return str(place(home(text)))
     except InputError as error:
@@ -48,7 +52,16 @@ def _veiled(address: str | None) -> str | None:
     return None if address is None else LOGIN.sub(r"\1***@", address)
 
 
+def _readable(value: Any) -> Any:
+    """A secret as it was written; ValueError for one that went through a place which does not keep them."""
+    if value == MASKED:
+        raise ValueError("this is a masked secret; give it in the environment, as REELMILL__DOWNLOAD__PROXY")
+    return value
+
+
+MASKED = str(SecretStr("any"))
 Address = Annotated[str | None, PlainSerializer(_veiled, when_used="json")]
+
 LocalPath = Annotated[Path, BeforeValidator(_local)]
 Table = BeforeValidator(lambda value: {} if value is None else value)
 
@@ -109,8 +122,8 @@ class DownloadSettings(Section):
     """Bytes a second for each download."""
     cookies_file: LocalPath | None = None
     """Cookies in Netscape format, for videos that need a login."""
-    proxy: Address = None
-    """Proxy address."""
+    proxy: Annotated[SecretStr, BeforeValidator(_readable)] | None = None
+    """Proxy address; its password is told nowhere. HTTPS_PROXY and the like of the environment count without it."""
     allow_private_addresses: bool = False
     """Fetch from loopback and private networks as well; off, because a redirect could reach into yours."""
     schemes: tuple[str, ...] = ("http", "https")

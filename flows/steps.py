@@ -242,6 +242,7 @@ def newest_failures(root: str) -> list[dict[str, Any]]:
 def download_options(settings: Settings) -> DownloadOptions:
     """The downloader's own options."""
     chosen = settings.download.model_dump(exclude={"workers"})
+    chosen["proxy"] = chosen["proxy"].get_secret_value() if chosen["proxy"] is not None else None
     chosen["cookies_file"] = str(chosen["cookies_file"]) if chosen["cookies_file"] else None
     return DownloadOptions(**chosen)
 

@@ -17,7 +17,9 @@ import csv
 import hashlib
 import io
 import json
+import pickle
 import shutil
+import zipfile
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
@@ -29,6 +31,7 @@ import torch
 from models import registry
 from models.base import Data, FitSettings, Model
 from storage import cache, parts
+from storage.arrays import check_zip
 from storage.errors import CorruptPart, InputError
 from storage.place import AnyPath, place
 
@@ -160,22 +163,39 @@ def load(folder: str | AnyPath, device: torch.device | str = "cpu") -> Fitted:
     if parts.size(path) is None:
         raise InputError(f"{folder} holds no checkpoint.pt; the fit is not finished (reelmill train)")
     saved = _read(path)
-    recommender = registry.find(saved["model"])
-    if saved["code_version"] != recommender.version:
-        raise InputError(
-            f"{path} is of code version {saved['code_version']}, this program has {recommender.version}; fit again"
-        )
-    settings = recommender.settings.from_dict(saved["settings"])
-    model = recommender.model(settings, **saved["sizes"])
-    model.load_state_dict(saved["state"])
+    try:
+        recommender = registry.find(saved["model"])
+        if saved["code_version"] != recommender.version:
+            raise InputError(
+                f"{path} is of code version {saved['code_version']}, this program has {recommender.version}; fit again"
+            )
+        settings = recommender.settings.from_dict(saved["settings"])
+        model = recommender.model(settings, **saved["sizes"])
+        model.load_state_dict(saved["state"])
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, MemoryError) as error:
+        raise CorruptPart(f"{path} does not hold a fitted model ({error}); remove it and fit again") from error
     return Fitted(model.to(device).eval(), saved["model"], settings, saved["stores"], saved["identities"])
 
 
 def _read(path: AnyPath) -> dict[str, Any]:
+    """What `_pickle` wrote. Raises CorruptPart for anything else; no code of the file is run."""
     try:
-        return cache.reading(path, lambda file: torch.load(file, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        saved = cache.reading(path, _unpickled)
+        if not isinstance(saved, dict):
+            raise ValueError(f"it holds {type(saved).__name__}")
+        return saved
+    except pickle.UnpicklingError as error:
+        reason = "it holds more than tensors and plain values, reading it could run code"
+        raise CorruptPart(f"{path} is refused: {reason}; remove it and fit again") from error
+    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, OSError, zipfile.BadZipFile) as error:
         raise CorruptPart(f"{path} cannot be read ({error}); remove it and fit again") from error
+
+
+def _unpickled(file: Path) -> Any:
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            check_zip(archive)
+    return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _pickle(state: dict[str, Any]) -> bytes:

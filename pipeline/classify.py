@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline import errors
 from pipeline.hosts import Refused
+from pipeline.secrets import redact
 
 ROBOT_PAUSE_S = 3600.0
 """Pause for a host that takes us for a robot; such a ban is lifted within about an hour."""
@@ -119,13 +120,6 @@ def retry_after_s(headers: Mapping[str, Any], now: float | None = None) -> float
     except ValueError:
         return None
     return max(0.0, moment - (time.time() if now is None else now))
-
-
-def redact(text: str) -> str:
-    """A message without passwords and without the query of addresses, where tokens are."""
-    text = re.sub(r"(?<=://)[^/\s@]+@", "", text)
-    text = re.sub(r"(?<=://)([^\s?'\"<>]*)\?[^\s'\"<>)]*", r"\1?…", text)
-    return re.sub(r"(?<=[^\s?])\?[^\s'\"<>)]*=[^\s'\"<>)]*", "?…", text)
 
 
 def tidy(text: str) -> str:

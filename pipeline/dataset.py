@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from pipeline import labels, sources
 from pipeline.sources import IngestCounts, SourceResult, text
+from pipeline.sources.bounds import check_rows
 from pipeline.vectors import SUFFIXES, write_vectors
 from storage.errors import InputError
 from storage.features import list_stores, open_store
@@ -130,10 +131,11 @@ def _columns(table: Path) -> tuple[list[str], pa.ChunkedArray | None]:
     """Names of the columns, and the column `split` as text, if there is one."""
     try:
         if table.suffix == ".parquet":
+            check_rows(pq.read_metadata(table).num_rows, table)
             names = pq.read_schema(table).names
             split = pq.read_table(table, columns=["split"])["split"].cast(pa.string()) if "split" in names else None
             return names, split
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InputError(f"{table} cannot be read as Parquet ({error})") from error
     names, body = text.split_header(text.read_bytes(table), ",", table)
     if "split" not in names:

@@ -25,12 +25,16 @@ from yt_dlp.networking import Request, Response
 from yt_dlp.networking.exceptions import HTTPError
 from yt_dlp.version import __version__
 
-from pipeline import errors
+from pipeline import answers, errors
 from pipeline.classify import classify, retry_after_s
 from pipeline.fetch import DownloadJob, Fetched
-from pipeline.hosts import Refused, guard
+from pipeline.hosts import Refused, check_host, guard
 
 DOWNLOADER = f"yt-dlp {__version__}"
+
+MERGED = "mov,matroska,webm,mpegts,aac,mp3,ogg,flac,flv,avi,asf,wav"
+"""Containers of streams that ffmpeg may merge: a playlist or list of files in the place of a stream would have it read
+other files of this machine."""
 
 
 def download(job: DownloadJob) -> Iterator[Fetched]:
@@ -167,7 +171,7 @@ class _Ydl(yt_dlp.YoutubeDL):
             raise errors.Unsupported("yt-dlp ended without a file and without an error")
         if self.options.max_bytes is not None and file.stat().st_size > self.options.max_bytes:
             raise self.too_large(file.stat().st_size)
-        return self.job.place.put(file, _columns(info), DOWNLOADER, written.get("format_id"))
+        return self.job.place.put(file, answers.columns(info), DOWNLOADER, written.get("format_id"))
 
     def hold(self, error: errors.VideoError) -> None:
         """Leave the hosts alone that a site's words, not a header, asked us to."""
@@ -205,8 +209,7 @@ class _Ydl(yt_dlp.YoutubeDL):
     def urlopen(self, req: Request | str) -> Response:
         """Every request that yt-dlp makes: scheme and pace before it, size and identity after it."""
         request = Request(req) if isinstance(req, str) else req
-        self.check_scheme(request.url)
-        host = urlsplit(request.url).hostname or ""
+        host = self.check_address(request.url)
         self.asked_hosts.add(host)
         self.job.pacer.wait(host, self.options.max_wait_s)
         if self.transfer is not None:
@@ -219,17 +222,22 @@ class _Ydl(yt_dlp.YoutubeDL):
             if error.status == 416 and self.transfer is not None:
                 self.transfer.drop()
             raise
-        self.check_scheme(response.url)
+        self.check_address(response.url)
+        answers.bound(response)
         if self.transfer is not None:
             size = self.transfer.told(request, response)
             if size is not None and self.options.max_bytes is not None and size > self.options.max_bytes:
                 raise self.too_large(size)
         return response
 
-    def check_scheme(self, url: str) -> None:
-        scheme = urlsplit(url).scheme.lower()
+    def check_address(self, url: str) -> str:
+        """The host of an address that may be asked."""
+        parts = urlsplit(url)
+        scheme, host = parts.scheme.lower(), parts.hostname or ""
         if scheme not in (*self.options.schemes, "data"):  # data: is no request, it carries its answer
-            raise errors.UnsafeUrl(f"it leads to an address of scheme {scheme!r}")
+            raise Refused(errors.UnsafeUrl(f"it leads to an address of scheme {scheme!r}"))
+        check_host(host, parts.port or (443 if scheme == "https" else 80))
+        return host
 
     def check_size(self, status: dict[str, Any]) -> None:
         """Progress hook: counts what came, for servers that do not say how much will come."""
@@ -264,6 +272,7 @@ def _params(ydl: _Ydl) -> dict[str, Any]:
         "fixup": "never",  # it would need ffprobe, and our decoder does not mind
         "ffmpeg_location": imageio_ffmpeg.get_ffmpeg_exe(),
         "external_downloader": {"default": "native"},
+        "postprocessor_args": {"merger+ffmpeg_i": ["-format_whitelist", MERGED, "-protocol_whitelist", "file"]},
         "socket_timeout": options.socket_timeout_s, "ratelimit": options.rate_limit_bytes,
         # Only for the same answer once more: attempts proper are made, and counted, by the Downloader.
         "retries": 1, "fragment_retries": 5, "extractor_retries": 1, "file_access_retries": 1,
@@ -277,19 +286,3 @@ def _params(ydl: _Ydl) -> dict[str, Any]:
     if options.cookies_file:  # a stream: yt-dlp would write the file back at the end, many processes at once
         params["cookiefile"] = io.StringIO(Path(options.cookies_file).read_text())
     return params
-
-
-def _columns(info: dict[str, Any]) -> dict[str, Any]:
-    """What the page said, as columns of `videos`. A direct link to a file has no page: yt-dlp makes its title from the
-    address and its date from the file's."""
-    columns: dict[str, Any] = {}
-    if not info.get("direct"):
-        texts = {name: info.get(name) for name in ("title", "description", "uploader", "upload_date")}
-        texts["uploader"] = texts["uploader"] or info.get("channel")
-        columns.update({name: str(text) for name, text in texts.items() if text})
-        for name in ("tags", "categories"):
-            if values := [str(value) for value in info.get(name) or () if value]:
-                columns[name] = values
-    if (duration := info.get("duration")) and duration > 0:
-        columns["claimed_duration_ms"] = round(duration * 1000)
-    return columns

@@ -29,6 +29,7 @@ from pipeline import errors
 from pipeline.child import Child
 from pipeline.deliver import desk, recalled, store
 from pipeline.hosts import HostPacer
+from pipeline.secrets import mask, redact, secrets_of
 from storage.errors import InputError
 from storage.parts import sync
 from storage.place import place
@@ -157,6 +158,8 @@ class Downloader:
                         raise
         except errors.VideoError as error:
             error.attempts = max(attempt, 1)
+            secrets = secrets_of(url, self.options.proxy, self.options.cookies_file)
+            error.args = (mask(redact(str(error)), secrets),)  # also what a process that died said last
             raise
 
     def interrupt(self) -> None:

@@ -26,6 +26,16 @@ LONGEST_HOLD_S = 24 * 3600.0
 """No host is left alone for longer, whatever it asks for and whatever happens to the clock."""
 
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+UNICAST = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is routed on the open internet."""
+
+INSIDE = ("localhost", "local", "internal", "home.arpa")
+"""Ends of names that mean this machine or this network wherever they are looked up, by a proxy as well."""
+
+PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
+
+Gate = tuple[str, int]
+"""Address and port of a proxy."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,18 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner:
             return is_public(str(inner))
+        return ip in UNICAST and ip.is_global  # what the registry leaves out elsewhere counts as global in Python
     return ip.is_global and not ip.is_multicast
+
+
+def address_of(host: str) -> str | None:
+    """The IP address that a host is written as, in any form that resolvers take: `::1`, `127.1`, `0x7f000001`,
+    `2130706433`. None for a name."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(host.partition("%")[0]))
+    with contextlib.suppress(OSError, ValueError):
+        return socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
+    return None
 
 
 class Refused(BaseException):
@@ -99,15 +120,29 @@ def guard(proxies: Mapping[str, str] | None) -> None:
 
     The interpreter's audit hook sees every connection after the name was looked up, so neither a redirect, nor a
     playlist, nor a name that resolves to this machine leads inside. It does not see other programs, so none is started
-    with an address to fetch, guard or not. Behind a proxy the proxy decides.
+    with an address to fetch, guard or not. Behind a proxy the proxy decides where a name leads; `check_host` keeps it
+    from what can be told by the name.
     """
     global _exempt
     _install()
-    _exempt = None if proxies is None else frozenset(_addresses(proxies))
+    _exempt = None if proxies is None else frozenset(_gates(proxies))
 
 
-_exempt: frozenset[str] | None = None
-"""Addresses that may be asked although they are not public; None lets every address be asked."""
+def check_host(host: str, port: int) -> None:
+    """Raise Refused for a host that is no public one by the way it is written, while the process is guarded."""
+    if _exempt is None or (host, port) in _exempt:
+        return
+    address = address_of(host)
+    inside = host.lower().rstrip(".").endswith(tuple(f".{end}" for end in INSIDE)) or host.lower().rstrip(".") in INSIDE
+    if inside if address is None else not is_public(address) and (address, port) not in _exempt:
+        raise Refused(UnsafeUrl(f"it leads to {host}, which is not an address of the open internet"))
+
+
+_exempt: frozenset[Gate] | None = None
+"""What may be asked although it is not public; None lets everything be asked."""
+
+CONNECTIONS = ("socket.connect", "socket.sendto", "socket.sendmsg")
+PROGRAMS = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system")
 
 
 @functools.cache
@@ -116,20 +151,25 @@ def _install() -> None:
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in ("socket.connect", "socket.sendto") and _exempt is not None:
+    if event in CONNECTIONS and _exempt is not None:
         address = arguments[1]
-        host = address[0] if isinstance(address, tuple) and address else str(address)
+        if address is None:  # a message on a connection that was let through
+            return
+        host, port = address[:2] if isinstance(address, tuple) and len(address) > 1 else (str(address), 0)
         with contextlib.suppress(ValueError):  # not an IP address
-            if host in _exempt or is_public(host):
+            if (host, port) in _exempt or is_public(host):
                 return
         raise Refused(UnsafeUrl(f"it leads to {host}, which is not an address of the open internet"))
-    if event == "subprocess.Popen" and any("://" in str(part) for part in arguments[1]):
+    if event in PROGRAMS and "://" in str(arguments[:2]):
         raise Refused(Unsupported("only an outside program could download this format"))
 
 
-def _addresses(proxies: Mapping[str, str]) -> Iterator[str]:
+def _gates(proxies: Mapping[str, str]) -> Iterator[Gate]:
     for kind, url in proxies.items():
-        host = urlsplit(url if "://" in url else f"//{url}").hostname
-        if kind != "no" and host:
-            with contextlib.suppress(OSError):  # an unknown name: the request itself will say so
-                yield from (str(found[4][0]) for found in socket.getaddrinfo(host, None))
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            if kind != "no" and parts.hostname:
+                port = parts.port or PORTS.get(parts.scheme, 0)
+                yield parts.hostname, port
+                with contextlib.suppress(OSError):  # an unknown name: the request itself will say so
+                    yield from ((str(found[4][0]), port) for found in socket.getaddrinfo(parts.hostname, None))

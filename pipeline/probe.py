@@ -31,7 +31,7 @@ def probe(path: str | Path, limits: Limits | None = None) -> dict[str, Any]:
     limits = limits or Limits()
     path = Path(path)
     with open_video(path, limits) as (container, stream):
-        packets = scan(container, stream)
+        packets = scan(container, stream, limits)
         seconds = packets.whole_stop - packets.start
         sound = container.streams.audio[0].codec_context if container.streams.audio else None
         facts = {

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import av
 import numpy as np
 
-from pipeline.decode import Limits, Tally, open_video
+from pipeline.decode import Limits, Tally, bounded_sound, open_video
 
 JUMP_S = 0.015
 """Timestamps further than this from where the run has got to begin a new one. Containers round them to 1 ms or less,
@@ -39,16 +39,21 @@ def read_sound(path: str | Path, start_ms: int, rate: int, limits: Limits, tally
     """
     reached = 0
     with open_video(path, limits) as (container, _):
-        for first, samples in _runs(container, start_ms / 1000, rate, tally):
+        for first, samples in _runs(container, start_ms / 1000, rate, limits, tally):
             skip = max(reached - first, 0)
             if skip < len(samples):
                 reached = first + len(samples)
                 yield first + skip, np.where(np.abs(samples[skip:]) <= LOUDEST, samples[skip:], np.float32(np.nan))
 
 
-def _runs(container: av.container.InputContainer, start: float, rate: int, tally: Tally) -> Iterator[Samples]:
+def _runs(
+    container: av.container.InputContainer, start: float, rate: int, limits: Limits, tally: Tally
+) -> Iterator[Samples]:
     run: _Run | None = None
-    for frame in _decode(container, tally):
+    for frame in _decode(container, limits, tally):
+        if not bounded_sound(frame.layout.nb_channels, frame.sample_rate, limits):
+            tally.sound_errors += 1  # it changes on the way
+            continue
         time = frame.time - start if frame.time is not None else run.until if run else 0.0
         try:
             if run is None or not run.goes_on(frame, time):
@@ -94,12 +99,13 @@ class _Run:
         return frame.format.name, frame.layout.name, frame.sample_rate
 
 
-def _decode(container: av.container.InputContainer, tally: Tally) -> Iterator[av.AudioFrame]:
+def _decode(container: av.container.InputContainer, limits: Limits, tally: Tally) -> Iterator[av.AudioFrame]:
     """Frames of the first sound stream that has a decoder, in order; packets that cannot be decoded are counted."""
     stream = container.streams.audio[0] if container.streams.audio else None
     if stream is None:
         return
-    if stream.codec_context is None:
+    codec = stream.codec_context
+    if codec is None or not bounded_sound(codec.layout.nb_channels, codec.sample_rate, limits):
         tally.sound_errors += 1
         return
     packets = container.demux(stream)

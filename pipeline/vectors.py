@@ -11,13 +11,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.sources.bounds import check_rows
 from storage import Block, FeatureWriter, Spec
+from storage.arrays import load_array, load_arrays
 from storage.errors import InputError
 from storage.features import NO_DATA, VALID
 
@@ -51,7 +54,7 @@ def write_vectors(
     try:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         vectors, found = _read(path)
-    except (OSError, ValueError, KeyError, EOFError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, pa.ArrowException) as error:
         raise InputError(f"{path} cannot be read as {path.suffix}: {error}") from error
     videos = found if ids is None else list(ids)
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiu" or len(videos) != len(vectors) or not vectors.size:
@@ -78,6 +81,7 @@ def write_vectors(
 def _read(path: Path) -> tuple[np.ndarray, list[str]]:
     """Vectors (videos, dim) and the ids of their videos."""
     if path.suffix == ".parquet":
+        check_rows(pq.read_metadata(path).num_rows, path)
         table = pq.read_table(path, columns=["video_id", "vector"])
         lists = table["vector"].combine_chunks()
         sizes = pc.unique(pc.list_value_length(lists)).to_pylist()
@@ -85,8 +89,8 @@ def _read(path: Path) -> tuple[np.ndarray, list[str]]:
             raise ValueError(f"column vector holds lists of {sizes} numbers; all must be equally long")
         flat = np.asarray(lists.flatten())  # a null among the numbers becomes NaN
         return flat.reshape(len(lists), -1), table["video_id"].cast(pa.string()).to_pylist()
-    loaded = np.load(path, allow_pickle=False)
-    if isinstance(loaded, np.ndarray):
-        return loaded, [str(row) for row in range(len(loaded))]
-    with loaded:
-        return loaded["vectors"], loaded["video_id"].astype(str).tolist()
+    if path.suffix == ".npy":
+        vectors = load_array(path)
+        return vectors, [str(row) for row in range(len(vectors) if vectors.ndim else 0)]
+    arrays = load_arrays(path)
+    return arrays["vectors"], arrays["video_id"].astype(str).tolist()

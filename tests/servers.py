@@ -29,6 +29,10 @@ class World:
     """Bytes that are sent before a connection breaks off."""
     files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     """More paths: content type and content."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Sent with every answer."""
+    packed: bool = False
+    """The content of `files` is gzip, and the server says so."""
     requests: list[tuple[str, dict[str, str], float]] = field(default_factory=list)
     """Path, headers and time of each."""
 
@@ -56,10 +60,18 @@ class Misbehaving(RangeHandler):
             self.send_bytes(body, kind)
         elif (way := path.split("/")[1]).isdigit():
             self.send_head(HTTPStatus(int(way)), 0)
+        elif (answer := getattr(self, way.replace("-", "_"), None)) is not None:
+            answer(count)
         else:
-            getattr(self, way.replace("-", "_"))(count)
+            self.send_head(HTTPStatus.NOT_FOUND, 0)
 
     do_HEAD = do_GET
+
+    def send_head(self, status: HTTPStatus, length: int | None, headers: dict[str, str] | None = None) -> None:
+        packed = (
+            {"Content-Encoding": "gzip"} if self.world.packed and urlsplit(self.path).path in self.world.files else {}
+        )
+        super().send_head(status, length, {**(headers or {}), **packed, **self.world.headers})
 
     def send_body(self, body: bytes) -> None:
         if not self.drip:

@@ -21,10 +21,11 @@ from yt_dlp.networking import exceptions as networking
 
 from pipeline import errors
 from pipeline.child import Child
-from pipeline.classify import classify, redact, retry_after_s
+from pipeline.classify import classify, retry_after_s
 from pipeline.fetch import Downloader, DownloadOptions
 from pipeline.hosts import HostPacer, is_public
 from pipeline.loopback import serve_folder
+from pipeline.secrets import redact
 from storage.errors import InputError
 from tests.media import make_video
 from tests.servers import World, misbehaving

@@ -19,15 +19,15 @@ from typing import Literal, TypeAlias
 
 from pipeline.child import Child
 from pipeline.decode import decord, pyav, torchcodec
-from pipeline.decode.container import Limits, Scan, Tally, check_magic, open_video, scan
+from pipeline.decode.container import Limits, Scan, Tally, bounded_sound, check_magic, open_video, scan
 from pipeline.decode.pyav import read_frames
 from pipeline.decode.scale import Frame, Scaler, quarter_turns, thumbnail
 from pipeline.errors import VideoError
 from storage.errors import InputError
 
 __all__ = [
-    "Decoder", "Frame", "Limits", "Scaler", "Scan", "Tally", "check_magic", "frames", "identity", "loader",
-    "memory_bytes", "open_video", "quarter_turns", "read_frames", "scan", "thumbnail",
+    "Decoder", "Frame", "Limits", "Scaler", "Scan", "Tally", "bounded_sound", "check_magic", "frames", "identity",
+    "loader", "memory_bytes", "open_video", "quarter_turns", "read_frames", "scan", "thumbnail",
 ]  # fmt: skip
 
 Decoder: TypeAlias = Literal["pyav", "decord", "torchcodec"]

@@ -11,8 +11,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipeline.errors import Corrupt, NotFound, NoVideoStream, TooManyPixels, Unsupported
+from pipeline.errors import Corrupt, NotFound, NoVideoStream, TooLong, TooManyPixels, Unsupported
 
+ROUNDING = 1 << 20
+"""Pixels by which a coded frame may be larger than the shown one: codecs round its sides up to blocks."""
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,asf,ogg"
 
 
@@ -23,6 +25,10 @@ class Limits:
     max_seconds: float = 6 * 3600
     max_frames: int = 2_000_000
     max_pixels: int = 4096 * 2304
+    max_channels: int = 64
+    """Of sound; with more it is taken for none."""
+    sound_rates: tuple[int, int] = (1_000, 768_000)
+    """Least and most samples a second; others are taken for no sound."""
     wall_seconds: float = 3600
     """Time for one video; then its process is killed."""
     memory_bytes: int = 4 << 30
@@ -83,6 +89,8 @@ def open_video(path: str | Path, limits: Limits) -> Iterator[tuple[av.container.
             )
         if stream.codec_context.name is None or not pixels:
             raise Corrupt(f"{path}: its video stream has no known codec or size")
+        # A stream may grow behind its header: the decoder asks before it makes room for a frame.
+        stream.codec_context.options = {**stream.codec_context.options, "max_pixels": str(limits.max_pixels + ROUNDING)}
         stream.thread_type = "NONE"  # videos are decoded side by side; threads inside one cost more than they give
         yield container, stream
 
@@ -107,8 +115,9 @@ def check_magic(path: Path) -> None:
         raise Unsupported(f"{path} is not a video file of a known container (it starts with {shown!r})")
 
 
-def scan(container: av.container.InputContainer, stream: av.VideoStream) -> Scan:
-    """Read every packet's times without decoding. Raises Corrupt if there is none. The container is at its end then."""
+def scan(container: av.container.InputContainer, stream: av.VideoStream, limits: Limits) -> Scan:
+    """Read every packet's times without decoding. Raises Corrupt if there is none, TooLong if there are more than
+    frames are allowed. The container is at its end then."""
     times: list[float] = []
     stops: list[float] = []
     came = 0
@@ -123,6 +132,8 @@ def scan(container: av.container.InputContainer, stream: av.VideoStream) -> Scan
         except (av.FFmpegError, IndexError):  # IndexError: a damaged file begins a stream in its middle
             break  # cut short: what came is what there is
         came += bool(packet.size)
+        if came > limits.max_frames:
+            raise TooLong(f"{container.name}: more than {limits.max_frames} frames (limits.max_frames)")
         time = packet.pts if packet.pts is not None else packet.dts
         if time is None or not packet.size or packet.is_discard:
             continue
@@ -134,6 +145,11 @@ def scan(container: av.container.InputContainer, stream: av.VideoStream) -> Scan
     listed = len(stream.index_entries) > came and stream.duration
     whole_stop = max(stop, start + stream.duration * base) if listed else stop
     return Scan(start, stop, whole_stop, np.sort(np.array(times)))
+
+
+def bounded_sound(channels: int, rate: int, limits: Limits) -> bool:
+    """Whether sound is of a form that may be decoded and resampled."""
+    return 0 < channels <= limits.max_channels and limits.sound_rates[0] <= rate <= limits.sound_rates[1]
 
 
 def _is_cover(stream: av.VideoStream) -> bool:

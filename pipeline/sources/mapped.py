@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.sources import text, values
+from pipeline.sources.bounds import check_rows
 from pipeline.sources.checks import check
 from pipeline.sources.rows import Rows, SourceResult, is_true
 from pipeline.sources.values import Numbers
@@ -149,10 +150,12 @@ def _read_text(path: Path, separator: str, mapping: Mapping[str, str]) -> text.C
 def _read_parquet(path: Path, mapping: Mapping[str, str]) -> text.Columns:
     try:
         with pq.ParquetFile(path) as file:
-            wanted = _wanted(mapping, file.schema_arrow.names, path)
+            wanted, rows = _wanted(mapping, file.schema_arrow.names, path), file.metadata.num_rows
+            check_rows(rows, path)
             table = file.read(columns=wanted)
-            rows = file.metadata.num_rows
-    except (pa.ArrowInvalid, OSError) as error:
+            if table.num_rows != rows and wanted:
+                raise pa.ArrowInvalid(f"it says to hold {rows} rows and has {table.num_rows}")
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as Parquet ({error})") from error
     problem = pa.nulls(rows, pa.string())
     columns = {}

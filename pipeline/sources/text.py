@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.sources.bounds import unpacked
 from storage.errors import InputError
 
 NEWLINE, RETURN, QUOTE = b"\n"[0], b"\r"[0], b'"'[0]
@@ -37,9 +38,11 @@ class Columns:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file, unpacked if its name ends in `.gz`."""
+    """The content of a file, unpacked if its name ends in `.gz`. Raises InputError if it cannot be read, or unpacks to
+    far more than it is."""
     try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        packed = path.read_bytes()
+        return unpacked(packed, path) if path.suffix == ".gz" else packed
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{path} is not a whole gzip file ({error}); fetch it again") from error
     except OSError as error:

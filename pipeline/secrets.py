@@ -1,0 +1,45 @@
+"""What no message may tell: passwords, cookies, tokens. Messages end in tables, logs, reports and on screens."""
+
+import contextlib
+import re
+import urllib.request
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+SHORTEST = 4
+"""Shorter texts are no secrets, and are found in every word."""
+TELLING = re.compile("(?i)tok|sig|key|auth|pass|secret|cred|sess|cookie|hash|hmac|policy|jwt|code")
+"""In the name of a parameter of an address: its value is a secret wherever it is told. Of addresses no query is."""
+
+
+def redact(text: str) -> str:
+    """A message without passwords and without the query of addresses, where tokens are."""
+    text = re.sub(r"(?<=://)[^/\s@]+@", "", text)
+    text = re.sub(r"(?<=://)([^\s?'\"<>]*)\?[^\s'\"<>)]*", r"\1?…", text)
+    return re.sub(r"(?<=[^\s?])\?[^\s'\"<>)]*=[^\s'\"<>)]*", "?…", text)
+
+
+def mask(text: str, secrets: Iterable[str]) -> str:
+    """A message with each of these texts as `…`, whatever is around them."""
+    for secret in sorted({*secrets}, key=len, reverse=True):
+        if len(secret) >= SHORTEST:
+            text = text.replace(secret, "…")
+    return text
+
+
+def secrets_of(url: str, proxy: str | None, cookies_file: str | None) -> Iterator[str]:
+    """What is secret in a download: password and telling parameters of its address, the password of the proxy (None:
+    those of the environment), and the cookies."""
+    proxies = [proxy] if proxy is not None else urllib.request.getproxies().values()
+    for address in (url, *proxies):
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(address if "://" in address else f"//{address}")
+            told = (value for name, value in parse_qsl(parts.query) if TELLING.search(name))
+            for secret in (parts.password, *told):
+                yield from (secret, unquote(secret)) if secret else ()
+    if cookies_file:
+        with contextlib.suppress(OSError):
+            for line in Path(cookies_file).read_text(errors="replace").splitlines():
+                if not line.startswith("# ") and (words := re.split(r"[\t ]+", line.strip())):
+                    yield words[-1]

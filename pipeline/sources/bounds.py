@@ -1,0 +1,39 @@
+"""How much a small file may become: what others packed is not unpacked into all of this machine's memory."""
+
+import gzip
+import io
+import os
+from pathlib import Path
+
+from storage.errors import InputError
+
+MOST_UNPACKED = 256 << 20
+RATIO = 100
+"""A .gz may unpack to that many bytes, and to more where its own size times this allows it. Tables shrink to a tenth,
+zeros to a thousandth."""
+ROW_BYTES = 64
+"""Memory that a row takes at least while it becomes an event. A Parquet file of some kB can hold a billion of them."""
+
+
+def unpacked(packed: bytes, path: Path) -> bytes:
+    """The content of gzip data of this file. Raises InputError if it is far more, and what gzip raises."""
+    most = max(MOST_UNPACKED, RATIO * len(packed))
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise InputError(
+            f"{path} unpacks to more than {most:,} bytes from {len(packed):,}, as no table does; unpack it yourself if "
+            "you trust it"
+        )
+    return data
+
+
+def check_rows(rows: int, path: Path) -> None:
+    """Raise InputError for a table that says to hold more rows than fit into memory."""
+    if rows > (most := memory() // ROW_BYTES):
+        raise InputError(f"{path} says to hold {rows:,} rows, this machine's memory takes {most:,}; divide it")
+
+
+def memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
