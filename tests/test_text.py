@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -288,11 +289,10 @@ def test_settings_reach_the_encoders_and_mistakes_are_named(root: str, tmp_path:
     assert {name: (r["done"], r["fitted"]) for name, r in read.items()} == {
         "text": (61, True), "topics": (61, True), "post_topics": (20, True),
     }  # fmt: skip
-    out = Console(record=True, width=200, file=Path(os.devnull).open("w"))  # noqa: SIM115
+    out = Console(record=True, width=200, file=io.StringIO())
     none = dict.fromkeys(("done", "skipped", "without", "segments", "video_seconds", "seconds"), 0)
     figures = {**none, "failed": {}, "stores": [s for r in read.values() for s in r["stores"]], "texts": read}
     tell.extract(out, json.loads(json.dumps(figures)))
-    out.file.close()
     told = out.export_text()
     assert "1 of 61 without text" in told
     assert "1 posts without a time left out" in told
