@@ -26,9 +26,35 @@ app = typer.Typer(
 )
 
 
-def flow(name: str, file: Path | None, root: Path | None, overrides: list[str] | None, as_json: bool) -> None:
-    """Run one of the flows by its name, with settings from file, root and overrides."""
-    work(name, chosen_settings(file, root, overrides), as_json)
+STAGES: dict[str, tuple[str, ...]] = {
+    "run": ("download", "extract", "texts", "train"), "ingest": ("download",), "extract": ("extract", "texts"),
+    "backfill": ("extract", "texts"), "train": ("train",),
+}  # fmt: skip
+"""What `--dry-run` of a flow plans."""
+
+
+def flow(
+    name: str, file: Path | None, root: Path | None, overrides: list[str] | None, as_json: bool, dry: bool = False
+) -> None:
+    """Run one of the flows by its name, with settings from file, root and overrides; or only say what it would do."""
+    chosen = chosen_settings(file, root, overrides)
+    if dry:
+        return planned(name, chosen, as_json)
+    return work(name, chosen, as_json)
+
+
+def planned(name: str, chosen: Settings, as_json: bool, **given: Any) -> None:
+    """Say what a flow would do, with what `flows.plan.plan` takes besides."""
+    from flows import tell_keep
+    from flows.plan import plan
+
+    with bars(as_json):
+        figures = {"dry_run": True, **plan(chosen, stages=STAGES[name], **given)}
+    if chosen.source is not None and name in ("run", "ingest"):
+        figures["source"] = (
+            f"{chosen.source.path} ({chosen.source.format}) is read first; rows that are new add to this"
+        )
+    show(figures, as_json, tell_keep.plan)
 
 
 def work(name: str, chosen: Settings, as_json: bool, **given: Any) -> None:

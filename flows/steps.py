@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flows.document import plain
 from flows.progress import current
 from flows.settings import Settings
-from pipeline import labels, sources
+from pipeline import labels, rates, sources
 from pipeline.decode import Limits
 from pipeline.extract import (
     ExtractOptions,
@@ -25,7 +25,7 @@ from pipeline.extract import (
 from pipeline.fetch import DownloadOptions
 from pipeline.ingest import Wanted, fetch_media, missing_media
 from pipeline.select import Selection, first, ordered
-from storage import Outcome, Tables
+from storage import Outcome, Spec, Tables
 from storage.errors import InputError, nearest
 from storage.features import list_stores, open_store
 from storage.parts import list_parts
@@ -143,7 +143,9 @@ def extract_block(
     left = still_missing(root_of(settings), todo)
     for video, _ in todo[len(left) :]:
         report.advance("extract", video.duration_ms / 1000)
-    return extract_missing(root_of(settings), left, networks, options, have_pictures, seen)
+    done = extract_missing(root_of(settings), left, networks, options, have_pictures, seen)
+    rates.keep(root_of(settings), networks, done.parts)
+    return done
 
 
 def complete(settings: Settings, stores: Sequence[str]) -> int:
@@ -165,14 +167,19 @@ def tidy(settings: Settings) -> None:
     """Remove what dead writers left behind, and merge the small parts of tables that have many."""
     tables = Tables(root_of(settings))
     tables.sweep()
-    for name in ("videos", "media", "frames", "outcomes"):
+    for name in ("videos", "media", "frames", "outcomes", "rates"):
         if len(list_parts(tables.folder / name)) > MANY_PARTS:
             tables.compact(name)
 
 
 def spec_names(settings: Settings, networks: "Sequence[Extractor]") -> list[str]:
     """Names of the stores that these networks write."""
-    return [spec.name for specs in specs_of(networks, extract_options(settings)) for spec in specs]
+    return [spec.name for of_one in specs(settings, networks) for spec in of_one]
+
+
+def specs(settings: Settings, networks: "Sequence[Extractor]") -> list[list[Spec]]:
+    """The specs of each network's layers."""
+    return specs_of(networks, extract_options(settings))
 
 
 def has_events(settings: Settings) -> bool:

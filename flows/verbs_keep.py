@@ -1,11 +1,12 @@
-"""Verbs that go on with a root and look after it: backfill."""
+"""Verbs that go on with a root: backfill, and plan, which says what it costs."""
 
 from typing import Annotated
 
 import typer
 
-from flows.arguments import Json, Root, Set, SettingsFile
-from flows.command import app, chosen_settings, work
+from flows import tell_keep
+from flows.arguments import DryRun, Json, Root, Set, SettingsFile
+from flows.command import app, bars, chosen_settings, planned, show, work
 from pipeline.select import Selection
 
 Extractors = Annotated[
@@ -32,9 +33,43 @@ def backfill(
     limit: Limit = None,
     order: Ordering = "labels",
     set: Set = None,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Extract what lacks of chosen extractors and videos, the most wanted first."""
     chosen = chosen_settings(settings_file, root, set)
     asked = Selection(since, where, limit, order)  # type: ignore[arg-type]
-    work("backfill", chosen, json, extractors=extractor or (), **vars(asked))
+    if dry_run:
+        from flows.backfill import narrowed
+
+        return planned("backfill", narrowed(chosen, extractor or (), asked), json, selection=asked)
+    return work("backfill", chosen, json, extractors=extractor or (), **vars(asked))
+
+
+@app.command()
+def plan(
+    settings_file: SettingsFile = None,
+    root: Root = None,
+    extractor: Extractors = None,
+    since: Since = None,
+    where: Where = None,
+    limit: Limit = None,
+    order: Ordering = "labels",
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure first how fast this machine is, for some seconds.")
+    ] = False,
+    set: Set = None,
+    json: Json = False,
+) -> None:
+    """What is missing, and what it will cost: frames, hours, bytes, finish time."""
+    from flows.backfill import narrowed
+    from flows.plan import STAGES
+    from flows.plan import plan as planning
+
+    asked = Selection(since, where, limit, order)  # type: ignore[arg-type]
+    chosen, stages = chosen_settings(settings_file, root, set), tuple(STAGES)
+    if extractor or asked.narrows:
+        chosen, stages = narrowed(chosen, extractor or (), asked), ("extract", "texts")
+    with bars(json):
+        figures = planning(chosen, asked, stages, calibrate)
+    show(figures, json, tell_keep.plan)

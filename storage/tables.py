@@ -58,6 +58,10 @@ class Tables:
             return self.read(name, columns)  # compacted away under our hands: list again
         return table.select(wanted).combine_chunks()
 
+    def read_part(self, name: str, path: Path) -> pa.Table:
+        """One part alone, checked against its checksums and the schema. Raises CorruptPart."""
+        return _merged([path], _schema(name), UNIT[name])[0]
+
     def units(self, name: str) -> set[str]:
         """Units (mostly video ids) that have rows in the table."""
         unit = UNIT[name]
