@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from flows import tell
+from flows import tell, tell_keep
 from flows.document import plain
 from flows.load import load
 from flows.progress import console, safe, shown
@@ -45,7 +45,6 @@ def flow(
 
 def planned(name: str, chosen: Settings, as_json: bool, **given: Any) -> None:
     """Say what a flow would do, with what `flows.plan.plan` takes besides."""
-    from flows import tell_keep
     from flows.plan import plan
 
     with bars(as_json):
@@ -70,7 +69,7 @@ def work(name: str, chosen: Settings, as_json: bool, **given: Any) -> None:
     rows = [row for row in steps.newest_failures(place) if _identity(row) not in before]
     fresh = sorted({f"{row['stage']}: {row['key']}" for row in rows})
     figures = {**figures, "new_failures": fresh}
-    show(figures, as_json, getattr(tell, name))
+    show(figures, as_json, getattr(tell if hasattr(tell, name) else tell_keep, name))
     if fresh:
         again = "the next run tries again"
         if any(row["permanent"] for row in rows):

@@ -1,15 +1,15 @@
-"""What keeps a root in order: verify, retry, compact, export. Plain functions; each returns its figures."""
+"""What keeps a root in order: verify, compact, export. Plain functions; each returns its figures."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from flows import steps
-from flows.settings import Settings
 from pipeline import verify as verifying
-from pipeline.errors import BY_CLASS
 from storage import Outcomes, Tables, parts, verify
-from storage.errors import InputError, nearest
+from storage import compact as packing
+from storage import export as exporting
+from storage.errors import CorruptPart, InputError, nearest
+from storage.features import SUFFIX, Format, features_folder, list_stores, open_store, present
+from storage.schema import SCHEMAS
+from storage.shards import read_shard
 
 MOST = 3
 """Examples of one kind."""
@@ -19,8 +19,6 @@ REPAIR = {
     "segments": "reelmill ingest SETTINGS", "labels": "reelmill ingest SETTINGS",
 }  # fmt: skip
 """What makes the rows of a lost part again. Key frames come with their features; logs do not come back."""
-STAGES = ("download", "extract")
-"""Stages whose failures can be tried again."""
 
 
 def check(root: str, *, media: bool = False, quarantine: bool = False, dry: bool = False) -> dict[str, Any]:
@@ -29,6 +27,7 @@ def check(root: str, *, media: bool = False, quarantine: bool = False, dry: bool
     `quarantine`: move damaged parts to ROOT/quarantine, after which their videos are missing again; `dry`: only say
     which. The figures say what makes them again."""
     figures: dict[str, Any] = {"stores": {}, "tables": {}, "constant": {}, "lost": {}, "quarantined": [], "repair": []}
+    figures["dry"] = dry
     found = [("stores", one) for one in verify.stores(root)] + [("tables", one) for one in verify.tables(root)]
     for kind, one in found:
         figures[kind][one.name] = [message for _, message in one.wrong]
@@ -66,11 +65,36 @@ def _done_without_block(root: str, store: verify.Found) -> set[str]:
     unreadable = {path for path, _ in store.wrong}
     try:
         done = {key for key, row in Outcomes(root).latest("extract", store.name).items() if row["status"] == "done"}
-    except verify.CorruptPart:
+    except CorruptPart:
         return set()  # the log is damaged as well
     there: set[str] = set()
-    folder = verify.features_folder(root) / store.name
+    folder = features_folder(root) / store.name
     for path in parts.list_parts(folder) if folder.is_dir() else ():
         if path not in unreadable:
-            there |= set(verify.read_shard(path).video_ids)
+            there |= set(read_shard(path).video_ids)
     return done - there
+
+
+def compact(root: str, dry: bool = False) -> dict[str, Any]:
+    """Merge small parts of every store and table, and drop what newer parts replaced."""
+    figures: dict[str, Any] = {"stores": {}, "tables": {}, "dry": dry}
+    for name in list_stores(root):
+        done = packing.planned(root, name) if dry else packing.compact(root, name)
+        figures["stores"][name] = {"before": done.parts_before, "after": done.parts_after, "dropped": done.dropped}
+    tables = Tables(root)
+    for name in SCHEMAS:
+        before = len(parts.list_parts(tables.folder / name))
+        if before:
+            _, after = (before, tables.compacted(name)) if dry else tables.compact(name)
+            figures["tables"][name] = {"before": before, "after": after, "dropped": 0}
+    return figures
+
+
+def export(root: str, name: str, to: str, format: Format, dry: bool = False) -> dict[str, Any]:
+    """Copy a store into the same store under another root, in a format; what is there stays."""
+    store = open_store(root, name)
+    if format not in SUFFIX:
+        raise InputError(f"--format {format!r}: {nearest(format, list(SUFFIX))}")
+    there = present(to, store.spec) & set(store.keys())
+    copied = len(store) - len(there) if dry else exporting.export(root, store.spec.name, to, format)
+    return {"store": store.spec.name, "to": to, "format": format, "copied": copied, "there": len(there), "dry": dry}

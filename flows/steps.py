@@ -205,27 +205,6 @@ def report(settings: Settings, runs: Iterable[str] = ()) -> Path:
     return write_report(root_of(settings), path, title=f"reelmill · {settings.root.name}", runs=folders)
 
 
-def status(root: str) -> dict[str, Any]:
-    """What is there: rows of each table, videos in each store, failures by stage and class."""
-    from storage.schema import SCHEMAS
-
-    tables = Tables(root)
-    failed = newest_failures(root)
-    stores = {}
-    for name in list_stores(root):
-        store = open_store(root, name)
-        lengths = ((s, s.index.row_stop - s.index.row_start) for s in store.shards)
-        rows = sum(int(length[store.live(shard)].sum()) for shard, length in lengths)
-        stores[name] = {"videos": len(store), "rows": rows, "dim": store.spec.dim}
-    return {
-        "root": root,
-        "tables": {name: tables.read(name, [SCHEMAS[name].names[0]]).num_rows for name in SCHEMAS},
-        "stores": stores,
-        "failures": dict(Counter(_kind(row) for row in failed)),
-        "newest_failures": failed,
-    }
-
-
 def newest_failures(root: str) -> list[dict[str, Any]]:
     """Every (stage, key, spec) whose newest outcome is a failure, the newest first, with one line of its message."""
     columns = ["stage", "key", "spec", "status", "error_class", "permanent", "message", "time"]
@@ -270,10 +249,6 @@ def limits(settings: Settings) -> Limits:
 def by_class(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """Failures by class."""
     return dict(Counter(str(o.error_class) for o in outcomes if o.status == "failed"))
-
-
-def _kind(failure: dict[str, Any]) -> str:
-    return f"{' '.join(filter(None, (failure['stage'], failure['spec'])))}: {failure['class']}"
 
 
 def _line(message: str | None) -> str:

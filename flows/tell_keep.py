@@ -10,8 +10,8 @@ from rich.table import Table
 
 from flows.progress import safe
 
-MOST = 3
-"""Examples of one kind."""
+LISTED = 10
+"""Most failures of the terminal table; `status --json` has them all."""
 
 
 def amount(count: float | None) -> str:
@@ -44,9 +44,7 @@ def plan(out: Console, figures: Mapping[str, Any]) -> None:
     stages = figures["stages"]
     if "source" in figures:
         out.print(f"source: {safe(figures['source'])}", soft_wrap=True)
-    table = Table("stage", box=SIMPLE_HEAD)
-    for name in ("missing", "frames", "bytes", "time"):
-        table.add_column(name, justify="right")
+    table = _counted("stage", "missing", "frames", "bytes", "time")
     table.add_column("")
     if "download" in stages:
         found = stages["download"]
@@ -76,6 +74,124 @@ def plan(out: Console, figures: Mapping[str, Any]) -> None:
         out.print("nothing was done (--dry-run)")
 
 
+def status(out: Console, figures: Mapping[str, Any]) -> None:
+    """Stages and stores, failures by class, tables."""
+    table = _counted(safe(figures["root"]), "there", "missing", "failed", "rows", "numbers a row")
+    for name, counts in figures["stages"].items():
+        table.add_row(
+            f"{name} ({counts['of']})", *(f"{counts[key]:,}" for key in ("done", "missing", "failed")), "", ""
+        )
+    for name, counts in figures["stores"].items():
+        of = "" if counts["of"] == "videos" else f" ({counts['of']})"
+        row = (f"{counts[key]:,}" for key in ("videos", "missing", "failed", "rows", "dim"))
+        table.add_row(f"{name}{of}", *row)
+    out.print(table)
+    if figures["failures"]:
+        table = Table("failed", "class", "", "such as", box=SIMPLE_HEAD)
+        for what, count in figures["failures"].items():
+            stage, _, kind = what.partition(": ")
+            examples = ", ".join(safe(key) for key in figures["examples"][what])
+            table.add_row(safe(stage), kind, f"{count:,}", examples)
+        out.print(table)
+    failed = figures["newest_failures"]
+    if failed:
+        table = Table("newest failure", "what", "", "message", box=SIMPLE_HEAD)
+        for row in failed[:LISTED]:
+            again = "permanent" if row["permanent"] else "tried again"
+            table.add_row(f"{row['stage']} {row['class']}", safe(row["key"]), again, safe(row["message"]))
+        out.print(table)
+        more = f"{len(failed) - LISTED:,} more: `--json`; " if len(failed) > LISTED else ""
+        out.print(f"{more}try them again with `reelmill retry SETTINGS --class …`", soft_wrap=True)
+    table = _counted("table", "rows")
+    for name, rows in figures["tables"].items():
+        table.add_row(name, f"{rows:,}")
+    out.print(table)
+
+
+def verify(out: Console, figures: Mapping[str, Any]) -> None:
+    """Sound or not, a line a store; what is damaged, and what makes it again."""
+    for kind in ("stores", "tables"):
+        wrong = {name: messages for name, messages in figures[kind].items() if messages}
+        if figures[kind]:
+            out.print(f"{kind}: {len(figures[kind]) - len(wrong)} of {len(figures[kind])} sound")
+        for name, messages in wrong.items():
+            out.print(f"[bold red]{safe(name)}[/]: {len(messages)} damaged", highlight=False)
+            for line in messages:
+                out.print(f"  {safe(line)}", soft_wrap=True)
+    for video, line in figures.get("media", {}).items():
+        out.print(f"[bold red]{safe(video)}[/]: {safe(line)}", soft_wrap=True)
+    if figures.get("media") == {}:
+        out.print("media: sound")
+    for name, constant in figures["constant"].items():
+        some = ", ".join(safe(video) for video in constant["videos"])
+        out.print(f"[yellow]{safe(name)}[/]: {constant['rows']:,} rows hold one number throughout, such as of {some}")
+    for place in figures["quarantined"]:
+        said = "would be moved to ROOT/quarantine" if figures["dry"] else "moved here"
+        out.print(f"{said}: {safe(place)}", soft_wrap=True)
+    for name, videos in figures["lost"].items():
+        out.print(f"{safe(name)}: {len(videos):,} videos are missing without it", soft_wrap=True)
+    if figures["repair"]:
+        first = "" if figures["quarantined"] and not figures["dry"] else "`reelmill verify --quarantine`, then "
+        out.print(f"to make it again: {first}{', '.join(f'`{line}`' for line in figures['repair'])}", soft_wrap=True)
+
+
+def retry(out: Console, figures: Mapping[str, Any]) -> None:
+    """What is tried again, and what came of it."""
+    if not figures["retried"]:
+        out.print(f"nothing of {', '.join(figures['classes'])} has failed; {safe(figures['else'])}", soft_wrap=True)
+        return
+    table = _counted("tried again", "failures", "now done", "failed again")
+    for what, count in figures["retried"].items():
+        again = figures["again"].get(what)
+        table.add_row(safe(what), f"{count:,}", *(("", "") if again is None else (f"{count - again:,}", f"{again:,}")))
+    out.print(table)
+    if figures["dry"]:
+        out.print("nothing was done (--dry-run)")
+
+
+def compact(out: Console, figures: Mapping[str, Any]) -> None:
+    """Parts before and after."""
+    table = _counted("", "parts", "now", "blocks dropped")
+    for kind in ("stores", "tables"):
+        for name, one in figures[kind].items():
+            table.add_row(safe(name), f"{one['before']:,}", f"{one['after']:,}", f"{one['dropped'] or '':}")
+    out.print(table)
+    if figures["dry"]:
+        out.print("nothing was done (--dry-run)")
+
+
+def export(out: Console, figures: Mapping[str, Any]) -> None:
+    """How much was copied, and to where."""
+    said = "would be copied" if figures["dry"] else "copied"
+    out.print(
+        f"{figures['store']}: {figures['copied']:,} videos {said} to {safe(figures['to'])} as {figures['format']}, "
+        f"{figures['there']:,} were there already",
+        soft_wrap=True,
+    )
+
+
+def doctor(out: Console, figures: Mapping[str, Any]) -> None:
+    """A line a check."""
+    colours = {"ok": "green", "warning": "yellow", "error": "bold red"}
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in figures["checks"]:
+        advice = f"; {row['advice']}" if row["advice"] else ""
+        state = f"[{colours[row['state']]}]{row['state']}[/]"
+        table.add_row(state, row["name"], safe(f"{row['found']}{advice}"))
+    out.print(table)
+
+
+def _counted(first: str, *rest: str) -> Table:
+    """A table of names with numbers."""
+    table = Table(first, box=SIMPLE_HEAD)
+    for name in rest:
+        table.add_column(name, justify="right")
+    return table
+
+
 def _extract_note(found: Mapping[str, Any]) -> str:
     notes = [f"{lasting(found['load_seconds'])} for weights"] if found["seconds"] else []
     notes += [f"{found['not_fetched']:,} not fetched yet"] if found["not_fetched"] else []
@@ -84,9 +200,7 @@ def _extract_note(found: Mapping[str, Any]) -> str:
 
 
 def _stores(stores: Mapping[str, Mapping[str, int]]) -> Table:
-    table = Table("feature store", box=SIMPLE_HEAD)
-    for name in ("there", "missing", "rows", "bytes"):
-        table.add_column(name, justify="right")
+    table = _counted("feature store", "there", "missing", "rows", "bytes")
     for name, cells in stores.items():
         row = f"{cells['there']:,}", f"{cells['videos']:,}", f"{cells['rows']:,}", amount(cells["bytes"])
         table.add_row(name, *row)

@@ -76,21 +76,17 @@ class Tables:
         crash in between leaves doubles: readers see through them, but a log (`outcomes`) shows its rows twice.
         """
         before = parts.list_parts(self.folder / name, ".parquet")
-        runs: list[list[Path]] = [[]]
-        filled = 0
-        for path in before:
-            size = path.stat().st_size
-            if runs[-1] and filled + size > part_bytes:
-                runs.append([])
-                filled = 0
-            runs[-1].append(path)
-            filled += size
-        for run in runs:
+        for run in _runs(before, part_bytes):
             if len(run) > 1:
                 self._commit(name, *_merged(run, _schema(name), UNIT[name]), sequence=parts.sequence(run[-1]))
                 for path in run:
                     path.unlink(missing_ok=True)
         return len(before), len(parts.list_parts(self.folder / name, ".parquet"))
+
+    def compacted(self, name: str, part_bytes: int = 64 << 20) -> int:
+        """How many parts `compact` would leave."""
+        paths = parts.list_parts(self.folder / name, ".parquet")
+        return len(_runs(paths, part_bytes)) if paths else 0
 
     def sweep(self) -> list[Path]:
         """Remove what dead writers left behind in every table."""
@@ -111,6 +107,20 @@ def local_root(root: str | Path) -> Path:
     elif "://" in text:
         raise InputError(f"root {text!r}: only local folders can be a root in this version; give a path")
     return Path(text)
+
+
+def _runs(paths: Sequence[Path], part_bytes: int) -> list[list[Path]]:
+    """Neighbouring parts that are under `part_bytes` together."""
+    runs: list[list[Path]] = [[]]
+    filled = 0
+    for path in paths:
+        size = path.stat().st_size
+        if runs[-1] and filled + size > part_bytes:
+            runs.append([])
+            filled = 0
+        runs[-1].append(path)
+        filled += size
+    return runs
 
 
 def _merged(paths: Sequence[Path], schema: pa.Schema, unit: str | None) -> tuple[pa.Table, set[str]]:

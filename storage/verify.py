@@ -16,7 +16,7 @@ from storage.blocks import NO_DATA
 from storage.errors import CorruptPart
 from storage.features import features_folder
 from storage.schema import SCHEMAS
-from storage.shards import Shard, readable, read_shard
+from storage.shards import Shard, read_shard, readable
 from storage.tables import Tables, local_root
 
 ROWS = 1024
