@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from flows import tell
+from flows import tell, tell_keep
 from flows.document import plain
 from flows.load import load
 from flows.progress import console, safe, shown
@@ -28,9 +28,34 @@ app = typer.Typer(
 )
 
 
-def flow(name: str, file: Path | None, root: str | None, overrides: list[str] | None, as_json: bool) -> None:
-    """Run one of the flows by its name, with settings from file, root and overrides."""
-    work(name, chosen_settings(file, root, overrides), as_json)
+STAGES: dict[str, tuple[str, ...]] = {
+    "run": ("download", "extract", "texts", "train"), "ingest": ("download",), "extract": ("extract", "texts"),
+    "backfill": ("extract", "texts"), "train": ("train",),
+}  # fmt: skip
+"""What `--dry-run` of a flow plans."""
+
+
+def flow(
+    name: str, file: Path | None, root: str | None, overrides: list[str] | None, as_json: bool, dry: bool = False
+) -> None:
+    """Run one of the flows by its name, with settings from file, root and overrides; or only say what it would do."""
+    chosen = chosen_settings(file, root, overrides)
+    if dry:
+        return planned(name, chosen, as_json)
+    return work(name, chosen, as_json)
+
+
+def planned(name: str, chosen: Settings, as_json: bool, **given: Any) -> None:
+    """Say what a flow would do, with what `flows.plan.plan` takes besides."""
+    from flows.plan import plan
+
+    with bars(as_json):
+        figures = {"dry_run": True, **plan(chosen, stages=STAGES[name], **given)}
+    if chosen.source is not None and name in ("run", "ingest"):
+        figures["source"] = (
+            f"{chosen.source.path} ({chosen.source.format}) is read first; rows that are new add to this"
+        )
+    show(figures, as_json, tell_keep.plan)
 
 
 def work(name: str, chosen: Settings, as_json: bool, **given: Any) -> None:
@@ -46,7 +71,7 @@ def work(name: str, chosen: Settings, as_json: bool, **given: Any) -> None:
     rows = [row for row in steps.newest_failures(place) if _identity(row) not in before]
     fresh = sorted({f"{row['stage']}: {row['key']}" for row in rows})
     figures = {**figures, "new_failures": fresh}
-    show(figures, as_json, getattr(tell, name))
+    show(figures, as_json, getattr(tell if hasattr(tell, name) else tell_keep, name))
     if fresh:
         again = "the next run tries again"
         if any(row["permanent"] for row in rows):

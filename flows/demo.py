@@ -16,6 +16,7 @@ from flows.load import load
 from flows.progress import current
 from flows.run import run
 from flows.settings import Settings, SourceSettings
+from flows.status import status
 from flows.train import train
 from pipeline.corpus import render, write_source
 from pipeline.loopback import serve_folder
@@ -107,7 +108,7 @@ def demo(
         control = control_run(twin, chosen, figures["extract"]["stores"])
     fits = [fitted for part in (figures, control) for fitted in part["train"]["fits"].values()]
     page = steps.report(chosen, [fitted["folder"] for fitted in fits])
-    stores = steps.status(steps.root_of(chosen))["stores"]
+    stores = status(steps.root_of(chosen))["stores"]
     return {"run": {**figures, "report": str(page)}, "control": control, "stores": stores}
 
 

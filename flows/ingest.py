@@ -1,6 +1,7 @@
 """Source table → events, media, segments, labels."""
 
 import threading
+from collections.abc import Collection
 from typing import Any
 
 from prefect import flow, task
@@ -29,18 +30,19 @@ def fetch_block(number: int, settings: Settings, wanted: list[Wanted], stop: thr
     return steps.fetch_block(settings, wanted, stop)
 
 
-def ingest(settings: Settings) -> dict[str, Any]:
-    """Read the source, bring in the media that is missing (so many at a time as the settings say), build segments
-    and labels."""
+def ingest(settings: Settings, videos: Collection[str] | None = None) -> dict[str, Any]:
+    """Read the source, bring in the media that is missing (so many at a time as the settings say; of these videos only,
+    if they are given), build segments and labels."""
     runner: Any = ThreadPoolTaskRunner(max_workers=settings.download.workers)
-    return _ingest.with_options(task_runner=runner)(settings)
+    return _ingest.with_options(task_runner=runner)(settings, videos)
 
 
 @flow(name="ingest", validate_parameters=False)
-def _ingest(settings: Settings) -> dict[str, Any]:
+def _ingest(settings: Settings, videos: Collection[str] | None = None) -> dict[str, Any]:
     tidy(settings)
     source = read_source(settings)
-    outcomes = _fetch(settings, steps.download_plan(settings))
+    wanted = [one for one in steps.download_plan(settings) if videos is None or one.video_id in videos]
+    outcomes = _fetch(settings, wanted)
     done = sum(outcome.status == "done" for outcome in outcomes)
     if done:
         before = source  # durations are measured now: rows may fit that did not, and the reverse

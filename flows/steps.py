@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flows.document import plain
 from flows.progress import current
 from flows.settings import Settings
-from pipeline import labels, sources
+from pipeline import labels, rates, sources
 from pipeline.decode import Limits
 from pipeline.extract import (
     ExtractOptions,
@@ -25,7 +25,7 @@ from pipeline.extract import (
 from pipeline.fetch import DownloadOptions
 from pipeline.ingest import Wanted, fetch_media, missing_media
 from pipeline.select import Selection, first, ordered
-from storage import Outcome, Tables
+from storage import Outcome, Spec, Tables
 from storage.errors import InputError, nearest
 from storage.features import list_stores, open_store
 from storage.parts import list_parts
@@ -144,7 +144,9 @@ def extract_block(
     left = still_missing(root_of(settings), todo)
     for video, _ in todo[len(left) :]:
         report.advance("extract", video.duration_ms / 1000)
-    return extract_missing(root_of(settings), left, networks, options, have_pictures, seen)
+    done = extract_missing(root_of(settings), left, networks, options, have_pictures, seen)
+    rates.keep(root_of(settings), networks, done.parts)
+    return done
 
 
 def complete(settings: Settings, stores: Sequence[str]) -> int:
@@ -166,14 +168,19 @@ def tidy(settings: Settings) -> None:
     """Remove what dead writers left behind, and merge the small parts of tables that have many."""
     tables = Tables(root_of(settings))
     tables.sweep()
-    for name in ("videos", "media", "frames", "outcomes"):
+    for name in ("videos", "media", "frames", "outcomes", "rates"):
         if len(list_parts(tables.folder / name)) > MANY_PARTS:
             tables.compact(name)
 
 
 def spec_names(settings: Settings, networks: "Sequence[Extractor]") -> list[str]:
     """Names of the stores that these networks write."""
-    return [spec.name for specs in specs_of(networks, extract_options(settings)) for spec in specs]
+    return [spec.name for of_one in specs(settings, networks) for spec in of_one]
+
+
+def specs(settings: Settings, networks: "Sequence[Extractor]") -> list[list[Spec]]:
+    """The specs of each network's layers."""
+    return specs_of(networks, extract_options(settings))
 
 
 def has_events(settings: Settings) -> bool:
@@ -199,27 +206,6 @@ def report(settings: Settings, runs: Iterable[str] = ()) -> AnyPath:
     path = place(settings.report) if is_url(settings.report) else below(root, settings.report)
     folders = [place(r) for r in runs] or sorted((run.folder for run in list_runs(root)), key=lambda f: f.name)
     return write_report(root, path, title=f"reelmill · {place(root).name}", runs=folders)
-
-
-def status(root: str) -> dict[str, Any]:
-    """What is there: rows of each table, videos in each store, failures by stage and class."""
-    from storage.schema import SCHEMAS
-
-    tables = Tables(root)
-    failed = newest_failures(root)
-    stores = {}
-    for name in list_stores(root):
-        store = open_store(root, name)
-        lengths = ((s, s.index.row_stop - s.index.row_start) for s in store.shards)
-        rows = sum(int(length[store.live(shard)].sum()) for shard, length in lengths)
-        stores[name] = {"videos": len(store), "rows": rows, "dim": store.spec.dim}
-    return {
-        "root": root,
-        "tables": {name: tables.read(name, [SCHEMAS[name].names[0]]).num_rows for name in SCHEMAS},
-        "stores": stores,
-        "failures": dict(Counter(_kind(row) for row in failed)),
-        "newest_failures": failed,
-    }
 
 
 def newest_failures(root: str) -> list[dict[str, Any]]:
@@ -267,10 +253,6 @@ def limits(settings: Settings) -> Limits:
 def by_class(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """Failures by class."""
     return dict(Counter(str(o.error_class) for o in outcomes if o.status == "failed"))
-
-
-def _kind(failure: dict[str, Any]) -> str:
-    return f"{' '.join(filter(None, (failure['stage'], failure['spec'])))}: {failure['class']}"
 
 
 def _line(message: str | None) -> str:

@@ -14,8 +14,6 @@ MOST = 3
 """Else so many, the first."""
 FLOORS = ("map", "highlight_ap", "nmsd")
 """Metrics of the table of floors."""
-LISTED = 20
-"""Most failures of the terminal table; `status --json` has them all."""
 
 
 def ingest(out: Console, figures: dict[str, Any]) -> None:
@@ -89,36 +87,6 @@ def demo(out: Console, figures: dict[str, Any]) -> None:
     if not planted["extract"]["done"] and all(fitted["skipped"] for fitted in planted["train"]["fits"].values()):
         out.print("Everything was there already: nothing was rendered, downloaded, extracted or fitted again.")
     out.print(f"report: {planted['report']}", soft_wrap=True)
-
-
-def status(out: Console, figures: dict[str, Any]) -> None:
-    """Tables, stores, failures."""
-    table = Table("table", "rows", title=safe(figures["root"]), title_justify="left", box=SIMPLE_HEAD)
-    for name, rows in figures["tables"].items():
-        table.add_row(name, f"{rows:,}")
-    out.print(table)
-    out.print(_stores(figures["stores"]))
-    for what, count in figures["failures"].items():
-        out.print(f"failed  {safe(what)}: {count}")
-    failed = figures["newest_failures"]
-    if failed:
-        last = Table(
-            "stage", "what", "class", "", "message", title="newest failures", title_justify="left", box=SIMPLE_HEAD
-        )
-        for row in failed[:LISTED]:
-            again = "permanent" if row["permanent"] else "tried again"
-            last.add_row(row["stage"], safe(row["key"]), row["class"], again, safe(row["message"]))
-        out.print(last)
-    if len(failed) > LISTED:
-        out.print(f"and {len(failed) - LISTED:,} more; `reelmill status --json` has them all")
-
-
-def verify(out: Console, figures: dict[str, Any]) -> None:
-    """Sound or not, a line a store."""
-    for name, wrong in figures["stores"].items():
-        out.print(f"{name}: {'sound' if not wrong else f'{len(wrong)} shards are damaged'}")
-        for line in wrong:
-            out.print(f"  {safe(line)}", soft_wrap=True)
 
 
 def weights(out: Console, figures: dict[str, Any]) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from flows import tell
-from flows.arguments import Json, Root, Set, SettingsFile
-from flows.command import app, bars, chosen_settings, flow, show, work
+from flows.arguments import DryRun, Json, Root, Set, SettingsFile
+from flows.command import app, bars, chosen_settings, flow, planned, show, work
 from flows.load import load
 from storage.errors import InputError
 from storage.place import is_url
@@ -17,21 +17,27 @@ LABELLED = ("phd2", "movielens", "mapped")
 
 
 @app.command()
-def run(settings_file: SettingsFile, root: Root = None, set: Set = None, json: Json = False) -> None:
+def run(
+    settings_file: SettingsFile, root: Root = None, set: Set = None, dry_run: DryRun = False, json: Json = False
+) -> None:
     """The main job: ingest → extract → train → report. Running it again does only what is missing."""
-    flow("run", settings_file, root, set, json)
+    flow("run", settings_file, root, set, json, dry_run)
 
 
 @app.command()
-def ingest(settings_file: SettingsFile = None, root: Root = None, set: Set = None, json: Json = False) -> None:
+def ingest(
+    settings_file: SettingsFile = None, root: Root = None, set: Set = None, dry_run: DryRun = False, json: Json = False
+) -> None:
     """Read the source, download and measure videos, build segments and labels."""
-    flow("ingest", settings_file, root, set, json)
+    flow("ingest", settings_file, root, set, json, dry_run)
 
 
 @app.command()
-def extract(settings_file: SettingsFile = None, root: Root = None, set: Set = None, json: Json = False) -> None:
+def extract(
+    settings_file: SettingsFile = None, root: Root = None, set: Set = None, dry_run: DryRun = False, json: Json = False
+) -> None:
     """Run the networks on every video that lacks their features."""
-    flow("extract", settings_file, root, set, json)
+    flow("extract", settings_file, root, set, json, dry_run)
 
 
 @app.command()
@@ -47,6 +53,7 @@ def train(
     ] = None,
     option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Hyper-parameter: epochs=20.")] = None,
     set: Set = None,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Fit recommenders on feature stores and evaluate them: one by name, all, or those of the settings."""
@@ -56,11 +63,13 @@ def train(
         settings_file, model = Path(model), None
     if world is None and data is None:
         chosen = fits.choose(chosen_settings(settings_file, root, set), [model] if model else [], option or ())
-        return work("train", chosen, json)
+        return planned("train", chosen, json) if dry_run else work("train", chosen, json)
     if model is None or settings_file is not None or (world is not None and data is not None):
         raise InputError("give --world or --data with the name of a recommender, or all, and without a settings file")
     place = [f"root={root or ('worlds' if world is not None else 'reelmill')}", *(set or ())]
     chosen = fits.choose(load(None, place), [model], option or ())
+    if dry_run:
+        return planned("train", chosen, json)
     return work("train", chosen, json, data=data, world=world)
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from flows import tell
-from flows.arguments import Json
+from flows import tell, tell_keep
+from flows.arguments import DryRun, Json
 from flows.command import app, existing, show
 from storage.errors import InputError
 
@@ -16,25 +16,30 @@ def status(
     root: Annotated[str, typer.Option(help="Folder of tables and features, or s3://….")] = "reelmill",
     json: Json = False,
 ) -> None:
-    """What is there: rows of each table, videos of each store, failures by class."""
-    from flows import steps
+    """What is there: each stage and store, done, missing, failed; failures by class; rows of each table."""
+    from flows.status import status as stand
 
     existing(root)
-    show(steps.status(root), json, tell.status)
+    show(stand(root), json, tell_keep.status)
 
 
 @app.command()
 def verify(
     root: Annotated[str, typer.Option(help="Folder of tables and features, or s3://….")] = "reelmill",
+    media: Annotated[bool, typer.Option("--media", help="Hash every media file as well.")] = False,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Move damaged parts to ROOT/quarantine, so that they are made again.")
+    ] = False,
+    dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Check every shard of every feature store against its checksum."""
-    from storage import features
+    """Read every part of every store and table: checksums, index, numbers against masks, constant rows."""
+    from flows.keep import check
 
     existing(root)
-    found = {name: [str(e) for e in features.verify(root, name)] for name in features.list_stores(root)}
-    show({"stores": found}, json, tell.verify)
-    if any(found.values()):
+    figures = check(root, media=media, quarantine=quarantine, dry=dry_run)
+    show(figures, json, tell_keep.verify)
+    if figures["damaged"]:
         raise typer.Exit(1)
 
 

@@ -1,5 +1,6 @@
 """Windows of many videos in batches of one fixed shape."""
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NoReturn, TypeAlias
@@ -32,6 +33,10 @@ class Batch:
         self.filled = 0
         self.done = 0
         """Windows that the network was given."""
+        self.places = 0
+        """The same with the unused places of batches that were not full: they cost as much."""
+        self.seconds = 0.0
+        """In the network, or waiting for it."""
         self._running: tuple[Owners, Wait] | None = None
         self._failures = 0
 
@@ -56,8 +61,11 @@ class Batch:
         """Begin with what is there, then take in the batch before, which may have been computed meanwhile."""
         if not self.filled:
             return
+        began = time.monotonic()
         begun = self.owners, self._start()
+        self.seconds += time.monotonic() - began
         self.done += self.filled
+        self.places += len(self.values)
         self.owners, self.filled = [], 0
         self._collect()
         self._running = begun
@@ -81,6 +89,7 @@ class Batch:
         if self._running is None:
             return
         (owners, wait), self._running = self._running, None
+        began = time.monotonic()
         try:
             vectors = wait()
         except Exception as error:
@@ -90,6 +99,8 @@ class Batch:
             for gather, *_ in owners:
                 gather.fail(error)
             return
+        finally:
+            self.seconds += time.monotonic() - began
         self._failures = 0
         for gather, segment, start, stop in owners:
             gather.add(self.extractor.name, segment, {layer: v[start:stop] for layer, v in vectors.items()})

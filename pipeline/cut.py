@@ -5,6 +5,7 @@ once for each distinct geometry, and only if some window wants it. Until a segme
 decoded where that is small, else already scaled; what comes out is the same. Of the sound, a window of each plan waits.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +73,7 @@ def cut(job: CutJob) -> Iterator[CutSegment | Tally]:
     Raises Corrupt if some plan wants frames and none can be decoded, Changed if the file is not the one that was
     measured. Sound that cannot be decoded is no sound.
     """
-    tally = Tally()
+    tally, began = Tally(), time.process_time()
     path = Path(job.path)
     if job.bytes is not None and path.is_file() and path.stat().st_size != job.bytes:
         raise Changed(f"{path} has {path.stat().st_size} bytes, {job.bytes} were measured; run `reelmill ingest` again")
@@ -84,6 +85,7 @@ def cut(job: CutJob) -> Iterator[CutSegment | Tally]:
     sounds = {number: plan for number, plan in job.plans.items() if isinstance(plan, SoundPlan)}
     for rate in sorted({plan.rate for plan in sounds.values()}):
         yield from _cut_sound(job, {n: plan for n, plan in sounds.items() if plan.rate == rate}, tally)
+    tally.cpu_seconds = time.process_time() - began
     yield tally
 
 

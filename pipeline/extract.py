@@ -20,6 +20,7 @@ from pipeline.batch import Batch
 from pipeline.cut import CutJob, CutSegment
 from pipeline.decode import Decoder, Limits, Tally, identity
 from pipeline.gather import Gather
+from pipeline.rates import Clock
 from pipeline.sound import identity as sound_identity
 from storage import Outcome, Outcomes, Spec, Tables
 from storage.errors import InputError
@@ -69,6 +70,8 @@ class ExtractSummary:
     seconds: float = 0.0
     windows: dict[str, int] = field(default_factory=dict)
     """Windows run through each extractor."""
+    parts: list[tuple[str, float, float]] = field(default_factory=list)
+    """Where the time went, for `rates`: (part, amount, seconds)."""
 
 
 OnVideo: TypeAlias = Callable[[Video, Outcome], None]
@@ -173,8 +176,9 @@ def extract_missing(
     store = _Store(root, options, summary, on_video)
     batches = [Batch(extractor, options.segment_ms) for extractor in extractors]
     jobs = (_job(video, lacking, extractors, options, video.video_id in have_pictures) for video, lacking in todo)
+    clock = Clock()
     try:
-        for gather, message in decode_ahead(jobs, options.workers, options.limits, options.decoder):
+        for gather, message in clock.waiting(decode_ahead(jobs, options.workers, options.limits, options.decoder)):
             if gather.closed:
                 continue
             if isinstance(message, CutSegment):
@@ -183,6 +187,7 @@ def extract_missing(
                     batches[number].push(gather, message.index, cut)
                 gather.take_picture(message)
             elif isinstance(message, Tally):
+                clock.decoded(message)
                 gather.finish_decoding(message)
             else:
                 gather.fail(message)
@@ -191,9 +196,11 @@ def extract_missing(
             batch.flush()
         store.collect()
     finally:
-        store.commit()
+        with clock.beginning():
+            store.commit()
         summary.windows = {batch.extractor.name: batch.done for batch in batches}
         summary.seconds = time.monotonic() - began
+        summary.parts = clock.parts(batches, summary.video_seconds, summary.seconds)
     return summary
 
 

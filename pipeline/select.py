@@ -3,7 +3,7 @@
 A filter (`where`) sees the columns of `videos` and `media`, and two counts: `labels` (liked segments) and `events`.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -30,6 +30,8 @@ class Selection:
     order: Order = "labels"
     """labels: most labels first, then most events, then fetched last; newest: fetched last; shortest: the least to
     decode; any: by id, each process begins somewhere else, for several on one root."""
+    videos: frozenset[str] | None = None
+    """Only these."""
 
     def __post_init__(self) -> None:
         """Raises InputError for a value that breaks a rule."""
@@ -46,14 +48,14 @@ class Selection:
     @property
     def narrows(self) -> bool:
         """Whether it leaves any video out."""
-        return self.since is not None or bool(self.where) or self.limit is not None
+        return any(value is not None for value in (self.since, self.where, self.limit, self.videos))
 
 
 def ordered(root: str, selection: Selection) -> list[str]:
     """Ids of the selected videos, those to take first first; `limit` is left to the caller, who knows which of them
     lack something. Raises InputError for a filter that breaks a rule."""
     facts = described(root)
-    if selection.where:
+    if selection.where is not None:
         facts = where.chosen(facts, selection.where)
     if selection.since is not None:
         since = pa.scalar(where.time_of(selection.since), facts["fetched_at"].type)
@@ -85,5 +87,7 @@ def described(root: str) -> pa.Table:
 
 def first(selection: Selection, order: Sequence[str], lacking: Iterable[str]) -> list[str]:
     """Of the videos that lack something, those to do, in order, and at most as many as the selection says."""
-    wanted: Collection[str] = set(lacking)
+    wanted = set(lacking)
+    if selection.videos is not None:
+        wanted &= selection.videos
     return [video for video in order if video in wanted][: selection.limit]

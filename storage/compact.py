@@ -5,12 +5,13 @@ that whatever is written meanwhile is newer; the old ones are removed when it is
 doubles, which readers see through and the next run removes. A store that is open may have to be opened again.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from storage import parts
-from storage.features import open_store
-from storage.shards import SUFFIX
+from storage.features import FeatureStore, open_store
+from storage.shards import SUFFIX, Shard
 from storage.writer import FeatureWriter
 
 
@@ -38,11 +39,9 @@ def _compact(root: str | Path, name: str, shard_bytes: int) -> Compacted:
     if wrong := store.verify():
         raise wrong[0]
     live = {shard: store.live(shard) for shard in store.shards}
-    dead = {shard: len(shard.video_ids) - len(places) for shard, places in live.items()}
-    sizes = parts.files(store.folder)
-    small = [shard for shard in store.shards if dead[shard] or sizes.get(shard.path.name, 0) < shard_bytes // 2]
+    small, dropped = _to_merge(store, live, shard_bytes)
     before = len(store.shards)
-    if len(small) < 2 and not sum(dead.values()):
+    if not small:
         return Compacted(before, before, 0)
     age = max(parts.sequence(shard.path) for shard in small)
     format = next(format for format, suffix in SUFFIX.items() if suffix == small[-1].path.suffix)
@@ -52,4 +51,24 @@ def _compact(root: str | Path, name: str, shard_bytes: int) -> Compacted:
                 writer.add(shard.block(place))
     for shard in small:
         parts.remove(shard.path)
-    return Compacted(before, len(parts.list_parts(store.folder)), sum(dead.values()))
+    return Compacted(before, len(parts.list_parts(store.folder)), dropped)
+
+
+def planned(root: str | Path, name: str, shard_bytes: int = 256 << 20) -> Compacted:
+    """What `compact` would do, nearly: the last shard may come out smaller."""
+    store = open_store(root, name)
+    live = {shard: store.live(shard) for shard in store.shards}
+    small, dropped = _to_merge(store, live, shard_bytes)
+    sizes = parts.files(store.folder)
+    kept = sum(len(live[s]) / max(len(s.video_ids), 1) * sizes.get(s.path.name, 0) for s in small)
+    merged = -(-int(kept) // shard_bytes)
+    return Compacted(len(store.shards), len(store.shards) - len(small) + merged, dropped)
+
+
+def _to_merge(store: FeatureStore, live: Mapping[Shard, Sequence[int]], shard_bytes: int) -> tuple[list[Shard], int]:
+    """The shards to merge, none if it is not worth it, and how many of their blocks no longer count."""
+    dead = {shard: len(shard.video_ids) - len(live[shard]) for shard in store.shards}
+    sizes = parts.files(store.folder)
+    small = [s for s in store.shards if dead[s] or sizes.get(s.path.name, 0) < shard_bytes // 2]
+    dropped = sum(dead.values())
+    return (small, dropped) if len(small) > 1 or dropped else ([], 0)

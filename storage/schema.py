@@ -144,6 +144,16 @@ SCHEMAS: dict[str, pa.Schema] = {
             _time("time", "when it ended"),
         ]
     ),
+    "rates": pa.schema(
+        [
+            _field("host", pa.string(), "machine that was measured", null=False),
+            _field("extractors", pa.string(), "what ran together, on which device", null=False),
+            _field("part", pa.string(), "where the time went: a network, decode, wait, begin, rest, load", null=False),
+            _field("amount", pa.float64(), "of windows, frames, seconds of video, or times", null=False),
+            _field("seconds", pa.float64(), "that it took; for decode of the processor, else by the clock", null=False),
+            _time("time", "when it ended"),
+        ]
+    ),
 }
 
 ABOUT = {
@@ -156,6 +166,7 @@ ABOUT = {
     "labels": "Which user likes which segment: a record covers strictly more than the threshold of it.",
     "frames": "A key frame of each segment, for looking at.",
     "outcomes": "What came of each attempt; a log, the newest row of a stage, key and spec counts.",
+    "rates": "How long extraction took on which machine; a log, from which `reelmill plan` tells the time.",
 }
 
 UNIT: dict[str, str | None] = {
@@ -168,6 +179,7 @@ UNIT: dict[str, str | None] = {
     "labels": "video_id",
     "frames": "video_id",
     "outcomes": None,  # a log: every row stays
+    "rates": None,
 }
 
 EVENT_KINDS = ("highlight", "watch", "rating", "frame_like", "post")

@@ -62,6 +62,10 @@ class Tables:
             return self.read(name, columns)  # compacted away under our hands: list again
         return table.select(wanted).combine_chunks()
 
+    def read_part(self, name: str, path: AnyPath) -> pa.Table:
+        """One part alone, checked against its checksums and the schema. Raises CorruptPart."""
+        return _merged([path], _schema(name), UNIT[name])[0]
+
     def units(self, name: str) -> set[str]:
         """Units (mostly video ids) that have rows in the table."""
         unit = UNIT[name]
@@ -82,22 +86,17 @@ class Tables:
 
     def _compact(self, name: str, part_bytes: int) -> tuple[int, int]:
         before = parts.list_parts(self.folder / name, ".parquet")
-        sizes = parts.files(self.folder / name)
-        runs: list[list[AnyPath]] = [[]]
-        filled = 0
-        for path in before:
-            size = sizes.get(path.name, 0)
-            if runs[-1] and filled + size > part_bytes:
-                runs.append([])
-                filled = 0
-            runs[-1].append(path)
-            filled += size
-        for run in runs:
+        for run in _runs(before, parts.files(self.folder / name), part_bytes):
             if len(run) > 1:
                 self._commit(name, *_merged(run, _schema(name), UNIT[name]), sequence=parts.sequence(run[-1]))
                 for path in run:
                     parts.remove(path)
         return len(before), len(parts.list_parts(self.folder / name, ".parquet"))
+
+    def compacted(self, name: str, part_bytes: int = 64 << 20) -> int:
+        """How many parts `compact` would leave."""
+        paths = parts.list_parts(self.folder / name, ".parquet")
+        return len(_runs(paths, parts.files(self.folder / name), part_bytes)) if paths else 0
 
     def sweep(self) -> list[Path]:
         """Remove what dead writers left behind in every table."""
@@ -108,6 +107,20 @@ class Tables:
             table = table.replace_schema_metadata({EMPTY_UNITS: json.dumps(sorted(empty)).encode()})
         with parts.new_part(self.folder / name, ".parquet", sequence) as path:
             pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True)
+
+
+def _runs(paths: Sequence[AnyPath], sizes: Mapping[str, int], part_bytes: int) -> list[list[AnyPath]]:
+    """Neighbouring parts that are under `part_bytes` together."""
+    runs: list[list[AnyPath]] = [[]]
+    filled = 0
+    for path in paths:
+        size = sizes.get(path.name, 0)
+        if runs[-1] and filled + size > part_bytes:
+            runs.append([])
+            filled = 0
+        runs[-1].append(path)
+        filled += size
+    return runs
 
 
 def _merged(paths: Sequence[AnyPath], schema: pa.Schema, unit: str | None) -> tuple[pa.Table, set[str]]:

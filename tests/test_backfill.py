@@ -113,6 +113,8 @@ def start(file: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(root: Path, tmp_path: Path) -> None:
     """A process is interrupted after its first block; what it finished is the head of the order. The next one does the
     others, each once."""
@@ -124,7 +126,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(root: Path, 
         assert first.poll() is None, first.communicate()[1][-2000:]
         time.sleep(0.02)
     first.send_signal(signal.SIGINT)
-    told = first.communicate(timeout=120)
+    told = first.communicate(timeout=300)
     assert first.returncode == 130, told[1][-2000:]
     assert "run the same command to go on" in " ".join(told[1].split())
     (folder,) = features.glob("*")
@@ -133,7 +135,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(root: Path, 
     assert set(kept) < {"v1", "v2", "v3", "v4", "v5"}
     assert kept == sorted(["v4", "v2", "v3", "v5", "v1"][: len(kept)])
     second = start(tmp_path / "settings.yaml", *asked)
-    out, err = second.communicate(timeout=250)
+    out, err = second.communicate(timeout=500)
     assert second.returncode == 0, err[-2000:]
     figures = json.loads(out)
     assert (figures["done"], figures["failed"], figures["left"]) == (5 - len(kept), {}, 1)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,22 @@ import pytest
 import yaml
 from rich.console import Console
 
-from flows import cli, fits, progress, steps, tell
+from flows import cli, fits, progress, steps, tell, tell_keep
 from flows.check import check_train
 from flows.cli import app
 from flows.load import load
 from flows.progress import safe
 from flows.run import NOTHING
+from flows.status import status
 from pipeline.corpus import write_source
+from pipeline.decode import Limits
+from pipeline.fetch import DownloadOptions
+from pipeline.ingest import fetch_media, missing_media
 from pipeline.planted import CorpusPlan
 from storage import FeatureWriter, Outcome, Outcomes, Spec, Tables
 from storage.errors import InputError
 from storage.features import Block
+from tests.media import make_video
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 VERBS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
@@ -99,7 +105,8 @@ def test_status_and_verify_tell_what_is_there(tmp_path: Path, source: Path) -> N
         writer.add(block("aaaaaaaaaaa", spec))
     figures = json.loads(reelmill("status", "--root", tmp_path / "root", "--json").stdout)
     assert figures["tables"]["segments"] == 3
-    assert figures["stores"] == {spec.name: {"videos": 1, "rows": 3, "dim": 4}}
+    store = {"videos": 1, "of": "videos", "missing": 0, "failed": 0, "rows": 3, "dim": 4}
+    assert figures["stores"] == {spec.name: store}
     assert reelmill("verify", "--root", tmp_path / "root").returncode == 0
     (shard,) = (tmp_path / "root" / "features" / spec.name).iterdir()
     data = bytearray(shard.read_bytes())
@@ -145,13 +152,43 @@ def test_notes_are_shown_as_they_are(terminal: bool, monkeypatch: pytest.MonkeyP
     assert "\x1b[31m" not in text
 
 
+def test_status_counts_what_is_missing_per_stage_and_store(tmp_path: Path) -> None:
+    """A store of posts is one of users: those with posts that have a time, whether or not they are videos."""
+    clips = [make_video(tmp_path / f"{name}.mp4", frames=5) for name in "ab"]
+    tables, root = Tables(tmp_path), str(tmp_path)
+    tables.write("videos", [{"video_id": clip.stem, "url": str(clip)} for clip in clips])
+    tables.write("videos", [{"video_id": "gone", "url": str(tmp_path / "gone.mp4")}])
+    fetch_media(root, missing_media(root), DownloadOptions(), Limits())
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    tables.write("events", [
+        {"user_id": user, "video_id": "", "kind": "post", "time": time, "source": "s", "source_row": row}
+        for row, (user, time) in enumerate([("u", now), ("u", now), ("w", now), ("undated", None)])
+    ])  # fmt: skip
+    segments, posts = Spec("c3d", "fc6", 4, "segment"), Spec("post_topics", "lda", 4, "post")
+    for spec, key in ((segments, "a"), (posts, "u")):
+        with FeatureWriter(tmp_path, spec) as writer:
+            writer.add(block(key, spec))
+    failed = Outcome("extract", "b", "failed", spec=segments.name, error_class="corrupt", permanent=True)
+    Outcomes(tmp_path).write([failed])
+    figures = status(root)
+    assert figures["stages"]["download"] == {"of": "videos", "done": 2, "missing": 1, "failed": 1}
+    found = {
+        name: [one[key] for key in ("of", "videos", "missing", "failed")] for name, one in figures["stores"].items()
+    }
+    assert found == {segments.name: ["videos", 1, 1, 1], posts.name: ["users", 1, 1, 0]}
+    assert figures["examples"] == {"download: not_found": ["gone"], f"extract {segments.name}: corrupt": ["b"]}
+    out = Console(file=io.StringIO(), width=80)
+    tell_keep.status(out, figures)
+    assert f"{posts.name} (users)" in out.file.getvalue()
+
+
 def ended(monkeypatch: pytest.MonkeyPatch, error: BaseException, *arguments: str) -> int | str | None:
     """Exit status of the command when the work ends with this error."""
 
     def fail(_: str) -> None:
         raise error
 
-    monkeypatch.setattr(steps, "status", fail)
+    monkeypatch.setattr("flows.status.status", fail)
     monkeypatch.setattr(sys, "argv", ["reelmill", "status", "--root", ".", *arguments])
     with pytest.raises(SystemExit) as caught:
         cli.main()
@@ -192,13 +229,14 @@ def test_status_lists_the_newest_failures(tmp_path: Path) -> None:
     ]  # fmt: skip
     for outcome in outcomes:
         Outcomes(tmp_path).write([outcome])
-    figures = steps.status(str(tmp_path))
+    figures = status(str(tmp_path))
     assert figures["failures"] == {"download: removed": 1, "extract c3d-fc6-0: unknown": 1}
     found = {f["key"]: (f["class"], f["permanent"], f["message"]) for f in figures["newest_failures"]}
     assert found == {"gone": ("removed", True, "404 [/b]"), "odd": ("unknown", False, "KeyError: 1")}
     out = Console(file=io.StringIO(), width=150)
-    tell.status(out, figures)
+    tell_keep.status(out, figures)
     assert "404 [/b]" in out.file.getvalue()
+    assert figures["examples"]["download: removed"] == ["gone"]
 
 
 def test_rows_that_were_replaced_are_not_counted(tmp_path: Path) -> None:
@@ -208,7 +246,8 @@ def test_rows_that_were_replaced_are_not_counted(tmp_path: Path) -> None:
             for video in videos:
                 writer.add(block(video, spec))
     assert len(list((tmp_path / "features" / spec.name).iterdir())) == 2
-    assert steps.status(str(tmp_path))["stores"] == {spec.name: {"videos": 3, "rows": 9, "dim": 4}}
+    found = status(str(tmp_path))["stores"][spec.name]
+    assert (found["videos"], found["rows"], found["dim"]) == (3, 9, 4)
 
 
 def test_train_takes_the_store_of_these_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,8 @@ class Tally:
     """How much sound was decoded."""
     sound_errors: int = 0
     """Packets of sound that could not be decoded."""
+    cpu_seconds: float = 0.0
+    """What decoding, scaling and cutting took of the processor."""
 
 
 @contextlib.contextmanager

@@ -1,0 +1,27 @@
+"""Media files against what was measured of them."""
+
+from collections.abc import Callable
+
+from pipeline.errors import NotFound
+from pipeline.fetch import digest
+from pipeline.media import at_hand
+from storage import Tables
+from storage.place import below
+
+
+def media(root: str, on_file: Callable[[str], None] = lambda video: None) -> dict[str, str]:
+    """{video: what is wrong} of files that are gone, or are not those that were measured; every file is read whole."""
+    wrong = {}
+    for row in Tables(root).read("media", ["video_id", "uri", "sha256", "bytes"]).sort_by("video_id").to_pylist():
+        path = below(root, row["uri"])
+        try:
+            with at_hand(path) as file:
+                sha256, size = digest(file)
+            if size != row["bytes"]:
+                wrong[row["video_id"]] = f"{path} has {size:,} bytes, {row['bytes']:,} were measured"
+            elif sha256 != row["sha256"]:
+                wrong[row["video_id"]] = f"{path} does not have the SHA-256 that was measured"
+        except (NotFound, FileNotFoundError):
+            wrong[row["video_id"]] = f"{path} is gone"
+        on_file(row["video_id"])
+    return wrong

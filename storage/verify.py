@@ -1,0 +1,136 @@
+"""Does a root hold what it says? Every part of every store and table is read whole; damaged ones can be set aside.
+
+    ROOT/quarantine/features/c3d-fc6-1f0c22ab/part-….h5
+
+Only then does a store open again, and what stood in the part alone is missing, for the next run to make.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from storage import parts
+from storage.blocks import NO_DATA
+from storage.errors import CorruptPart
+from storage.features import features_folder
+from storage.place import AnyPath, place
+from storage.schema import SCHEMAS
+from storage.shards import Shard, read_shard, readable
+from storage.tables import Tables
+
+ROWS = 1024
+"""Vectors looked at together."""
+
+
+@dataclass
+class Found:
+    """What was found in one store, or one table."""
+
+    name: str
+    parts: int = 0
+    wrong: list[tuple[AnyPath, str]] = field(default_factory=list)
+    """Parts that are damaged, each with what is wrong."""
+    lost: set[str] = field(default_factory=set)
+    """Videos (or users) of damaged parts that no sound part holds, as far as those can still be read."""
+    constant: int = 0
+    """Rows of which all numbers are equal: nothing was seen, or a network is broken."""
+    constant_videos: list[str] = field(default_factory=list)
+
+
+def stores(root: str | Path) -> Iterator[Found]:
+    """Every feature store: checksums, the index against the content, numbers against the mask."""
+    home = features_folder(root)
+    for name in parts.folders(home):
+        if parts.newest(home / name):
+            yield _store(home / name)
+
+
+def tables(root: str | Path) -> Iterator[Found]:
+    """Every table that has parts: each can be read, with the checksums of its pages, and fits its schema."""
+    for name in SCHEMAS:
+        found = Found(name)
+        try:
+            paths = parts.list_parts(Tables(root).folder / name)
+        except CorruptPart as error:
+            paths, found.wrong = [], [(Tables(root).folder / name, str(error))]
+        found.parts = len(paths)
+        for path in paths:
+            try:
+                Tables(root).read_part(name, path)
+            except CorruptPart as error:
+                found.wrong.append((path, str(error)))
+        if found.parts or found.wrong:
+            yield found
+
+
+def quarantine(root: str | Path, part: AnyPath) -> AnyPath:
+    """Move a damaged part out of the way of readers; return where it is now."""
+    home = place(root)
+    inside = str(part).removeprefix(str(home)).lstrip("/")
+    return parts.move(part, home / "quarantine" / inside)
+
+
+def _store(folder: AnyPath) -> Found:
+    found = Found(folder.name)
+    try:
+        paths = parts.list_parts(folder)
+    except CorruptPart as error:
+        found.wrong.append((folder, str(error)))
+        return found
+    sound: set[str] = set()
+    for path in paths:
+        found.parts += 1
+        shard = None
+        try:
+            shard = read_shard(path)
+            shard.verify()
+            _content(shard, found)
+            sound |= set(shard.video_ids)
+        except CorruptPart as error:
+            found.wrong.append((path, str(error)))
+            found.lost |= set(shard.video_ids) if shard is not None else set()
+        except FileNotFoundError:
+            continue  # compacted away under our hands
+    found.lost -= sound
+    return found
+
+
+def _content(shard: Shard, found: Found) -> None:
+    """What a checksum does not see: a writer that was wrong from the start. Raises CorruptPart."""
+    with readable(shard.path):
+        if shard.spec.name != found.name:
+            raise ValueError(f"it holds {shard.spec.name}, not {found.name}")
+        if len(set(shard.video_ids)) < len(shard.video_ids):
+            raise ValueError("its index names a video twice")
+        valid = shard.mask > NO_DATA
+        edges, numbers = shard.index.row_start, shard.column("segment_index")
+        inside = np.ones(max(shard.rows - 1, 0), bool)
+        inside[edges[(edges > 0) & (edges < shard.rows)] - 1] = False  # from one video to the next
+        if (np.diff(numbers)[inside] < (0 if shard.spec.rows == "window" else 1)).any():
+            raise ValueError("segments of a video are not in order")
+        if (shard.column("stop_ms") < shard.column("start_ms")).any():
+            raise ValueError("a row stops before it starts")
+        for start in range(0, shard.rows, ROWS):
+            vectors = shard.slice(start, min(start + ROWS, shard.rows))
+            usable = valid[start : start + ROWS]
+            for rule, rows in (
+                ("is NaN or infinite where its mask says that it is valid", usable & ~np.isfinite(vectors).all(1)),
+                ("holds numbers where its mask says that there is no data", ~usable & ~np.isnan(vectors).all(1)),
+            ):
+                if rows.any():
+                    raise ValueError(f"a row of video {_video(shard, start + int(np.argmax(rows)))!r} {rule}")
+            if shard.spec.dim > 1:
+                _constant(shard, found, start, np.flatnonzero(usable & (vectors == vectors[:, :1]).all(1)))
+
+
+def _constant(shard: Shard, found: Found, start: int, rows: np.ndarray) -> None:
+    found.constant += len(rows)
+    for video in dict.fromkeys(_video(shard, start + int(row)) for row in rows):
+        if video not in found.constant_videos:
+            found.constant_videos.append(video)
+
+
+def _video(shard: Shard, row: int) -> str:
+    return shard.video_ids[int(np.searchsorted(shard.index.row_stop, row, side="right"))]
