@@ -43,7 +43,7 @@ def train(out: Console, figures: dict[str, Any]) -> None:
             out.print(f"{name}: skipped, this run is complete already")
         _fitted(out, name, fitted)
     for name, message in figures["unfitted"].items():
-        out.print(f"[bold]{name}[/]: not fitted, {safe(message)}", soft_wrap=True)
+        out.print(f"[bold]{safe(name)}[/]: not fitted, {safe(message)}", soft_wrap=True)
     if "reason" in figures:
         out.print(f"train: skipped, {safe(figures['reason'])}", soft_wrap=True)
 
@@ -104,7 +104,7 @@ def status(out: Console, figures: dict[str, Any]) -> None:
         )
         for row in failed[:LISTED]:
             again = "permanent" if row["permanent"] else "tried again"
-            last.add_row(row["stage"], safe(row["key"]), row["class"], again, safe(row["message"]))
+            last.add_row(safe(row["stage"]), safe(row["key"]), safe(row["class"]), again, safe(row["message"]))
         out.print(last)
     if len(failed) > LISTED:
         out.print(f"and {len(failed) - LISTED:,} more; `reelmill status --json` has them all")
@@ -113,7 +113,7 @@ def status(out: Console, figures: dict[str, Any]) -> None:
 def verify(out: Console, figures: dict[str, Any]) -> None:
     """Sound or not, a line a store."""
     for name, wrong in figures["stores"].items():
-        out.print(f"{name}: {'sound' if not wrong else f'{len(wrong)} shards are damaged'}")
+        out.print(f"{safe(name)}: {'sound' if not wrong else f'{len(wrong)} shards are damaged'}")
         for line in wrong:
             out.print(f"  {safe(line)}", soft_wrap=True)
 
@@ -144,7 +144,7 @@ def metrics(name: str, rows: list[dict[str, Any]], only: tuple[str, ...] = (), s
     every = list(dict.fromkeys(row["metric"] for row in rows))
     columns = [metric for metric in shown if metric in every] or every[:MOST]
     cases = max((row["cases"] for row in rows), default=0)
-    title = f"[bold]{name}[/], mean and 95 % interval over {cases:,} cases"
+    title = f"[bold]{safe(name)}[/], mean and 95 % interval over {cases:,} cases"
     table = Table("", *columns, title=title, title_justify="left", title_style="", box=SIMPLE_HEAD)
     for line in dict.fromkeys(row["row"] for row in rows):
         cells = {r["metric"]: r for r in rows if r["row"] == line}
@@ -232,4 +232,4 @@ def _stores(stores: dict[str, dict[str, int]]) -> Table:
 
 
 def _classes(failed: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in sorted(failed.items()))
+    return ", ".join(f"{count:,} {safe(name)}" for name, count in sorted(failed.items()))
