@@ -44,7 +44,7 @@ def train(out: Console, figures: dict[str, Any]) -> None:
             out.print(f"{name}: skipped, this run is complete already")
         _fitted(out, name, fitted)
     for name, message in figures["unfitted"].items():
-        out.print(f"[bold]{name}[/]: not fitted, {safe(message)}", soft_wrap=True)
+        out.print(f"[bold]{safe(name)}[/]: not fitted, {safe(message)}", soft_wrap=True)
     if "reason" in figures:
         out.print(f"train: skipped, {safe(figures['reason'])}", soft_wrap=True)
 
@@ -115,7 +115,7 @@ def metrics(name: str, rows: list[dict[str, Any]], only: tuple[str, ...] = (), s
     every = list(dict.fromkeys(row["metric"] for row in rows))
     columns = [metric for metric in shown if metric in every] or every[:MOST]
     cases = max((row["cases"] for row in rows), default=0)
-    title = f"[bold]{name}[/], mean and 95 % interval over {cases:,} cases"
+    title = f"[bold]{safe(name)}[/], mean and 95 % interval over {cases:,} cases"
     table = Table("", *columns, title=title, title_justify="left", title_style="", box=SIMPLE_HEAD)
     for line in dict.fromkeys(row["row"] for row in rows):
         cells = {r["metric"]: r for r in rows if r["row"] == line}
@@ -205,4 +205,4 @@ def _stores(stores: dict[str, dict[str, int]]) -> Table:
 
 
 def _classes(failed: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in sorted(failed.items()))
+    return ", ".join(f"{count:,} {safe(name)}" for name, count in sorted(failed.items()))

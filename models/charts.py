@@ -192,7 +192,7 @@ def scatter(groups: Mapping[str, np.ndarray], colours: Sequence[str]) -> bytes:
     with _canvas(COLUMN, 3.3 + _legend_height(groups)) as (figure, axes):
         for (name, place), colour in zip(groups.items(), colours, strict=True):
             # Thousands of points would make a large file; as one picture inside they do not.
-            axes.scatter(*place.T, s=5, c=colour, alpha=0.6, linewidths=0, label=name, rasterized=True)
+            axes.scatter(*place.T, s=5, c=colour, alpha=0.6, linewidths=0, label=short(name), rasterized=True)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_aspect("equal", "datalim")
@@ -217,7 +217,7 @@ def heat(
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set_xlabel(xlabel)
+        axes.set_xlabel(visible(xlabel))
         axes.set_title(short(title, 40 if columns else 60), fontsize=9, loc="left")
         bar = figure.colorbar(shown, ax=axes, fraction=0.04, pad=0.02)
         bar.outline.set_visible(False)
@@ -242,8 +242,8 @@ def small_bars(panels: Sequence[tuple[str, np.ndarray]], xlabel: str, ylabel: st
             panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
             _label(panel, "", "")
             panel.tick_params(labelsize=8)
-        figure.supxlabel(xlabel, fontsize=9)
-        figure.supylabel(ylabel, fontsize=9)
+        figure.supxlabel(visible(xlabel), fontsize=9)
+        figure.supylabel(visible(ylabel), fontsize=9)
         return _svg(figure)
 
 
@@ -270,8 +270,8 @@ def _canvas(width: float, height: float, panels: tuple[int, int] = (1, 1)) -> It
 
 
 def _label(axes: Axes, xlabel: str, ylabel: str, grid: Literal["x", "y"] = "y") -> None:
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
+    axes.set_xlabel(visible(xlabel))
+    axes.set_ylabel(visible(ylabel))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)

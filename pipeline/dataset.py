@@ -149,7 +149,7 @@ def _vectors(root: str | Path, folder: Path) -> dict[str, str]:
     for file in sorted(folder.glob("*_features.*")):
         word = file.stem.removesuffix("_features")
         modality = MODALITIES.get(word, word)
-        if file.suffix not in SUFFIXES:
+        if file.suffix not in SUFFIXES or not file.is_file():
             continue
         if modality in found:
             raise InputError(f"{folder} holds two files of {modality}: {file.name} is the second; keep one")

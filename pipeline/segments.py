@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.sources.bounds import ROW_BYTES, memory
 from storage.errors import InputError
 from storage.schema import SCHEMAS
 
@@ -31,12 +32,18 @@ def grid(
     """The `segments` table of some videos, by video in the order given, then by index.
 
     `duration_ms`: (videos,) integers. `duration_source`: `measured` or `claimed`, for all or (videos,) for each. Raises
-    InputError if a duration is not positive, or a video is given twice.
+    InputError if a duration is not positive, a video is given twice, or the grids do not fit into memory.
     """
     ids = video_ids if isinstance(video_ids, pa.Array) else pa.array(video_ids, pa.string())
     duration = np.asarray(duration_ms, np.int64)
     check_durations(ids, duration)
     segments = count(duration, segment_ms)
+    if (total := int(segments.sum())) > (most := memory() // ROW_BYTES):
+        longest = ids[int(np.argmax(duration))].as_py()
+        raise InputError(
+            f"{total:,} segments of {segment_ms} ms, this machine's memory takes {most:,}: video {longest!r} alone has "
+            f"{segments.max():,}; are the claimed durations right? Longer segments are fewer (segments.segment_ms)"
+        )
     video = np.repeat(np.arange(len(ids), dtype=np.int32), segments)
     first = np.cumsum(segments) - segments
     index = np.arange(len(video)) - first[video]

@@ -51,6 +51,8 @@ def write_vectors(
         raise InputError(f"{path}: vectors come in a file that ends in one of {', '.join(SUFFIXES)}")
     if ids is not None and path.suffix != ".npy":
         raise InputError(f"{path} names its videos itself; leave ids out")
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; check the path")
     try:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         vectors, found = _read(path)

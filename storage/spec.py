@@ -51,8 +51,8 @@ class Spec:
         if self.dim < 1:
             raise InputError(f"spec of {self.extractor!r}: dim is {self.dim}, a vector has at least one number")
         for part in (self.extractor, self.layer):
-            if not re.fullmatch(r"\w+", part, re.ASCII):
-                raise InputError(f"spec name {part!r}: extractor and layer may hold letters, digits and '_' only")
+            if not re.fullmatch(r"\w{1,64}", part, re.ASCII):
+                raise InputError(f"spec name {part!r}: extractor and layer are 1 to 64 letters, digits and '_'")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Spec) and self.to_json() == other.to_json()

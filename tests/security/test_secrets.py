@@ -1,4 +1,4 @@
-"""Passwords, cookies and tokens are used and not told: not in outcomes, logs, `--json`, the report, Prefect's database."""
+"""Passwords, cookies and tokens are used and not told: in outcomes, `--json`, last words, Prefect's database."""
 
 import json
 import os
@@ -57,8 +57,14 @@ def told(text: str) -> list[str]:
 def test_outcomes_hold_no_secret(tmp_path: Path, base: str, options: DownloadOptions, world: World) -> None:
     """Of downloads that fail in every way: by an answer, in yt-dlp, before it, and by a process that dies."""
     user = base.replace("://", f"://me:{PASSWORD}@")
-    urls = [f"{user}/404/x.mp4?token={TOKEN}", f"{user}/html/x?sig={TOKEN}", f"ftp://me:{PASSWORD}@h/{TOKEN}",
-            f"h/x.mp4?token={TOKEN}", f"{user}/500/{TOKEN}.mp4?key={TOKEN}", f"http://me:{PASSWORD}@[::1/x"]  # fmt: skip
+    urls = [
+        f"h/x.mp4?token={TOKEN}",
+        f"{user}/404/x.mp4?token={TOKEN}",
+        f"{user}/html/x?sig={TOKEN}",
+        f"{user}/500/{TOKEN}.mp4?key={TOKEN}",
+        f"ftp://me:{PASSWORD}@h/{TOKEN}",
+        f"http://me:{PASSWORD}@[::1/x",
+    ]
     wanted = [Wanted(str(number), url) for number, url in enumerate(urls)]
     outcomes = fetch_media(str(tmp_path / "root"), wanted, options, Limits())
     assert [outcome.status for outcome in outcomes] == ["failed"] * len(urls)
