@@ -113,7 +113,10 @@ class FeatureStore:
         segments = np.array(numbers, np.int64)
         blocks = np.fromiter(map(self._home.get, videos, repeat(-1)), np.int64, len(pairs))
         wanted = blocks << 32 | segments
-        rows = np.searchsorted(self._keys[:-1], wanted)
+        try:
+            rows = np.searchsorted(self._keys[:-1], wanted)
+        except FileNotFoundError as error:
+            raise StoreError(f"a shard was compacted or moved away ({error}); open the store again") from error
         wrong = (self._keys[rows] != wanted) | (segments >> 31 != 0)
         if wrong.any():
             video, segment = pairs[int(np.argmax(wrong))]
