@@ -4,10 +4,12 @@
     steps      what one task does: a thin call into pipeline or models; texts, fits: those of two flows
     places     data sets and planted worlds to fit on
     ingest, extract, train, run    the flows
+    spread     hands the blocks of extract out, also to Ray; retries: which failures are worth another try
+    deployed   the flows as a server starts them; serve registers them; artifacts: what a server shows of a run
     progress   bars and tables in the terminal
-    recommend  ask a fitted recommender; tell, tell_recommend: figures as tables
+    recommend  ask a fitted recommender; tell, tell_recommend, tell_serve: figures as tables
     arguments  what several verbs share
-    cli        the `reelmill` command: verbs_jobs, verbs_results, verbs_root, over what they share (command)
+    cli        the `reelmill` command: verbs_jobs, verbs_results, verbs_root, verbs_serve, over `command`
     demo       the planted corpus, from rendering to report
 
 Importing this package sets Prefect up to stay on this machine: no telemetry, patience with its own small server.
@@ -16,8 +18,9 @@ Importing this package sets Prefect up to stay on this machine: no telemetry, pa
 import os
 from pathlib import Path
 
-_OFFLINE = {
+OFFLINE = {
     "DO_NOT_TRACK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
@@ -26,7 +29,8 @@ _OFFLINE = {
     # What went wrong is told once, by the command line, and kept in the outcomes table.
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
 }
-for _name, _value in _OFFLINE.items():
+"""Set for this process and those that it starts, unless they are set already."""
+for _name, _value in OFFLINE.items():
     os.environ.setdefault(_name, _value)
 
 # A machine that knows Prefect already keeps its own settings; elsewhere its small database goes to the user's cache.

@@ -14,8 +14,10 @@ def check(settings: Settings) -> None:
     """Everything that can be known without loading weights or reading a table. Raises InputError."""
     if settings.source is not None and not settings.source.path.exists():
         raise InputError(f"source {settings.source.path} does not exist; check source.path")
+    from flows.spread import check_engine
     from models.registry import stores_of
 
+    check_engine(settings.engine)
     check_train(settings.train)
     layers = check_extract(settings.extract)
     known = [*list_stores(settings.root), *(f"{layer}-" for layer in layers)]

@@ -1,32 +1,22 @@
 """Media → feature stores."""
 
-import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
-from flows import steps, texts
+from flows import spread, steps, texts
 from flows.progress import current
+from flows.retries import RETRIES
 from flows.settings import Settings
-from pipeline.extract import ExtractSummary, Todo
 from pipeline.select import Selection
 
 if TYPE_CHECKING:
-    from extractors.base import Extractor
     from extractors.fitted import Encoder
 
 
-@task(task_run_name="extract-{number}", cache_policy=NO_CACHE)
-def extract_block(
-    number: int, settings: Settings, todo: list[Todo], networks: "list[Extractor]", pictures: set[str]
-) -> ExtractSummary:
-    """One block of videos through every network."""
-    return steps.extract_block(settings, todo, networks, pictures)
-
-
-@task(task_run_name="{encoder.name}", cache_policy=NO_CACHE)
+@task(task_run_name="{encoder.name}", cache_policy=NO_CACHE, **RETRIES)
 def encode(settings: Settings, encoder: "Encoder", refit: bool) -> dict[str, Any]:
     """All texts through one encoder."""
     return texts.encode(settings, encoder, refit)
@@ -34,26 +24,19 @@ def encode(settings: Settings, encoder: "Encoder", refit: bool) -> dict[str, Any
 
 @flow(name="extract", validate_parameters=False)
 def extract(settings: Settings, selection: Selection | None = None) -> dict[str, Any]:
-    """Run every network on the videos that lack its features, blocks one after another, since they share the device;
-    then every encoder of text.
+    """Run every network on the videos that lack its features, in blocks that `spread` hands out; then every encoder of
+    text.
 
     `selection`: which videos, and in which order; all, and in any order, if not given. Texts are not selected from."""
+    spread.check_engine(settings.engine)
     steps.tidy(settings)
     encoders = texts.encoders(settings.extract)
     networks = steps.extractors(settings)
     todo, left = steps.selected(settings, steps.extract_plan(settings, networks), selection)
-    size = settings.extract.block
     if todo:
         seconds = sum(video.duration_ms for video, _ in todo) / 1000
         current().start("extract", seconds, items=len(todo), realtime=True)
-    blocks = [todo[i : i + size] for i in range(0, len(todo), size)]
-    # Several processes on one root begin in several places, unless somebody wants an order.
-    first = random.randrange(len(blocks)) if blocks and (selection is None or selection.order == "any") else 0
-    pictures = steps.have_pictures(settings)
-    done = [
-        extract_block(number, settings, blocks[number], networks, pictures)
-        for number in (*range(first, len(blocks)), *range(first))
-    ]
+    done = spread.extracted(settings, todo, networks, in_order=selection is not None and selection.order != "any")
     stores = steps.spec_names(settings, networks)
     videos = len(steps.media_videos(settings)) if networks else 0
     there = steps.complete(settings, stores) if networks else 0

@@ -10,6 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import steps
 from flows.progress import current
+from flows.retries import RETRIES
 from flows.settings import Settings
 from pipeline.ingest import Wanted
 from storage import Outcome
@@ -17,11 +18,11 @@ from storage import Outcome
 BLOCK = 32
 """Most videos in one download task."""
 
-read_source = task(cache_policy=NO_CACHE)(steps.read_source)
-label = task(cache_policy=NO_CACHE)(steps.label)
+read_source = task(cache_policy=NO_CACHE, **RETRIES)(steps.read_source)
+label = task(cache_policy=NO_CACHE, **RETRIES)(steps.label)
 
 
-tidy = task(cache_policy=NO_CACHE)(steps.tidy)
+tidy = task(cache_policy=NO_CACHE, **RETRIES)(steps.tidy)
 
 
 @task(task_run_name="fetch-{number}", cache_policy=NO_CACHE)

@@ -9,10 +9,11 @@ from flows import steps
 from flows.check import check
 from flows.extract import extract
 from flows.ingest import ingest
+from flows.retries import RETRIES
 from flows.settings import Settings
 from flows.train import train
 
-report = task(cache_policy=NO_CACHE)(steps.report)
+report = task(cache_policy=NO_CACHE, **RETRIES)(steps.report)
 
 NOTHING: dict[str, Any] = {"fits": {}, "unfitted": {}, "reason": "no events: the source says of nobody what they like"}
 """What stands in the place of the fits' figures."""

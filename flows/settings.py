@@ -235,6 +235,21 @@ class TrainSettings(Section):
     """tensorboard: event files in each run's folder; none: its history.csv alone."""
 
 
+class EngineSettings(Section):
+    """Who runs the blocks of extract."""
+
+    runner: Literal["threads", "ray"] = "threads"
+    """threads: this process, one block after another; ray: the workers of a Ray cluster, which takes the extra ray."""
+    address: str | None = None
+    """Of a Ray cluster, such as ray://head:10001; none: one on this machine, started for the run."""
+    workers: int | None = Field(None, gt=0)
+    """Tasks at a time of a cluster on this machine; as many as it has CPUs if not given."""
+    cpus_per_task: int = Field(1, gt=0)
+    """CPUs that a block of videos takes."""
+    gpus_per_task: float = Field(0, ge=0)
+    """GPUs that a block takes: Ray gives each task its own; 0.5 puts two on one."""
+
+
 class ServeSettings(Section):
     """What `reelmill serve` registers on a Prefect server."""
 
@@ -271,6 +286,8 @@ class Settings(Section):
     """Features."""
     train: TrainSettings = Field(default_factory=TrainSettings)
     """Fitting."""
+    engine: EngineSettings = Field(default_factory=EngineSettings)
+    """Workers."""
     serve: ServeSettings = Field(default_factory=ServeSettings)
     """Deployments on a server."""
     report: AnyPlace = "report.html"

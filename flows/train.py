@@ -9,10 +9,11 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import fits, places
 from flows.check import check_train
+from flows.retries import RETRIES
 from flows.settings import Settings
 from storage.errors import ReelmillError
 
-fit = task(task_run_name="fit-{name}", cache_policy=NO_CACHE)(fits.fit)
+fit = task(task_run_name="fit-{name}", cache_policy=NO_CACHE, **RETRIES)(fits.fit)
 given = task(name="read-data", cache_policy=NO_CACHE)(places.of_data)
 planted = task(task_run_name="world-{name}", cache_policy=NO_CACHE)(places.of_world)
 

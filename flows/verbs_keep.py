@@ -1,6 +1,5 @@
 """Verbs that go on with a root and look after it: backfill, plan, retry, compact, export, doctor."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
