@@ -14,7 +14,7 @@ def check(settings: Settings) -> None:
     """Everything that can be known without loading weights or reading a table. Raises InputError."""
     if settings.source is not None and not settings.source.path.exists():
         raise InputError(f"source {settings.source.path} does not exist; check source.path")
-    from models.registry import stores_of
+    from models.registry import find, stores_of
 
     check_train(settings.train)
     layers = check_extract(settings.extract)
@@ -27,6 +27,7 @@ def check(settings: Settings) -> None:
                 raise InputError(f"{where} is ambiguous: extract will write {', '.join(several)}; name one")
             if not any(store.startswith(wanted) or (store[-1] == "-" and wanted.startswith(store)) for store in known):
                 raise InputError(f"{where} is not among what extract will write: {', '.join(layers)}")
+        known += [f"{layer}-" for layer in find(name).writes]
 
 
 def check_train(chosen: TrainSettings) -> None:
