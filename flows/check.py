@@ -15,7 +15,7 @@ def check(settings: Settings) -> None:
     if settings.source is not None and not settings.source.path.exists():
         raise InputError(f"source {settings.source.path} does not exist; check source.path")
     from flows.spread import check_engine
-    from models.registry import stores_of
+    from models.registry import find, stores_of
 
     check_engine(settings.engine)
     check_train(settings.train)
@@ -29,6 +29,7 @@ def check(settings: Settings) -> None:
                 raise InputError(f"{where} is ambiguous: extract will write {', '.join(several)}; name one")
             if not any(store.startswith(wanted) or (store[-1] == "-" and wanted.startswith(store)) for store in known):
                 raise InputError(f"{where} is not among what extract will write: {', '.join(layers)}")
+        known += [f"{layer}-" for layer in find(name).writes]
 
 
 def check_train(chosen: TrainSettings) -> None:

@@ -70,6 +70,7 @@ def fit(settings: Settings, name: str, stores: Sequence[str] = ()) -> dict[str, 
     return {
         "folder": str(result.folder), "skipped": result.skipped, "metrics": result.metrics["rows"],
         "counts": result.counts, "stores": {role: store for role, store in named.items() if store},
+        "written": result.written,
     }  # fmt: skip
 
 

@@ -29,6 +29,7 @@ def train(
 ) -> dict[str, Any]:
     """Fit and evaluate the recommenders that the settings name, first of all on `stores`. One that cannot be fitted
     does not keep others from it, if there are any; with `keep_going` its failure is a figure like others also alone.
+    What one writes (`audiovisual`) those after it can read.
 
     `data`: a published data set, read into the root first. `world`: the knobs of planted worlds, which are fitted in
     the place of the root (`places`)."""
@@ -36,10 +37,11 @@ def train(
     read = None
     if data is not None:
         settings, read = given(settings, data)
-    names, fitted, unfitted = list(settings.train.models), {}, {}
+    names, fitted, unfitted, known = list(settings.train.models), {}, {}, list(stores)
     for name in names:
         try:
-            fitted[name] = fit(settings if world is None else planted(settings, name, world), name, stores)
+            fitted[name] = fit(settings if world is None else planted(settings, name, world), name, known)
+            known += fitted[name]["written"].values()
         except ReelmillError as error:
             if len(names) == 1 and not keep_going:
                 raise

@@ -19,6 +19,8 @@ Read in this order:
                  is ranked, histories, 5-second version) and task
     multimodal   the attention-based click-through model; fm: FM and DeepFM, its floors; fields: what all three read and
                  share; beside them parts, data, cases (split, negatives), task and metrics_ctr (AUC and log-loss)
+    audiovisual  its audio-visual features, private and public, over stores; multimodal_features: their equations;
+                 beside it data, task, and write (into stores that the click-through model can read)
     vbpr         BPR and VBPR, the floors of whatever ranks items; beside them data (positives, split) and task;
                  ranking: metrics of full rankings; rows: what reads and updates the rows of a batch
     registry     the recommenders by name

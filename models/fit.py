@@ -15,7 +15,7 @@ of one that never was; and batches that a task draws on the device from a genera
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from models import logs, registry
 from models.base import FitSettings, Model, Task
 from models.logs import Log
 from models.pictures import draw
-from models.runs import Run, open_run
+from models.runs import Run, load, open_run
 from storage.errors import InputError
 from storage.place import AnyPath
 
@@ -45,7 +45,9 @@ class FitResult:
     """The content of `metrics.json`: `rows`, `by_sparsity`, `counts`, `fit`."""
     counts: dict[str, int]
     skipped: bool
-    """True if a complete run of the same identity was found and nothing was done."""
+    """True if a complete run of the same identity was found and nothing was fitted."""
+    written: dict[str, str] = field(default_factory=dict)
+    """{layer: feature store} of a model whose vectors others read: every video of the root is in it now."""
 
 
 def train(
@@ -73,7 +75,7 @@ def train(
     run = open_run(root, model, settings, data)
     if run.complete:
         metrics = run.metrics()
-        return FitResult(run.folder, metrics, metrics["counts"], skipped=True)
+        return FitResult(run.folder, metrics, metrics["counts"], skipped=True, written=_written(root, run, recommender))
 
     task = recommender.task(data, settings, find_device(device))
     fit = _Fit(task, settings, find_device(device))
@@ -100,7 +102,16 @@ def train(
         "epoch": fit.best["epoch"],
     }
     run.finish(checkpoint, fit.history, plots, metrics)
-    return FitResult(run.folder, metrics, task.counts, skipped=False)
+    return FitResult(run.folder, metrics, task.counts, skipped=False, written=_written(root, run, recommender))
+
+
+def _written(root: str | Path, run: Run, recommender: registry.Recommender) -> dict[str, str]:
+    """Write what the stores of a complete run lack: after the run, so that a killed writer is made up for by the next
+    call, as are videos that have come since."""
+    if recommender.write is None:
+        return {}
+    fitted = load(run.folder)
+    return recommender.write(root, run.folder.name, fitted.model, fitted.stores)
 
 
 def settings_for(model: str, options: Mapping[str, Any]) -> FitSettings:

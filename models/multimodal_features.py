@@ -7,6 +7,9 @@ N videos, C classes, D dimensions; v is picture, a is sound, p private, s public
                               └────► public tower ───► H_v^s ─┼─► classes (C)
     sound   (N, 1, 32, 224, 224) ──► the same tower ─► H_a^s ─┤
                               └────► private tower ──► H_a^p ─┘
+
+`PrivatePublic` is the paper's losses over whatever branches there are. `FeatureNetwork` has the paper's, three I3D that
+read pixels; `audiovisual` has branches over the vectors of feature stores, and is what `reelmill train` fits.
 """
 
 import math
@@ -65,7 +68,7 @@ class FeatureBatch:
     has_sound: Tensor
     """(N,) bool."""
     label: Tensor
-    """(N,) classes."""
+    """(N,) classes; or (N, C), the share of each class in what the video is."""
 
 
 @dataclass(frozen=True)
@@ -94,23 +97,27 @@ class Branch(nn.Module):
         return self.full(self.tower(clip).mean((2, 3, 4)))
 
 
-class FeatureNetwork(Model):
-    """Three branches: private to pictures, private to sound, public.
+class PrivatePublic(Model):
+    """The four features of videos, their classes, and the losses of §3.4. A subclass says what the branches are."""
 
-    The public one has one set of weights for both, so it must take both: a spectrogram enters it three times over, as
-    a grey picture does."""
+    settings: FeatureSettings
+    picture: nn.Module
+    """Private to pictures."""
+    sound: nn.Module
+    """Private to sound."""
+    classify: nn.Linear
+    """(N, 4 D) → (N, C)."""
 
-    def __init__(self, settings: FeatureSettings, classes: int, columns: int = 1024, tower: Tower = I3DNetwork) -> None:
-        """`tower` makes a network of `columns` output channels; a checkpoint of another than I3D is rebuilt with it."""
-        super().__init__()
-        self.settings, self.sizes = settings, {"classes": classes, "columns": columns}
-        self.picture = Branch(tower(COLOURS), columns, settings.dim)
-        self.sound = Branch(tower(1), columns, settings.dim)
-        self.public = Branch(tower(COLOURS), columns, settings.dim)
-        self.classify = nn.Linear(4 * settings.dim, classes)
+    def public_of_picture(self, picture: Tensor) -> Tensor:
+        """H_v^s (n, D)."""
+        raise NotImplementedError
+
+    def public_of_sound(self, sound: Tensor) -> Tensor:
+        """H_a^s (n, D) of videos with sound, by the weights of `public_of_picture`."""
+        raise NotImplementedError
 
     def initialise(self, generator: torch.Generator) -> Self:
-        """Draw all weights with variance 2 / (inputs) (He). Towers trained elsewhere are loaded after this."""
+        """Draw all weights with variance 2 / (inputs) (He). What was trained elsewhere is loaded after this."""
         with torch.no_grad():
             for module in self.modules():
                 if isinstance(module, nn.Linear | nn.Conv3d):
@@ -125,8 +132,8 @@ class FeatureNetwork(Model):
         private, public = (picture.new_zeros(len(picture), self.settings.dim) for _ in range(2))
         if len(heard):
             private = private.index_put((has_sound,), self.sound(heard))
-            public = public.index_put((has_sound,), self.public(heard.expand(-1, COLOURS, -1, -1, -1)))
-        return Features(self.picture(picture), self.public(picture), private, public)
+            public = public.index_put((has_sound,), self.public_of_sound(heard))
+        return Features(self.picture(picture), self.public_of_picture(picture), private, public)
 
     def loss(self, batch: FeatureBatch, turn: int = 0) -> dict[str, Tensor]:
         """Cross entropy of the classes + α L_S + β times what keeps private and public apart."""
@@ -155,6 +162,28 @@ class FeatureNetwork(Model):
     def score(self, picture: Tensor, sound: Tensor, has_sound: Tensor) -> Tensor:
         """Probabilities of the classes (N, C)."""
         return self.classify(self.embed(picture, sound, has_sound).joint).softmax(1)
+
+
+class FeatureNetwork(PrivatePublic):
+    """Three branches: private to pictures, private to sound, public.
+
+    The public one has one set of weights for both, so it must take both: a spectrogram enters it three times over, as
+    a grey picture does."""
+
+    def __init__(self, settings: FeatureSettings, classes: int, columns: int = 1024, tower: Tower = I3DNetwork) -> None:
+        """`tower` makes a network of `columns` output channels; a checkpoint of another than I3D is rebuilt with it."""
+        super().__init__()
+        self.settings, self.sizes = settings, {"classes": classes, "columns": columns}
+        self.picture = Branch(tower(COLOURS), columns, settings.dim)
+        self.sound = Branch(tower(1), columns, settings.dim)
+        self.public = Branch(tower(COLOURS), columns, settings.dim)
+        self.classify = nn.Linear(4 * settings.dim, classes)
+
+    def public_of_picture(self, picture: Tensor) -> Tensor:
+        return self.public(picture)
+
+    def public_of_sound(self, sound: Tensor) -> Tensor:
+        return self.public(sound.expand(-1, COLOURS, -1, -1, -1))
 
 
 def similarity_loss(sound: Tensor, picture: Tensor) -> Tensor:

@@ -67,12 +67,11 @@ class SelfAttention(nn.Module):
 
 
 class Crossing(nn.Module):
-    """Attentive crossing: eq. 7 to 9 and p_i = Σ_{j≠i} M_ij (e_i ⊙ e_j).
+    """Attentive crossing: eq. 7 to 9 and p_i = Σ_{j≠i} M_ij (e_i ⊙ e_j) = e_i ⊙ Σ_{j≠i} M_ij e_j.
 
     There are n(n−1)/2 pairs i < j (printed n(n−1)², a slip), and M_ij = M_ji."""
 
-    upper: Tensor
-    ends: Tensor
+    both_ways: Tensor
 
     def __init__(self, fields: int, dim: int, units: int, weights: str) -> None:
         super().__init__()
@@ -80,17 +79,17 @@ class Crossing(nn.Module):
         self.hidden = nn.Linear(dim, units)
         self.h = nn.Linear(units, 1, bias=False)
         row, column = torch.triu_indices(fields, fields, 1)
-        self.register_buffer("upper", row * fields + column, persistent=False)
-        ends = F.one_hot(row, fields) + F.one_hot(column, fields)  # pairs, n
-        self.register_buffer("ends", ends.T.float(), persistent=False)
+        place = F.one_hot(row * fields + column, fields**2) + F.one_hot(column * fields + row, fields**2)
+        self.register_buffer("both_ways", place.float(), persistent=False)  # pairs, n²: where M_ij and M_ji stand
 
     def forward(self, vectors: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """p (B, n, D) and M (B, n(n−1)/2), of e (B, n, D) and present (B, n).
 
         φ_ij = e_i ⊙ e_j (eq. 7); M'_ij = hᵀ ReLU(W φ_ij + b) (eq. 9); M = softmax M' over the pairs of which both are
         present, or M' / ΣM' as printed (eq. 8; 0 where the sum is 0)."""
-        crossed = (vectors[:, :, None] * vectors[:, None]).flatten(1, 2)[:, self.upper]
-        both = (present[:, :, None] & present[:, None]).flatten(1, 2)[:, self.upper]
+        n = vectors.shape[1]
+        crossed = torch.cat([vectors[:, [i]] * vectors[:, i + 1 :] for i in range(n)], 1)
+        both = torch.cat([present[:, [i]] & present[:, i + 1 :] for i in range(n)], 1)
         logit = self.h(F.relu(self.hidden(crossed))).squeeze(-1)
         if self.weights == "softmax":
             weights = soft_max(logit, both)
@@ -98,4 +97,5 @@ class Crossing(nn.Module):
             some = logit * both
             total = some.sum(-1, keepdim=True)
             weights = torch.where(total == 0, 0.0, some / torch.where(total == 0, 1.0, total))
-        return self.ends @ (weights[..., None] * crossed), weights
+        matrix = (weights @ self.both_ways).unflatten(1, (n, n))  # M, zero on the diagonal
+        return vectors * (matrix @ vectors), weights

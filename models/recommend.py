@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.recommend_drnn import DRNNAdviser
+from models.recommend_fpmc import FPMCAdviser
 from models.recommend_jifr import JIFRAdviser
 from models.recommend_multimodal import FieldsAdviser
 from models.recommend_parts import Adviser, Question
 from models.recommend_prnet import PRNetAdviser
 from models.recommend_transgrec import TransGRecAdviser
+from models.recommend_vbpr import BPRAdviser
 from models.runs import Run, list_runs, load
 from storage import Tables, parts
 from storage.errors import InputError, nearest
@@ -33,6 +35,9 @@ ADVISERS: dict[str, type[Adviser]] = {
     "fm": FieldsAdviser,
     "deepfm": FieldsAdviser,
     "drnn": DRNNAdviser,
+    "bpr": BPRAdviser,
+    "vbpr": BPRAdviser,
+    "fpmc": FPMCAdviser,
 }
 """The recommenders of `registry` that recommend. A new one is one file and one line here."""
 

@@ -4,6 +4,7 @@ The model has nothing of a single user in it: her deeds are read from the tables
 recommend are the videos that it was trained on, one output each.
 """
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -31,11 +32,11 @@ class DRNNAdviser(Adviser):
         super().__init__(question)
         self.model, self.settings = cast(DRNN, question.fitted.model), cast(DRNNSettings, question.fitted.settings)
         self.videos = question.fitted.identities["videos"]
-        self.left_out: dict[str, int] = {}
-        watched, posted = self._watches(), self._posts()
-        everything = torch.cat([watched[1], posted[1]])
+        video, watched_ms, self.left_out = watches(question, self.videos)
+        topic, posted_ms = self._posts()
+        everything = torch.cat([watched_ms, posted_ms])
         now = everything.max() + 1 if len(everything) else torch.tensor(0)
-        self.watched, self.posted = (self._past(*deeds, now) for deeds in (watched, posted))
+        self.watched, self.posted = past_of(video, watched_ms, now), past_of(topic, posted_ms, now)
         self.known = bool(self.watched.known | self.posted.known)
         self.how = self._how()
 
@@ -76,23 +77,6 @@ class DRNNAdviser(Adviser):
                 one["why"] = why
         return Answer("video", self.known, self.how, recommended, candidates, self.left_out, notes, about)
 
-    def _watches(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Video and time (W,) of the first watch of each of the model's videos, in order of time, then of video."""
-        events = self.question.events("video_id", "time", kinds=KINDS)
-        dated = events.filter(pc.is_valid(events["time"]))
-        row = pc.index_in(dated["video_id"], value_set=pa.array(self.videos, pa.string()))
-        row = pc.fill_null(row, -1).to_numpy().astype(np.int64)
-        ms, foreign = dated["time"].cast(pa.int64()).to_numpy(), row < 0
-        self.left_out = {
-            "watches_undated": events.num_rows - dated.num_rows,
-            "watches_of_videos_not_trained_on": int(foreign.sum()),
-        }
-        order = np.lexsort((ms, row))
-        order = order[np.diff(row[order], prepend=-2) != 0]
-        order = order[row[order] >= 0]
-        order = order[np.lexsort((row[order], ms[order]))]
-        return torch.from_numpy(row[order]), torch.from_numpy(ms[order])
-
     def _posts(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Topic and time (P,) of her posts, none where the run reads no posts."""
         user, none = self.question.user, torch.zeros(0, dtype=torch.long)
@@ -106,10 +90,6 @@ class DRNNAdviser(Adviser):
         self.left_out["posts_without_topic"] = int((~kept).sum())
         topic = block.features[kept].argmax(axis=1).astype(np.int64)
         return torch.from_numpy(topic), torch.from_numpy(block.start_ms[kept].astype(np.int64))
-
-    def _past(self, what: torch.Tensor, ms: torch.Tensor, now: torch.Tensor) -> Past:
-        one = torch.zeros(1, dtype=torch.long)
-        return Stream(torch.zeros_like(what), ms, what, 1).until(one, now[None])
 
     def _how(self) -> str:
         """What stands for the user, in words. Raises InputError if nothing does, and the model needs something."""
@@ -155,3 +135,28 @@ class DRNNAdviser(Adviser):
             }
             for row, some in zip(cosine, best, strict=True)
         ]  # fmt: skip
+
+
+def watches(question: Question, videos: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, dict[str, int]]:
+    """Video and time (W,) of her first watch of each of these videos, in order of time, then of video; and what is left
+    out."""
+    events = question.events("video_id", "time", kinds=KINDS)
+    dated = events.filter(pc.is_valid(events["time"]))
+    row = pc.index_in(dated["video_id"], value_set=pa.array(videos, pa.string()))
+    row = pc.fill_null(row, -1).to_numpy().astype(np.int64)
+    ms, foreign = dated["time"].cast(pa.int64()).to_numpy(), row < 0
+    left_out = {
+        "watches_undated": events.num_rows - dated.num_rows,
+        "watches_of_videos_not_trained_on": int(foreign.sum()),
+    }
+    order = np.lexsort((ms, row))
+    order = order[np.diff(row[order], prepend=-2) != 0]
+    order = order[row[order] >= 0]
+    order = order[np.lexsort((row[order], ms[order]))]
+    return torch.from_numpy(row[order]), torch.from_numpy(ms[order]), left_out
+
+
+def past_of(what: torch.Tensor, ms: torch.Tensor, now: torch.Tensor) -> Past:
+    """One row: deeds (W,) and their times before a moment ()."""
+    one = torch.zeros(1, dtype=torch.long)
+    return Stream(torch.zeros_like(what), ms, what, 1).until(one, now[None])

@@ -94,7 +94,7 @@ class FieldsAdviser(Adviser):
     def _of_items(self, items: list[str]) -> dict[str, Tensor]:
         """What the fields of items (n,) hold."""
         own = Column("item_id", "category", "item", np.arange(len(items))[:, None], tuple(items))
-        modalities = [Column(role, "modality", "item", _means(store, items)) for role, store in self.stores.items()]
+        modalities = [Column(role, "modality", "item", means(store, items)) for role, store in self.stores.items()]
         return self._values([own, *facts(self.tables, items), *modalities], "item", len(items))
 
     def _values(self, columns: Iterable[Column], side: str, count: int) -> dict[str, Tensor]:
@@ -150,7 +150,7 @@ def _strongest(names: list[tuple[str, str]], values: Tensor, what: str) -> list[
     ]
 
 
-def _means(store: FeatureStore, items: list[str]) -> np.ndarray:
+def means(store: FeatureStore, items: list[str]) -> np.ndarray:
     """(items, dim) float32, the mean over the usable rows of each, NaN where there is none."""
     out = np.full((len(items), store.spec.dim), np.nan, np.float32)
     for place, item in enumerate(items):  # a block is a view of the memory map: one read for each item

@@ -8,6 +8,10 @@ from typing import Any
 import torch
 
 from models import (
+    audiovisual,
+    audiovisual_data,
+    audiovisual_task,
+    audiovisual_write,
     drnn,
     drnn_data,
     drnn_settings,
@@ -53,6 +57,10 @@ class Recommender:
     optional: frozenset[str] = frozenset()
     """Roles that can be left out. What the data then lack, and which settings cannot do without it, is the
     recommender's to say."""
+    writes: tuple[str, ...] = ()
+    """Names, without their fingerprints, of the feature stores that a fit writes."""
+    write: Callable[..., dict[str, str]] | None = None
+    """(root, name of the run, its model, the stores that it reads) → {layer: store}; writes what lacks there."""
 
 
 def _over_fields(name: str, settings: type[FitSettings], model: Callable[..., Any]) -> Recommender:
@@ -83,6 +91,16 @@ RECOMMENDERS: dict[str, Recommender] = {
     "bpr": Recommender(vbpr.BPRSettings, {}, vbpr_data.load, vbpr_task.BPRTask, vbpr.BPR, version=1),
     "vbpr": Recommender(
         vbpr.VBPRSettings, {"features": "vgg19-fc7"}, vbpr_data.load, vbpr_task.VBPRTask, vbpr.VBPR, version=1
+    ),
+    "audiovisual": Recommender(
+        audiovisual.AudioVisualSettings,
+        {"picture": "i3d-mixed_5c", "sound": "i3d_sound-mixed_5c"},
+        audiovisual_data.load,
+        audiovisual_task.AudioVisualTask,
+        audiovisual.AudioVisual,
+        version=1,
+        writes=audiovisual_write.LAYERS,
+        write=audiovisual_write.write,
     ),
     "drnn": Recommender(
         drnn_settings.DRNNSettings,

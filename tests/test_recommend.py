@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from models import data, drnn_data, jifr_data, prnet_data, runs
+from models import data, drnn_data, jifr_data, prnet_data, runs, vbpr_data
 from models.drnn_settings import DRNNSettings
 from models.drnn_task import DRNNTask
 from models.fit import train
 from models.fm import DeepFMSettings, FMSettings
+from models.fpmc import FPMC, FPMCSettings, FPMCTask
 from models.jifr import JIFRSettings
 from models.jifr_parts import Frames
 from models.jifr_task import JIFRTask, _Fitted
@@ -32,6 +33,8 @@ from models.registry import RECOMMENDERS
 from models.runs import Fitted
 from models.transgrec import TransGRecSettings
 from models.transgrec_task import TransGRecTask
+from models.vbpr import BPR, VBPR, BPRSettings, VBPRSettings
+from models.vbpr_task import BPRTask, VBPRTask
 from models.worlds import drnn, jifr, multimodal, prnet
 from models.worlds.transgrec import World, write
 from storage import FeatureStore, FeatureWriter, Spec, Tables, open_store
@@ -517,6 +520,139 @@ def test_next_videos_explain_themselves_by_what_was_watched(next_videos: Place) 
         next_videos.ask(user=user, video="v9999")
 
 
+# ---- the floors: BPR, VBPR, FPMC ----
+
+
+@pytest.fixture(scope="module", params=["bpr", "vbpr"])
+def pairs(request: pytest.FixtureRequest, sparse: tuple[Path, dict[str, str]]) -> Place:
+    root, stores = sparse
+    chosen: dict[str, Any] = {"dim": 4, "epochs": 2, "batch": 256, "liked": 4.0}
+    if request.param == "bpr":
+        return fit(root, {}, BPRSettings(**chosen), "bpr")
+    return fit(root, {"features": stores["sound"]}, VBPRSettings(**chosen, visual_dim=3), "vbpr")
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """So few ratings that some items are in the test alone; and a video in the store that nobody has rated."""
+    root = tmp_path_factory.mktemp("sparse")
+    stores = multimodal.write(root, multimodal.World(users=30, items=120, examples=10))
+    add(open_store(root, stores["sound"]), root, open_store(root, stores["sound"]).keys()[0], "brand-new")
+    return root, stores
+
+
+def pairs_task(place: Place) -> BPRTask:
+    task = VBPRTask if place.fitted.name == "vbpr" else BPRTask
+    return task(vbpr_data.load(place.root, **place.stores), place.fitted.settings, CPU)  # type: ignore[arg-type]
+
+
+def test_items_have_the_ratings_of_the_evaluation(pairs: Place) -> None:
+    """Those of the training; and by VBPR, those of the second test."""
+    task, model = pairs_task(pairs), pairs.fitted.model
+    assert isinstance(model, BPR)
+    names, rating = pairs.fitted.identities, (model.users() @ model.items().T).numpy()
+    everything = list(names["items"])
+    if isinstance(task, VBPRTask):
+        assert isinstance(model, VBPR)
+        cold = [task.data.items[i] for i in task.split.items[task.n :]]
+        assert cold
+        everything += cold
+        rating = np.concatenate([rating, (model.users() @ model.embed(task.cold).T).numpy()], axis=1)
+    for row in (0, 5):
+        user = names["users"][row]
+        met = {r["video_id"] for r in Tables(pairs.root).read("events").to_pylist() if r["user_id"] == user}
+        answer = pairs.ask(user=user, top=999)
+        assert answer["user"]["known"]
+        assert ranked(answer["recommended"])
+        found = scores(answer, "video_id")
+        assert not met & set(found)
+        assert ("brand-new" in found) == (pairs.fitted.name == "vbpr")
+        judged = [n for n, item in enumerate(everything) if item in found]
+        assert len(judged) > 3
+        np.testing.assert_allclose([found[everything[n]] for n in judged], rating[row, judged], **CLOSE)
+        seen = next(n for n, item in enumerate(names["items"]) if item in met)
+        one = pairs.ask(user=user, video=names["items"][seen])
+        assert one["recommended"][0]["score"] == pytest.approx(float(rating[row, seen]), rel=1e-4, abs=1e-6)
+        assert (one["about"]["met"], one["about"]["new"]) == (True, False)
+        best = answer["recommended"][0]["video_id"]
+        assert pairs.ask(user=user, video=best)["about"]["rank_among_unmet"] == 1
+
+
+def test_a_stranger_gets_the_mean_of_the_users_and_a_rating_its_terms(pairs: Place) -> None:
+    names = pairs.fitted.identities
+    item = names["items"][3]
+    stranger = pairs.ask(user="u00010", video=item)
+    assert not stranger["user"]["known"]
+    assert "did you mean 'u0010'" in stranger["user"]["how"]
+    each = [pairs.ask(user=user, video=item)["recommended"][0]["score"] for user in names["users"]]
+    assert stranger["recommended"][0]["score"] == pytest.approx(float(np.mean(each)), rel=1e-3, abs=1e-6)
+    user = names["users"][2]
+    met = {r["video_id"] for r in Tables(pairs.root).read("events").to_pylist() if r["user_id"] == user}
+    for row in pairs.ask(user=user, top=4, why=True)["recommended"]:
+        why = row["why"]
+        near = why.pop("nearest_liked")
+        assert why.keys() == {"habit", "popularity"} | ({"sight"} if pairs.fitted.name == "vbpr" else set())
+        assert sum(why.values()) == pytest.approx(row["score"], rel=1e-4, abs=1e-6)
+        assert {n["video_id"] for n in near} <= met
+        assert [n["cosine"] for n in near] == sorted((n["cosine"] for n in near), reverse=True)
+
+
+def test_what_bpr_and_vbpr_cannot_rate_is_told(pairs: Place) -> None:
+    lacks = "name a run of vbpr" if pairs.fitted.name == "bpr" else "no usable features of it either"
+    with pytest.raises(InputError, match=f"'v999' is not among the .* items that run {pairs.folder.name}.*{lacks}"):
+        pairs.ask(user="u0001", video="v999")
+    if pairs.fitted.name == "vbpr":
+        answer = pairs.ask(user="u0001", video="brand-new", why=True)
+        assert answer["about"]["new"]
+        assert answer["recommended"][0]["why"]["habit"] == 0
+
+
+@pytest.fixture(scope="module")
+def chain(histories: tuple[Path, dict[str, str]]) -> Place:
+    shared = {name: getattr(DRNN, name) for name in ("epochs", "patience", "least_videos", "test_share")}
+    return fit(histories[0], {}, FPMCSettings(dim=8, batch=128, basket=2, **shared), "fpmc")
+
+
+def test_fpmc_ranks_as_in_its_test(chain: Place, tmp_path: Path) -> None:
+    """A root that holds what was known then."""
+    task = FPMCTask(drnn_data.load(chain.root), chain.fitted.settings, CPU)  # type: ignore[arg-type]
+    model = chain.fitted.model
+    assert isinstance(model, FPMC)
+    known = [e for e in Tables(chain.root).read("events").to_pylist()
+             if e["time"].timestamp() * 1000 < task._known_until]  # fmt: skip
+    Tables(tmp_path).write("events", known)
+    (tmp_path / "runs").symlink_to(chain.root / "runs")
+    cases = task.test[:6]
+    past = task._pasts(cases)[0]
+    expected = model.score(past)
+    expected[past.row, past.member] = -torch.inf
+    videos = [task.data.videos[v] for v in task.split.videos]
+    for case, row in zip(cases.tolist(), expected, strict=True):
+        user = task.data.users[task.split.users[case]]
+        answer = recommend(tmp_path, user, run=chain.folder.name, top=5, why=True)
+        best = row.argsort(descending=True, stable=True)[:5]
+        assert [r["video_id"] for r in answer["recommended"]] == [videos[n] for n in best.tolist()]
+        np.testing.assert_allclose([r["score"] for r in answer["recommended"]], row[best], **CLOSE)
+        for r in answer["recommended"]:
+            assert sum(r["why"].values()) == pytest.approx(r["score"], rel=1e-4, abs=1e-6)
+        one = recommend(tmp_path, user, video=videos[int(best[2])], run=chain.folder.name)
+        assert one["about"] == {"rank_among_unwatched": 3, "watched": False}
+        watched = recommend(tmp_path, user, video=videos[int(past.member[past.row == cases.tolist().index(case)][0])],
+                            run=chain.folder.name)  # fmt: skip
+        assert watched["about"]["watched"]
+
+
+def test_fpmc_gives_a_stranger_what_most_watch(chain: Place) -> None:
+    answer = chain.ask(user="nobody", top=3, why=True)
+    assert not answer["user"]["known"]
+    assert "what most watch" in answer["user"]["how"]
+    assert all(row["why"]["taste"] == row["why"]["follows"] == 0 for row in answer["recommended"])
+    bias = chain.fitted.model.bias.detach()
+    assert answer["recommended"][0]["score"] == pytest.approx(float(bias.max()))
+    with pytest.raises(InputError, match=r"'v9999' is not among the .* videos .* fit again to add more"):
+        chain.ask(user="nobody", video="v9999")
+
+
 # ---- runs and roots ----
 
 
@@ -537,7 +673,7 @@ def test_the_newest_run_counts_unless_one_is_named(tmp_path: Path) -> None:
         find_run(tmp_path, "transgrec-00000000")
     with pytest.raises(InputError, match="top 0"):
         recommend(tmp_path, "u0001", top=0)
-    folder = tmp_path / "runs" / "fpmc-00000000"  # what ranks, but does not recommend
+    folder = tmp_path / "runs" / "audiovisual-00000000"  # what tells classes, and does not recommend
     folder.mkdir()
     (folder / "metrics.json").write_text("{}")
     assert find_run(tmp_path).folder == new

@@ -8,9 +8,10 @@ gives {role: name of the store}, and `ceiling(world)`, what the true latents wou
 from collections.abc import Callable
 from typing import Any
 
-from models.worlds import drnn, jifr, multimodal, prnet, transgrec
+from models.worlds import audiovisual, drnn, jifr, multimodal, prnet, transgrec
 
 WORLDS: dict[str, tuple[type[Any], Callable[..., dict[str, str]]]] = {
+    "audiovisual": (audiovisual.World, audiovisual.write),
     "drnn": (drnn.World, drnn.write),
     "jifr": (jifr.World, jifr.write),
     "multimodal": (multimodal.World, multimodal.write),

@@ -9,6 +9,7 @@ _CLICKS: dict[str, Any] = {
 }  # fmt: skip
 
 FITS: dict[str, dict[str, Any]] = {
+    "audiovisual": {"dim": 16, "width": 64, "epochs": 60, "patience": 10, "learning_rate": 3e-3, "test_share": 0.3},
     "transgrec": {"dim": 32, "batch": 500, "epochs": 40, "patience": 8, "learning_rate": 0.01, "l2": 1e-3},
     "jifr": {"dim": 16, "hidden": 16, "epochs": 50, "patience": 8, "learning_rate": 0.02, "l2": 3e-3, "batch": 512,
              "negatives": 4},
