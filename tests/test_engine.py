@@ -72,9 +72,7 @@ def test_without_a_server_serve_says_how_to_start_one(root: str, monkeypatch: py
 
 def test_a_login_does_not_go_to_the_server(root: str) -> None:
     settings = load(None, [root, "download.proxy=http://me:word@proxy:1"])
-    with pytest.raises(
-        InputError, match=r"holds a login, which the server would show; write it into /s.yaml"
-    ) as caught:
+    with pytest.raises(InputError, match=r"holds a login, which the server .* write it into /s.yaml") as caught:
         serve.deployment("run", settings, Path("/s.yaml"), ["download.proxy=http://me:word@proxy:1"])
     assert "word" not in str(caught.value)
     assert "word" not in settings.model_dump_json()  # as Prefect keeps the parameters of flows

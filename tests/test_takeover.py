@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from storage import Tables, list_stores, open_store
+from storage import Tables, open_store
+from storage.features import list_stores
 from tests.prefect_server import Process, Server, prefect_server, until
 from tests.sounds import write_sound
 
