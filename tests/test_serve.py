@@ -1,5 +1,6 @@
 """A root worked on by a real Prefect server and its workers, as every night; asked afterwards through its API."""
 
+import errno
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect import flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows import spread, steps
 from storage import open_store
 from tests.prefect_server import Server, prefect_server, until
 from tests.sounds import write_sound
@@ -105,3 +109,38 @@ def test_the_server_learns_no_secret(place: Path, server: Server, nightly: dict[
     database = (server.folder / "prefect" / "prefect.db").read_bytes()
     assert b"***" in database
     assert PASSWORD.encode() not in database
+
+
+def test_a_second_serve_replaces_the_first_and_another_root_is_refused(
+    place: Path, server: Server, nightly: Any
+) -> None:
+    (place / "other").mkdir()
+    (place / "other" / "settings.yaml").write_text("root: nights\nserve: {work_pool: mill}\n")
+    before = server.deployments()
+    again = server.reelmill("again", "serve", place / "settings.yaml", "--set", "serve.work_pool=mill")
+    other = server.reelmill("other", "serve", place / "other" / "settings.yaml")
+    assert again.child.wait(timeout=200) == 0, again.output
+    assert {name: d["id"] for name, d in server.deployments().items()} == {n: d["id"] for n, d in before.items()}
+    assert len(server.ask("automations/filter")) == 2
+    assert other.child.wait(timeout=200) == 2
+    assert f"is that of {place / 'settings.yaml'}; give this one another serve.name" in " ".join(other.output.split())
+
+
+def test_a_failure_that_may_pass_is_tried_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the very options of the flows' tasks, but for the pauses."""
+    tried: list[str] = []
+
+    def block(settings: Any, todo: list[Any], *_: Any) -> Any:
+        tried.append(todo[0])
+        raise OSError(errno.ETIMEDOUT if todo[0] == "stalls" else errno.ENOSPC, "no luck")
+
+    monkeypatch.setattr(steps, "extract_block", block)
+    task = spread.extract_block.with_options(retry_delay_seconds=0.01)
+
+    @flow(validate_parameters=False)
+    def both() -> list[Any]:
+        return [task(0, None, [kind], [], set(), return_state=True).is_failed() for kind in ("stalls", "full")]
+
+    with temporary_settings({PREFECT_API_URL: server.url}):
+        assert both() == [True, True]
+    assert tried == ["stalls"] * 3 + ["full"]
