@@ -24,7 +24,7 @@ from flows.load import load as load_settings
 from flows.load import value
 from models.runs import Run
 from models.runs import load as load_run
-from pipeline import sources
+from pipeline import segments, sources
 from pipeline.sources import bounds
 from pipeline.vectors import write_vectors
 from storage import arrays
@@ -223,6 +223,16 @@ def test_a_parquet_file_says_how_many_rows_it_has(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(bounds, "memory", lambda: 100_000 * bounds.ROW_BYTES)
     with pytest.raises(InputError, match="200,000 rows"):
         sources.read(path, "mapped", mapping=MAPPING)
+
+
+def test_claimed_durations_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of twenty bytes claims a video of a week, whose grid takes 6 MB."""
+    week = np.full(10, 7 * 24 * 3600 * 1000)
+    ids = [f"v{n}" for n in range(10)]
+    monkeypatch.setattr(segments, "memory", lambda: 1_000_000 * bounds.ROW_BYTES)
+    with pytest.raises(InputError, match="1,209,600 segments"):
+        segments.grid(ids, week)
+    assert segments.grid(ids[:3], week[:3]).num_rows == 3 * 120_960
 
 
 @pytest.mark.parametrize("line", ["[" * 100_000, '{"u":' * 50_000, '{"u": ' + "9" * 100_000 + ', "v": 1}'])
