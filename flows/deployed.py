@@ -58,7 +58,7 @@ def backfill(
     limit: int | None = None,
 ) -> State[Any]:
     """Run these extractors on the videos that lack their features, the most wanted first."""
-    given = {"extractors": extractors, "since": since, "where": where, "limit": limit}
+    given: dict[str, Any] = {"extractors": extractors, "since": since, "where": where, "limit": limit}
     return _work("backfill", settings, overrides, **{key: value for key, value in given.items() if value is not None})
 
 
