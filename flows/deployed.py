@@ -5,6 +5,7 @@ settings file holds (a proxy's password, say) stays on the worker.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,31 @@ def train(settings: str, overrides: list[str] | None = None, models: list[str] |
     return _work("train", settings, overrides, models=models)
 
 
-FLOWS = {flow_.fn.__name__: flow_ for flow_ in (run, extract, train)}
+@flow(name="reelmill-backfill", flow_run_name=run_name)
+def backfill(
+    settings: str,
+    overrides: list[str] | None = None,
+    extractors: list[str] | None = None,
+    since: str | None = None,
+    where: str | None = None,
+    limit: int | None = None,
+) -> State[Any]:
+    """Run these extractors on the videos that lack their features, the most wanted first."""
+    given: dict[str, Any] = {"extractors": extractors, "since": since, "where": where, "limit": limit}
+    return _work("backfill", settings, overrides, **{key: value for key, value in given.items() if value is not None})
+
+
+FLOWS = {
+    made.fn.__name__: made
+    for made in (run, extract, train, backfill)
+    if find_spec(f"flows.{made.fn.__name__}") is not None
+}
 """What is deployed, by verb."""
 
 
 def _work(verb: str, settings: str, overrides: list[str] | None, models: list[str] | None = None, **given: Any) -> Any:
-    """Do the work of a verb; ends as `Partial` where something failed that had not failed before."""
+    """Do the work of a verb, `given` its own parameters; ends as `Partial` where something failed that had not failed
+    before."""
     chosen = load(Path(settings), overrides or ())
     _begun(chosen)
     if models:

@@ -28,6 +28,8 @@ HEARTBEAT_S = 30
 """Seconds between signs of life of a run, the least that Prefect allows."""
 MISSED = 3
 """Signs of life that may stay away before a run counts as dead."""
+LONGEST = timedelta(days=30)
+"""No run takes longer."""
 ALIVE = {"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}}
 """What a worker adds to the environment of a run."""
 BEGIN_A_SERVER = (
@@ -131,11 +133,14 @@ def watchdogs() -> list[AutomationCore]:
         name="reelmill: begin again",
         description="A deployed run that crashed waits for the next free worker; what is stored is not done twice.",
         trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},  # it had begun: where a run cannot begin, it would for ever try
             expect={"prefect.flow-run.Crashed"},
             match={"prefect.resource.id": "prefect.flow-run.*"},
             match_related=_ours(),
+            for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,
+            within=LONGEST,
         ),
         actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="Its worker died.")],
     )

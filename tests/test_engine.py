@@ -2,6 +2,8 @@
 
 import errno
 import sys
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,14 @@ def test_a_deployment_is_of_one_root_and_takes_turns(root: str) -> None:
         "items": {"type": "string"},
         "type": "array",
     }
+
+
+def test_parameters_of_deployments_are_those_of_the_flows() -> None:
+    assert {"run", "extract", "train"} <= serve.FLOWS.keys()
+    for verb, deployed in serve.FLOWS.items():
+        own = signature(getattr(import_module(f"flows.{verb}"), verb).fn).parameters
+        given = signature(deployed.fn).parameters.keys() - {"settings", "overrides", "models"}
+        assert given <= own.keys(), verb
 
 
 @pytest.mark.parametrize(

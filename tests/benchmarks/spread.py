@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.sounds import write_sound
 
-VIDEOS, WARM, SECONDS, ROUNDS = 24, 4, 30, 3
+VIDEOS, WARM, SECONDS, ROUNDS = 24, 4, 25, 3
 
 
 def main() -> None:
