@@ -76,7 +76,8 @@ def plan(out: Console, figures: Mapping[str, Any]) -> None:
 
 def status(out: Console, figures: Mapping[str, Any]) -> None:
     """Stages and stores, failures by class, tables."""
-    table = _counted(safe(figures["root"]), "there", "missing", "failed", "rows", "numbers a row")
+    out.print(f"root: {safe(figures['root'])}", soft_wrap=True)
+    table = _counted("stage or store", "there", "missing", "failed", "rows", "numbers a row")
     for name, counts in figures["stages"].items():
         table.add_row(
             f"{name} ({counts['of']})", *(f"{counts[key]:,}" for key in ("done", "missing", "failed")), "", ""
@@ -186,7 +187,8 @@ def doctor(out: Console, figures: Mapping[str, Any]) -> None:
 
 def _counted(first: str, *rest: str) -> Table:
     """A table of names with numbers."""
-    table = Table(first, box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column(first, no_wrap=True)
     for name in rest:
         table.add_column(name, justify="right")
     return table
