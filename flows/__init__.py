@@ -4,10 +4,12 @@
     steps      what one task does: a thin call into pipeline or models; texts, fits: those of two flows
     places     data sets and planted worlds to fit on
     ingest, extract, train, run    the flows
+    backfill, retry    extract for chosen videos, and what failed once more; plan: what is missing and what it will cost
+    status, keep, doctor    what is there; verify, compact, export; can this machine do the work
     progress   bars and tables in the terminal
-    recommend  ask a fitted recommender; tell, tell_recommend: figures as tables
+    recommend  ask a fitted recommender; tell, tell_keep, tell_recommend: figures as tables
     arguments  what several verbs share
-    cli        the `reelmill` command: verbs_jobs, verbs_results, verbs_root, over what they share (command)
+    cli        the `reelmill` command: verbs_jobs, verbs_keep, verbs_results, verbs_root, over what they share (command)
     demo       the planted corpus, from rendering to report
 
 Importing this package sets Prefect up to stay on this machine: no telemetry, patience with its own small server.

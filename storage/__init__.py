@@ -2,7 +2,7 @@
 
 Read in this order: `schema` (what each table holds), `parts` (the promise: complete parts only), `tables`
 (append and read), `spec` (what a feature is), `blocks` and `features` (the store of blocks; `writer` fills it, `shards`
-with its formats `hdf5` and `parquet` are its files), `outcomes` (failures are data), `export` and `compact`.
+with its formats `hdf5` and `parquet` are its files), `outcomes` (failures are data), `export`, `compact` and `verify`.
 
 A training job needs two names:
 

@@ -1,7 +1,7 @@
 """What `plan` says against what is then measured, on the demo's corpus with the demo's networks.
 
-First with `--calibrate`, then from the rates that the videos before have left behind: a plan of a third of the videos, at once
-followed by their extraction, three times. The machine should be idle: seconds are those of the clock.
+First with `--calibrate`, then from the rates that the videos before have left behind: a plan of a third of the videos,
+at once followed by their extraction, three times. The machine should be idle: seconds are those of the clock.
 """
 
 import tempfile
