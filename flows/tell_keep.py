@@ -143,8 +143,9 @@ def retry(out: Console, figures: Mapping[str, Any]) -> None:
         return
     table = _counted("tried again", "failures", "now done", "failed again")
     for what, count in figures["retried"].items():
-        again = figures["again"].get(what)
-        table.add_row(safe(what), f"{count:,}", *(("", "") if again is None else (f"{count - again:,}", f"{again:,}")))
+        again = figures["again"].get(what, 0)
+        came = ("", "") if figures["dry"] else (f"{count - again:,}", f"{again:,}")
+        table.add_row(safe(what), f"{count:,}", *came)
     out.print(table)
     if figures["dry"]:
         out.print("nothing was done (--dry-run)")
