@@ -5,11 +5,13 @@
     places     data sets and planted worlds to fit on
     ingest, extract, train, run    the flows
     spread     hands the blocks of extract out, also to Ray; retries: which failures are worth another try
+    backfill, retry    extract for chosen videos, and what failed once more; plan: what is missing and what it will cost
+    status, keep, doctor    what is there; verify, compact, export; can this machine do the work
     deployed   the flows as a server starts them; serve registers them; artifacts: what a server shows of a run
     progress   bars and tables in the terminal
-    recommend  ask a fitted recommender; tell, tell_recommend, tell_serve: figures as tables
+    recommend  ask a fitted recommender; tell, tell_keep, tell_recommend, tell_serve: figures as tables
     arguments  what several verbs share
-    cli        the `reelmill` command: verbs_jobs, verbs_results, verbs_root, verbs_serve, over `command`
+    cli        the `reelmill` command: verbs_jobs, verbs_keep, verbs_results, verbs_root, verbs_serve, over `command`
     demo       the planted corpus, from rendering to report
 
 Importing this package sets Prefect up to stay on this machine: no telemetry, patience with its own small server.

@@ -76,7 +76,8 @@ def plan(out: Console, figures: Mapping[str, Any]) -> None:
 
 def status(out: Console, figures: Mapping[str, Any]) -> None:
     """Stages and stores, failures by class, tables."""
-    table = _counted(safe(figures["root"]), "there", "missing", "failed", "rows", "numbers a row")
+    out.print(f"root: {safe(figures['root'])}", soft_wrap=True)
+    table = _counted("stage or store", "there", "missing", "failed", "rows", "numbers a row")
     for name, counts in figures["stages"].items():
         table.add_row(
             f"{name} ({counts['of']})", *(f"{counts[key]:,}" for key in ("done", "missing", "failed")), "", ""
@@ -142,8 +143,9 @@ def retry(out: Console, figures: Mapping[str, Any]) -> None:
         return
     table = _counted("tried again", "failures", "now done", "failed again")
     for what, count in figures["retried"].items():
-        again = figures["again"].get(what)
-        table.add_row(safe(what), f"{count:,}", *(("", "") if again is None else (f"{count - again:,}", f"{again:,}")))
+        again = figures["again"].get(what, 0)
+        came = ("", "") if figures["dry"] else (f"{count - again:,}", f"{again:,}")
+        table.add_row(safe(what), f"{count:,}", *came)
     out.print(table)
     if figures["dry"]:
         out.print("nothing was done (--dry-run)")
@@ -186,7 +188,8 @@ def doctor(out: Console, figures: Mapping[str, Any]) -> None:
 
 def _counted(first: str, *rest: str) -> Table:
     """A table of names with numbers."""
-    table = Table(first, box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column(first, no_wrap=True)
     for name in rest:
         table.add_column(name, justify="right")
     return table

@@ -16,7 +16,8 @@ Beside them: `errors` (why a video failed); `ingest` (download and probe over th
 and `hosts` (around a download: where it goes, what its errors mean, whom it may talk to); `cut`, `gather` (around
 extract: windows of one video, vectors of one video); `child` and `wire` (a process that can be killed, and its pipes);
 `planted`, `corpus`, `stories`, `tastes`, `render`, `loopback` (the planted corpus of the demo, and its server);
-`highlight` (a few seconds of a video as GIF or MP4, to look at).
+`highlight` (a few seconds of a video as GIF or MP4, to look at); `select` and `where` (which videos first, and a filter
+as text); `cost`, `rates` and `calibrate` (what the rest will take); `verify` (media against what was measured).
 
 Torch, Prefect and the command line are not known here; `extract` gets its extractors handed in.
 """

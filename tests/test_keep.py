@@ -1,14 +1,16 @@
 """Looking after a root: damage is found, set aside and made again; failures are tried again; parts are merged."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from flows import retry, steps
+from flows import retry, steps, tell_keep
 from flows.cli import app
 from flows.keep import check
 from pipeline.extract import extract_missing, missing
@@ -170,6 +172,10 @@ def test_a_retry_forgets_the_failures_of_a_class_and_no_other(tmp_path: Path) ->
     assert missing_media(str(root)) == []
     nothing = told("retry", "--root", root, "--class", "network")
     assert (nothing["retried"], nothing["else"]) == ({}, "failed: 1 corrupt, 1 decoder_crash, 1 not_found, 1 private")
+    out = Console(file=io.StringIO(), width=80)
+    tell_keep.retry(out, {**found, "dry": False, "again": {"download": 1}})
+    rows = [line.split() for line in out.file.getvalue().splitlines()]
+    assert [row[-3:] for row in rows if row[:1] in (["download"], ["extract"])] == [["1", "0", "1"], ["1", "1", "0"]]
     retry.forget(str(root), retry.failures(chosen, ["corrupt", "not_found"]))
     assert [wanted.video_id for wanted in missing_media(str(root))] == ["gone"]
     todo = missing(str(root), steps.media_videos(chosen), networks, steps.extract_options(chosen))

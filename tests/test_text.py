@@ -290,7 +290,7 @@ def test_settings_reach_the_encoders_and_mistakes_are_named(root: str, tmp_path:
         "text": (61, True), "topics": (61, True), "post_topics": (20, True),
     }  # fmt: skip
     out = Console(record=True, width=200, file=io.StringIO())
-    none = dict.fromkeys(("done", "skipped", "without", "segments", "video_seconds", "seconds"), 0)
+    none = dict.fromkeys(("done", "skipped", "without", "left", "segments", "video_seconds", "seconds"), 0)
     figures = {**none, "failed": {}, "stores": [s for r in read.values() for s in r["stores"]], "texts": read}
     tell.extract(out, json.loads(json.dumps(figures)))
     told = out.export_text()

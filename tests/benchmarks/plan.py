@@ -1,0 +1,63 @@
+"""What `plan` says against what is then measured, on the demo's corpus with the demo's networks.
+
+First with `--calibrate`, then from the rates that the videos before have left behind: a plan of a third of the videos,
+at once followed by their extraction, three times. The machine should be idle: seconds are those of the clock.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+from flows import steps
+from flows.demo import NETWORKS, PLAN
+from flows.load import load
+from flows.plan import plan
+from pipeline.corpus import render
+from pipeline.decode import Limits
+from pipeline.fetch import DownloadOptions
+from pipeline.ingest import fetch_media, missing_media
+from pipeline.select import Selection
+from storage import Tables
+from tests.benchmarks import machine, table
+
+THIRD = 8
+
+
+def size(root: Path) -> int:
+    """Bytes of stores and key frames."""
+    folders = (root / "features", root / "tables" / "frames")
+    return sum(path.stat().st_size for folder in folders for path in folder.rglob("part-*"))
+
+
+def corpus(folder: Path) -> Path:
+    """A root with the demo's videos, measured."""
+    render(PLAN, folder / "videos")
+    root, clips = folder / "root", sorted((folder / "videos").glob("*.mp4"))
+    Tables(root).write("videos", [{"video_id": clip.stem, "url": str(clip)} for clip in clips])
+    fetch_media(str(root), missing_media(str(root)), DownloadOptions(), Limits())
+    return root
+
+
+def main() -> None:
+    """Print the table."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = corpus(Path(folder))
+        networks = {name: how for name, how in NETWORKS.items() if name not in ("text", "topics")}
+        chosen = load(None, (), {"root": str(root), "extract": {"extractors": networks}})
+        for calibrate in (True, False, False):
+            said = plan(chosen, Selection(limit=THIRD), ("extract",), calibrate)["stages"]["extract"]
+            before, began = size(root), time.perf_counter()
+            loaded = steps.extractors(chosen)
+            todo, _ = steps.selected(chosen, steps.extract_plan(chosen, loaded), Selection(limit=THIRD))
+            steps.extract_block(chosen, todo, loaded, steps.have_pictures(chosen))
+            took, grown = time.perf_counter() - began, size(root) - before
+            how = "calibrated" if calibrate else "from rates"
+            time_row = said["seconds"], took, said["seconds"] / took
+            rows.append((how, said["videos"], *time_row, said["bytes"] / 1e6, grown / 1e6, said["bytes"] / grown))
+            head = ("rates", "videos", "s planned", "s taken", "ratio", "MB planned", "MB written", "ratio")
+            table(machine(), head, rows)
+
+
+if __name__ == "__main__":
+    main()
