@@ -27,6 +27,7 @@ from models.logs import Log
 from models.pictures import draw
 from models.runs import Run, load, open_run
 from storage.errors import InputError
+from storage.features import verify
 from storage.place import AnyPath
 
 SAVE_EVERY_S = 20.0
@@ -76,6 +77,9 @@ def train(
     if run.complete:
         metrics = run.metrics()
         return FitResult(run.folder, metrics, metrics["counts"], skipped=True, written=_written(root, run, recommender))
+    for name in data.stores.values():
+        for wrong in verify(root, name):
+            raise wrong  # a flipped bit would train on in silence
 
     task = recommender.task(data, settings, find_device(device))
     fit = _Fit(task, settings, find_device(device))

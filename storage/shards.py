@@ -5,9 +5,11 @@ rule for both formats: shards of the same blocks in the same order have the same
 """
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
+import os
 import resource
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -170,6 +172,8 @@ def readable(path: AnyPath) -> Iterator[None]:
     except (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, InputError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
+        if not path.exists():  # compacted away while a library opened it, which told nothing of that
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
         reason = f"{type(error).__name__}: {error}"
         raise CorruptPart(f"{path} is not a complete feature shard ({reason}); move it away, extract again") from error
 

@@ -96,7 +96,8 @@ def ingests(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     while kills < job["kills"]:
         for who in {"one", "two"} - at_work.keys():
             at_work[who] = started(ingest)
-        time.sleep(rng.uniform(0.6, 2.5))
+        _until_under_way(root)
+        time.sleep(rng.uniform(0, 0.7))
         who = rng.choice(["one", "two"])
         below = children(at_work[who])
         if rng.random() < 0.3:
@@ -119,6 +120,13 @@ def ingests(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     left = [path for path in (Path(root) / "media" / ".partial").rglob("*") if path.is_file()]
     assert not left, f"parts stayed behind: {left}"
     yield {"kills": kills, "videos": len(true)}
+
+
+def _until_under_way(root: str) -> None:
+    """Wait until a part of some file has come; not for ever, for all of them may be complete."""
+    deadline = time.monotonic() + 3
+    while not list((Path(root) / "media" / ".partial").glob("*/*.part")) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _media(root: str, true: dict[str, tuple[str, int]]) -> int:

@@ -52,14 +52,17 @@ def flip(part: Path, place: int) -> None:
 def test_a_flipped_byte_in_any_region_is_named_and_mended(tmp_path: Path, unbroken: Unbroken, region: str) -> None:
     root = copied(unbroken, tmp_path / "root")
     name = list_stores(root)[0]
-    part = open_store(root, name).shards[2].path
+    shard = open_store(root, name).shards[1]
+    part = shard.path
     flip(part, place_of(part, region))
     (error,) = verify(root, name)
     assert part.name in str(error)
     assert "move it away, extract again" in str(error)
     part.rename(tmp_path / part.name)
     todo = missing(root, unbroken.videos, [unbroken.network], OPTIONS)
-    assert len(todo) == 1, "only what was in it"
+    assert [video.video_id for video, _ in todo] == sorted(shard.video_ids), "only what was in it"
+    if region != "features":
+        return  # one more run is the same for all of them
     run(root, unbroken.videos, unbroken.network, 0)
     assert_equal_roots(root, unbroken.root)
 
@@ -70,7 +73,7 @@ def test_training_refuses_a_flipped_vector(tmp_path: Path) -> None:
     part = open_store(tmp_path, store).shards[0].path
     flip(part, place_of(part, "features"))
     settings = TransGRecSettings(batch=250, epochs=1, dim=16)
-    train = partial(fit.train, tmp_path, store, settings, pictures=False)
+    train = partial(fit.train, tmp_path, store, settings, pictures=False, logger="none")
     with pytest.raises(CorruptPart, match=part.name):
         train()
     flip(part, place_of(part, "features"))

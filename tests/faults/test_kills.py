@@ -25,9 +25,9 @@ def done(nursery: Child, **job: Any) -> Any:
 
 
 def test_two_workers_that_are_killed_make_the_store_of_an_unbroken_run(nursery: Child, swift: Path) -> None:
-    tally = done(nursery, do="campaign", folder=str(swift), seed=5, kills=8, videos=10)
-    assert tally["kills"] >= 8
-    assert tally["compared"] >= 2 * 2 * 10
+    tally = done(nursery, do="campaign", folder=str(swift), seed=5, kills=6, videos=8)
+    assert tally["kills"] >= 6
+    assert tally["compared"] >= 2 * 2 * 8
 
 
 @pytest.mark.slow
@@ -41,7 +41,7 @@ def test_a_hundred_kills(nursery: Child, swift: Path, seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("scene", "every", "least"),
-    [("extract", 13, 12), ("compact", 9, 9), ("merge", 1, 25), ("place", 1, 10), ("finish", 2, 15)],
+    [("extract", 29, 6), ("compact", 17, 5), ("merge", 2, 14), ("place", 1, 10), ("finish", 3, 10)],
 )
 def test_a_kill_between_any_two_steps(nursery: Child, swift: Path, scene: str, every: int, least: int) -> None:
     """Before and after each write, fsync, rename and removal; here some of them, of what has many."""
@@ -50,7 +50,7 @@ def test_a_kill_between_any_two_steps(nursery: Child, swift: Path, scene: str, e
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("scene", "least"), [("extract", 150), ("compact", 80), ("finish", 30)])
+@pytest.mark.parametrize(("scene", "least"), [("extract", 150), ("compact", 80), ("merge", 25), ("finish", 30)])
 def test_a_kill_between_any_two_steps_all_of_them(nursery: Child, swift: Path, scene: str, least: int) -> None:
     assert done(nursery, do="moments", scene=scene, folder=str(swift), every=1) >= least
 
