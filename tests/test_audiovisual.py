@@ -1,6 +1,7 @@
 """The audio-visual feature network over stores: its branches against plain statements, a planted world with its twins,
 the stores that it writes, and the click-through model on these."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from flows.check import check
 from flows.load import load as settings_of
@@ -18,12 +20,14 @@ from models.audiovisual_task import AudioVisualTask
 from models.fit import FitResult, train
 from models.multimodal import MultimodalSettings
 from models.multimodal_features import FeatureBatch
+from models.recommend import recommend
 from models.worlds.audiovisual import World, factors, write
 from models.worlds.fits import FITS
 from storage import Block, FeatureStore, FeatureWriter, Tables, open_store
 from storage.errors import InputError
-from storage.features import NO_DATA, PADDED, VALID
+from storage.features import NO_DATA, PADDED, VALID, list_stores
 from storage.parts import list_parts
+from tests.test_cli import reelmill
 from tests.test_fm import array, check_gradients, filled
 from tests.test_multimodal_features import plain_divergence, softmax
 
@@ -229,6 +233,27 @@ def test_settings_of_one_file_name_what_a_fit_will_write(tmp_path: Path) -> None
     after = dict(reversed(before.items()))
     with pytest.raises(InputError, match=r"stores\.picture 'audiovisual-picture' is not among what extract will write"):
         check(settings_of(None, (), {**base, "train": {"models": after}}))
+
+
+@pytest.mark.slow  # a process with Prefect's server
+def test_one_command_fits_both(tmp_path: Path) -> None:
+    """The click-through model takes what the fit before it wrote, also where an older one lies beside it."""
+    root = tmp_path / "root"
+    stores = write(root, World(videos=120, users=20))
+    fit(root, stores, seed=5, epochs=1)
+    options = {**FITS["multimodal"], "epochs": 1, "fields": "user_id,item_id,picture,sound"}
+    models = {
+        "audiovisual": {"stores": stores, "options": {**FITS["audiovisual"], "epochs": 1}},
+        "multimodal": {"stores": {"picture": "audiovisual-picture", "sound": "audiovisual-sound"}, "options": options},
+    }
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(yaml.safe_dump({"root": str(root), "train": {"models": models}}))
+    ended = reelmill("train", settings, "--json")
+    assert ended.returncode == 0, ended.stderr
+    fits = json.loads(ended.stdout)["fits"]
+    assert fits["multimodal"]["stores"] == fits["audiovisual"]["written"]
+    assert len(list_stores(root)) == 6
+    assert recommend(root, "u0001", run="multimodal")["recommended"]
 
 
 def named(root: Path, rows: list[dict[str, object]]) -> None:

@@ -3,7 +3,7 @@
 RecBole (FM), Cornac (BPR, VBPR) and implicit (BPR) each get an environment of their own under `PEERS_HOME`, by default
 in the temporary folder; none is a dependency. One that does not install is named and left out. Competitors are
 processes with the same data and `THREADS` threads, and take turns: a ratio is that of two turns next to each other.
-Needs MovieLens-1M beside the project; prints nothing without it.
+Needs MovieLens-1M beside the project; prints nothing without it. `RACES=bpr,ranking` takes some of the four.
 """
 
 import json
@@ -40,6 +40,7 @@ PEERS = {
     "cornac": ["cornac==3.0.1", TORCH],
     "implicit": ["implicit==0.7.3"],
 }
+RACES = os.environ.get("RACES", "fm,bpr,vbpr,ranking").split(",")
 FEATURES = (128, 4096)
 """Numbers an item that VBPR reads: TikTok's, and VGG-19's."""
 FIELDS = {"ids": "user_id,item_id", "all": ""}
@@ -174,18 +175,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         sources.write_source(home / "root", sources.read(DATA / "ratings_first487650.dat.gz", "movielens"))
-        for title, fields in FIELDS.items():
+        for title, fields in FIELDS.items() if "fm" in RACES else ():
             write_fm(home / "root", home / title, fields)
             race(f"FM, {title}, examples", home / title, "fm_ours", {"fm_recbole": found["recbole"]}, EPOCHS - 1, 2)
         for dim in FEATURES:
             write_pairs(home / str(dim), dim)
         pairs = home / str(FEATURES[0])
-        rivals = {"bpr_implicit": found["implicit"], "bpr_cornac": found["cornac"]}
-        race("BPR, triplets", pairs, "bpr_ours", rivals, ROUNDS)
-        for dim in FEATURES:
+        if "bpr" in RACES:
+            rivals = {"bpr_implicit": found["implicit"], "bpr_cornac": found["cornac"]}
+            race("BPR, triplets", pairs, "bpr_ours", rivals, ROUNDS)
+        for dim in FEATURES if "vbpr" in RACES else ():
             rivals = {"vbpr_cornac": found["cornac"], "vbpr_cornac_large": found["cornac"]}
             race(f"VBPR, {dim} features, triplets", home / str(dim), "vbpr_ours", rivals, ROUNDS)
-        race("Ranking, users", pairs, "ranking_ours", {"ranking_product": Path(sys.executable)}, 3 * ROUNDS)
+        if "ranking" in RACES:
+            race("Ranking, users", pairs, "ranking_ours", {"ranking_product": Path(sys.executable)}, 3 * ROUNDS)
 
 
 if __name__ == "__main__":
