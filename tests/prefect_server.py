@@ -46,7 +46,9 @@ class Process:
             )
 
     def end(self, number: int = signal.SIGTERM) -> None:
-        """Send a signal to the whole group and wait for its leader."""
+        """Send a signal to the whole group and wait for its leader; nothing if it has ended."""
+        if self.child.poll() is not None:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.child.pid, number)
         try:
@@ -64,6 +66,7 @@ class Server:
 
     def __init__(self, folder: Path, database: str | None = None) -> None:
         self.folder, self.port = folder, free_port()
+        self.started: list[Process] = []
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.environment = {
             **os.environ,
@@ -84,7 +87,9 @@ class Server:
 
     def start(self, name: str, command: list[str]) -> Process:
         """A process that knows this server."""
-        return Process(command, self.folder / f"{name}.log", self.environment)
+        started = Process(command, self.folder / f"{name}.log", self.environment)
+        self.started.append(started)
+        return started
 
     def reelmill(self, name: str, *arguments: str | Path) -> Process:
         """A verb, in the background."""
@@ -150,4 +155,5 @@ def prefect_server(folder: Path, database: str | None = None) -> Iterator[Server
     try:
         yield server
     finally:
-        server.process.end()
+        for process in reversed(server.started):
+            process.end()

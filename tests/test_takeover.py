@@ -101,16 +101,14 @@ def test_a_second_worker_takes_over_from_one_that_was_killed(place: Path, server
     assert served.child.wait(timeout=300) == 0, served.output
     run = server.run(server.deployments()["reelmill-run"])
     first = server.worker("first", "mill")
-    until(lambda: len(stored(root)) >= 2, "two blocks")
+    until(lambda: len(stored(root)) >= 2, "two blocks", 600)
     second = server.worker("second", "mill")
     kill(first)
     before = stored(root)
     assert 2 <= len(before) < VIDEOS
     assert server.flow_run(run)["state_type"] == "RUNNING"  # nobody has noticed yet
-    try:
-        until(lambda: server.flow_run(run)["state_type"] == "COMPLETED", "the second worker", 600)
-    finally:
-        second.end()
+    until(lambda: server.flow_run(run)["state_type"] == "COMPLETED", "the second worker", 600)
+    second.end()
     names = [state["name"] for state in server.ask(f"flow_run_states/?flow_run_id={run}?")]
     assert names[-1] == "Completed"
     crashed = names.index("Crashed")
