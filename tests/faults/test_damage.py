@@ -100,10 +100,7 @@ def test_a_half_written_shard_put_in_place_is_named_and_mended(tmp_path: Path, u
     assert part.name in str(error)
     with pytest.raises(CorruptPart, match=part.name):
         keep_house(root)  # compaction copies no damage
-    try:
-        open_store(root, name)
-    except CorruptPart as refused:
-        assert part.name in str(refused)
+    if damage != "tail of zeros":  # which may hit vectors only: that is for those who check
         with pytest.raises(CorruptPart, match=part.name):
             extract(root, unbroken.videos, [unbroken.network], OPTIONS)
     part.rename(tmp_path / part.name)

@@ -37,7 +37,7 @@ def full() -> "pytest.RaisesExc[OSError]":
 
 
 def halves(root: Path) -> list[Path]:
-    return [path for path in root.rglob(".part-*")]
+    return list(root.rglob(".part-*"))
 
 
 @pytest.mark.parametrize("left", [0, 8 * KB, 24 * KB, 60 * KB])
