@@ -42,5 +42,6 @@ temporary of a dead and of a living writer | swept, left | faults/test_damage.py
 writers of one video, compactions, a reader | one block, one row each | faults/test_together.py::test_writers_of_the_same_videos_beside_compaction_beside_a_reader
 two that merge at once | nothing lost or doubled | faults/test_together.py::test_two_that_merge_at_once_lose_and_double_nothing
 store merged while it is open | says what to do | faults/test_together.py::test_an_open_store_whose_shards_were_merged_says_what_to_do
+Prefect server that does not answer | one message that says what to do | faults/test_server.py::test_a_server_that_does_not_answer_is_one_message
 Prefect server killed under a flow | committed work stays, says what to do | faults/test_server.py::test_a_server_that_dies_under_a_flow_costs_nothing_that_was_committed
 """  # noqa: E501

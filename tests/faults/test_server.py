@@ -11,8 +11,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from flows import cli
 from storage import Tables, open_store
 from storage.features import list_stores
 from tests.faults.work import corpus
@@ -54,6 +56,23 @@ def media(root: Path, count: int) -> None:
         for v in corpus(root.parent / "files", count)
     ]  # fmt: skip
     Tables(root).write("media", rows)
+
+
+@pytest.mark.parametrize("lost", [httpx.ConnectError("refused"), RuntimeError("Failed to reach API at http://x/api/")])
+def test_a_server_that_does_not_answer_is_one_message(
+    lost: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone(**_: object) -> None:
+        raise lost
+
+    monkeypatch.setattr(cli, "app", gone)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = " ".join(capsys.readouterr().err.split())
+    assert ended.value.code == 1
+    assert "the Prefect server http://127.0.0.1:1/api does not answer" in said
+    assert "run the same command" in said
 
 
 @pytest.mark.slow
