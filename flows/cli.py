@@ -31,6 +31,8 @@ def main() -> None:
         where = f": {error.filename}" if error.filename is not None else ""
         status = _failed(error, f"{error.strerror or error}{where}", 1)
     except Exception as error:
+        if (lost := _lost_server(error)) is not None:
+            sys.exit(_failed(error, lost, 1))
         if not (type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message")):
             _as_json(error, str(error))
             raise
@@ -40,6 +42,17 @@ def main() -> None:
     if status == 130:
         console.print("[yellow]stopped; everything finished so far is kept, run the same command to go on[/]")
     sys.exit(status)
+
+
+def _lost_server(error: Exception) -> str | None:
+    """What to say when the Prefect server does not answer, or no longer; None of any other error."""
+    if not (type(error).__module__.startswith("httpx") or "Failed to reach API" in str(error)):
+        return None
+    server = os.environ.get("PREFECT_API_URL", "of this machine")
+    return (
+        f"the Prefect server {server} does not answer ({str(error) or type(error).__name__}); everything finished so far "
+        "is kept: start it again, or unset PREFECT_API_URL to do without, and run the same command"
+    )
 
 
 def _failed(error: Exception, message: str, status: int) -> int:

@@ -67,6 +67,8 @@ class new_part:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(self.folder)  # Arrow says that a disk is full, and not which
         try:
             if error is None:
                 if isinstance(self.folder, Path):

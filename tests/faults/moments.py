@@ -20,7 +20,6 @@ from pipeline.cut import cut
 from pipeline.fetch import DownloadOptions, Place
 from storage import Outcome, Outcomes, Tables, hdf5, open_store, parts
 from storage.compact import compact
-from storage.features import list_stores
 from tests.faults.processes import joined, started
 from tests.faults.work import (
     OPTIONS,

@@ -1,4 +1,4 @@
-"""The process that forks the workers of these tests: it imports torch once, has one thread, and does one job at a time."""
+"""The process that forks the workers of these tests: it imports torch once and has one thread."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -90,9 +90,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_half_written_shard_put_in_place_is_named_and_mended(
-    tmp_path: Path, unbroken: Unbroken, damage: str
-) -> None:
+def test_a_half_written_shard_put_in_place_is_named_and_mended(tmp_path: Path, unbroken: Unbroken, damage: str) -> None:
     """As a copy that was cut short, or a file system that lost its tail: our own writers leave none."""
     root = copied(unbroken, tmp_path / "root")
     name = list_stores(root)[0]
@@ -102,10 +100,7 @@ def test_a_half_written_shard_put_in_place_is_named_and_mended(
     assert part.name in str(error)
     with pytest.raises(CorruptPart, match=part.name):
         keep_house(root)  # compaction copies no damage
-    try:
-        open_store(root, name)
-    except CorruptPart as refused:
-        assert part.name in str(refused)
+    if damage != "tail of zeros":  # which may hit vectors only: that is for those who check
         with pytest.raises(CorruptPart, match=part.name):
             extract(root, unbroken.videos, [unbroken.network], OPTIONS)
     part.rename(tmp_path / part.name)
@@ -149,7 +144,13 @@ def test_empty_folders_and_temporaries_are_nothing(tmp_path: Path, unbroken: Unb
     """What a crash leaves before its first part is complete."""
     root = tmp_path / "root"
     names = list_stores(unbroken.root)
-    for folder in (*(f"features/{name}" for name in names), "tables/labels", "tables/frames", "tables/outcomes", "runs"):
+    for folder in (
+        *(f"features/{name}" for name in names),
+        "tables/labels",
+        "tables/frames",
+        "tables/outcomes",
+        "runs",
+    ):
         (root / folder).mkdir(parents=True)
         (root / folder / ".part-00000000.tmp-elsewhere-1").write_bytes(b"half a part")
     assert list_stores(root) == []

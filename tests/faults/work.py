@@ -142,6 +142,6 @@ def assert_equal_roots(root: str, reference: str) -> int:
     assert set(last_words(root).values()) == {"done"}
     assert last_words(root).keys() == last_words(reference).keys()
     assert doubled_outcomes(root) == 0
-    assert not [path for path in Path(root).rglob(".part-*")], "temporaries stayed behind"
+    assert not list(Path(root).rglob(".part-*")), "temporaries stayed behind"
     assert all(np.isfinite(block.features[block.mask > 0]).all() for block in found.values())
     return len(found)
