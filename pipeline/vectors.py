@@ -52,7 +52,7 @@ def write_vectors(
     if ids is not None and path.suffix != ".npy":
         raise InputError(f"{path} names its videos itself; leave ids out")
     if not path.is_file():
-        raise InputError(f"{path} is not a file; check the path")
+        raise InputError(f"{path} cannot be read: it is not a file; check the path")
     try:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         vectors, found = _read(path)
