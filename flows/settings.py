@@ -228,8 +228,7 @@ class TrainSettings(Section):
     """Which recommenders are fitted, and on what."""
 
     models: Annotated[dict[str, ModelSettings], Table] = Field(default_factory=lambda: {"transgrec": ModelSettings()})
-    """transgrec, jifr, prnet, multimodal, drnn (the five papers'); their floors bpr, vbpr, fm, deepfm, fpmc;
-    audiovisual, whose features multimodal can read if it stands after it."""
+    """transgrec, jifr, prnet, multimodal, audiovisual (before it), drnn; their floors bpr, vbpr, fm, deepfm, fpmc."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     logger: Literal["tensorboard", "none"] = "tensorboard"
