@@ -10,6 +10,7 @@ from flows.arguments import Json, Root, Set, SettingsFile
 from flows.command import app, bars, chosen_settings, flow, show, work
 from flows.load import load
 from storage.errors import InputError
+from storage.place import is_url
 
 LABELLED = ("phd2", "movielens", "mapped")
 """Source formats that say who liked what; a folder of videos does not."""
@@ -86,12 +87,14 @@ def label(
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where the demo lives; a second run goes on there.")] = Path("demo"),
+    folder: Annotated[str, typer.Option(help="Where the demo lives; a second run goes on there.")] = "demo",
     json: Json = False,
 ) -> None:
     """Render a small planted corpus, serve it on the loopback, run the whole job on it with random weights."""
     from flows.demo import demo as run_demo
 
+    if is_url(folder):
+        raise InputError(f"--folder {folder!r}: the demo renders and serves videos on this machine; give a folder")
     with bars(json):
-        figures = run_demo(folder)
+        figures = run_demo(Path(folder))
     show(figures, json, tell.demo)

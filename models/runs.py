@@ -113,9 +113,8 @@ def open_run(root: str | Path, model: str, settings: FitSettings, data: Data) ->
     }
     identity = hashlib.sha256(_json(asked)).hexdigest()[:8]
     run = Run(place(root) / "runs" / f"{model}-{identity}")
-    for folder in {run.folder, run.logs}:
-        if isinstance(folder, Path):
-            folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(run.folder, Path):
+        run.folder.mkdir(parents=True, exist_ok=True)
     for folder in (run.folder, run.folder / "plots"):
         parts.sweep(folder)
     if parts.size(run.folder / "settings.json") is None:

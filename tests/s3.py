@@ -4,8 +4,12 @@ import contextlib
 import itertools
 import logging
 import os
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
 
 from moto.server import ThreadedMotoServer
 
@@ -14,6 +18,58 @@ from storage.place import place
 
 BUCKET = "reelmill-test"
 _numbers = itertools.count(1)
+
+
+class Gate:
+    """Stands between a client and the server: lets everything through, or answers 503 for a while, or stops passing on
+    what the client sends after so many bytes."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.upstream = (urlsplit(endpoint).hostname, urlsplit(endpoint).port)
+        self.refusals = 0
+        self.most: int | None = None
+        self.stalled, self.closing = threading.Event(), threading.Event()
+        self.seen: list[str] = []
+        """First lines of the requests."""
+
+    def __enter__(self) -> Self:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.closing.set()
+        self.socket.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.socket.accept()
+                threading.Thread(target=self._relay, args=(client,), daemon=True).start()
+
+    def _relay(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError), socket.create_connection(self.upstream) as server:
+            threading.Thread(target=self._back, args=(server, client), daemon=True).start()
+            passed = 0
+            while data := client.recv(1 << 16):
+                if data.split(b" ", 1)[0] in (b"GET", b"PUT", b"HEAD", b"DELETE", b"POST"):
+                    self.seen.append(data.split(b"\r\n", 1)[0].decode())
+                    if self.refusals:
+                        self.refusals -= 1
+                        client.sendall(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                        return
+                passed += len(data)
+                if self.most is not None and passed > self.most:
+                    self.stalled.set()
+                    self.closing.wait()
+                    return
+                server.sendall(data)
+
+    def _back(self, server: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(1 << 16):
+                client.sendall(data)
 
 
 @contextlib.contextmanager
