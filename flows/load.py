@@ -6,6 +6,7 @@ An unknown key is an error that names the nearest known one.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,8 @@ def _explain(error: ValidationError) -> str:
             lines.append(f"setting {'.'.join(where)!r} is missing; give it in the file or by --set {'.'.join(where)}=…")
         else:
             rule = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"setting {'.'.join(where)}: {rule} (given: {problem['input']!r})")
+            given = re.sub(r"://[^/@\s]*@", "://…@", repr(problem["input"]))  # what stands there may be a key
+            lines.append(f"setting {'.'.join(where)}: {rule} (given: {given})")
     return "\n".join(lines)
 
 

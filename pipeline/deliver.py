@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from storage import cache, parts
+from storage.place import AnyPath
 
 if TYPE_CHECKING:
-    from upath import UPath
-
     from pipeline.fetch import Fetched, Place
 
 
-def desk(media: "UPath") -> Path:
+def desk(media: AnyPath) -> Path:
     """The folder to download into, on this machine."""
     return cache.folder() / "desk" / hashlib.sha256(str(media).encode()).hexdigest()[:16]
 
 
-def store(where: "Place", fetched: "Fetched", media: "UPath") -> "Fetched":
+def store(where: "Place", fetched: "Fetched", media: AnyPath) -> "Fetched":
     """Put a complete file and its note into the root's media, the file last; the local one becomes its copy. A note
     without its file, or with an older one, does no harm: the hash tells. Raises Unreachable; the file then waits."""
     folder = media / where.key[:2]
@@ -33,7 +32,7 @@ def store(where: "Place", fetched: "Fetched", media: "UPath") -> "Fetched":
     return _named(fetched, cache.local(target), target)
 
 
-def recalled(where: "Place", media: "UPath") -> "Fetched | None":
+def recalled(where: "Place", media: AnyPath) -> "Fetched | None":
     """The file as it stands in the root's media, if it answers the same question and is whole."""
     folder = media / where.key[:2]
     try:
@@ -46,5 +45,5 @@ def recalled(where: "Place", media: "UPath") -> "Fetched | None":
     return None if found is None else _named(found, found.path, folder / note["file"])
 
 
-def _named(fetched: "Fetched", path: Path, target: "UPath") -> "Fetched":
+def _named(fetched: "Fetched", path: Path, target: AnyPath) -> "Fetched":
     return replace(fetched, path=path, uri=f"media/{target.parent.name}/{target.name}")

@@ -117,8 +117,10 @@ def index_of(part: AnyPath) -> Iterator[Any]:
             yield file
 
 
-def deliver(file: Path, path: "UPath") -> None:
-    """Store a local file as an object, and take it for its copy: it is moved into the cache."""
+def deliver(file: Path, path: AnyPath) -> None:
+    """Store a local file below an object store's root, and take it for its copy: it is moved into the cache."""
+    if isinstance(path, Path):
+        raise TypeError(f"{path} is of this machine; rename {file} to it")
     objects.put(file, path)
     if (copy := _copy(path)) is not None:
         copy.parent.mkdir(parents=True, exist_ok=True)
