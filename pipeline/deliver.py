@@ -21,9 +21,12 @@ def desk(media: AnyPath) -> Path:
     return cache.folder() / "desk" / hashlib.sha256(str(media).encode()).hexdigest()[:16]
 
 
-def store(where: "Place", fetched: "Fetched", media: AnyPath) -> "Fetched":
+def delivered(where: "Place", fetched: "Fetched", media: AnyPath | None) -> "Fetched":
     """Put a complete file and its note into the root's media, the file last; the local one becomes its copy. A note
-    without its file, or with an older one, does no harm: the hash tells. Raises Unreachable; the file then waits."""
+    without its file, or with an older one, does no harm: the hash tells. Raises Unreachable; the file then waits.
+    Nothing is to do where `media`, the folder on an object store, is None."""
+    if media is None:
+        return fetched
     folder = media / where.key[:2]
     target = folder / fetched.path.name
     parts.write_file(folder / where.note.name, where.note.read_bytes())
@@ -32,8 +35,14 @@ def store(where: "Place", fetched: "Fetched", media: AnyPath) -> "Fetched":
     return _named(fetched, cache.local(target), target)
 
 
-def recalled(where: "Place", media: AnyPath) -> "Fetched | None":
-    """The file as it stands in the root's media, if it answers the same question and is whole."""
+def standing(where: "Place", media: AnyPath | None) -> "Fetched | None":
+    """The file as an earlier run completed it, here or in the root's media, if it answers the same question."""
+    if (found := where.standing()) is not None:
+        return delivered(where, found, media)
+    return None if media is None else _recalled(where, media)
+
+
+def _recalled(where: "Place", media: AnyPath) -> "Fetched | None":
     folder = media / where.key[:2]
     try:
         note = json.loads(parts.read_file(folder / where.note.name))

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 from pipeline import errors
 from pipeline.child import Child
-from pipeline.deliver import desk, recalled, store
+from pipeline.deliver import delivered, desk, standing
 from pipeline.hosts import HostPacer
 from storage.errors import InputError
 from storage.parts import sync
@@ -143,13 +143,13 @@ class Downloader:
             if (path := self._local(url)) is not None:
                 return self._take_local(video_id, path)
             where = Place.of(self.media, video_id, url, self.options)
-            if (standing := self._standing(where)) is not None:
-                return standing
+            if (found := standing(where, self.remote)) is not None:
+                return found
             while True:
                 attempt += 1
                 try:
                     fetched = self._download(where, url, deadline)
-                    return self._stored(where, dataclasses.replace(fetched, attempts=attempt))
+                    return delivered(where, dataclasses.replace(fetched, attempts=attempt), self.remote)
                 except errors.Transient as error:
                     pause = self._pause(attempt, error)
                     longest = min(self.options.max_wait_s, deadline - time.monotonic())
@@ -219,21 +219,12 @@ class Downloader:
         if not self.options.copy_local:
             return Fetched(path, *digest(path))
         where = Place.of(self.media, video_id, str(path), self.options)
-        if (standing := self._standing(where)) is not None:
-            return standing
+        if (earlier := standing(where, self.remote)) is not None:
+            return earlier
         where.partial.mkdir(parents=True, exist_ok=True)
         copy = where.partial / f"copy{path.suffix}"
         shutil.copyfile(path, copy)
-        return self._stored(where, where.put(copy, {}, None, None))
-
-    def _standing(self, where: "Place") -> Fetched | None:
-        """The file as an earlier run completed it, here or on the object store."""
-        if (standing := where.standing()) is not None:
-            return self._stored(where, standing)
-        return None if self.remote is None else recalled(where, self.remote)
-
-    def _stored(self, where: "Place", fetched: Fetched) -> Fetched:
-        return fetched if self.remote is None else store(where, fetched, self.remote)
+        return delivered(where, where.put(copy, {}, None, None), self.remote)
 
 
 @dataclass(frozen=True)

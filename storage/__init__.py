@@ -1,6 +1,7 @@
 """The bottom room: schemas, part files, tables and feature stores. Imports nothing else of reelmill.
 
-Read in this order: `schema` (what each table holds), `parts` (the promise: complete parts only), `tables`
+Read in this order: `schema` (what each table holds), `place` (a root on disk or on an object store), `parts` (the
+promise: complete parts only; with `objects` and `cache` what it takes on an object store), `tables`
 (append and read), `spec` (what a feature is), `blocks` and `features` (the store of blocks; `writer` fills it, `shards`
 with its formats `hdf5` and `parquet` are its files), `outcomes` (failures are data), `export` and `compact`.
 

@@ -15,6 +15,7 @@ Random rows through a map at the array's offset in the file are as fast as numpy
 h5py's fancy index on the same array and much faster than on chunks; and a map survives a fork.
 """
 
+import contextlib
 import functools
 import io
 import math
@@ -83,6 +84,15 @@ class Hdf5Shard(Shard):
         return _mapped(self).memory
 
     def column(self, name: str) -> np.ndarray:
+        if not isinstance(self.path, Path):
+            with (
+                contextlib.suppress(FileNotFoundError),
+                cache.index_of(self.path) as source,
+            ):  # it may be mapped, though
+                if not isinstance(source, Path):  # only an object so far: the column alone is fetched
+                    offset, dtype, shape = self.places[name]
+                    source.seek(offset)
+                    return np.frombuffer(source.read(math.prod(shape) * dtype.itemsize), dtype)
         return _mapped(self).arrays[name]
 
     def slice(self, start: int, stop: int) -> np.ndarray:

@@ -146,9 +146,10 @@ class Shard(ABC):
     def block(self, place: int) -> Block:
         """The block at this place of the index, as arrays of its own."""
         start, stop = int(self.index.row_start[place]), int(self.index.row_stop[place])
+        features = np.array(self.slice(start, stop))  # first: of an object it fetches everything
         columns = {name: np.array(self.column(name)[start:stop]) for name in COLUMNS}
         provenance: dict[str, Any] = json.loads(self.index.provenance[place])
-        return Block(self.video_ids[place], np.array(self.slice(start, stop)), provenance=provenance, **columns)
+        return Block(self.video_ids[place], features, provenance=provenance, **columns)
 
     def verify(self) -> None:
         """Raise CorruptPart if the content does not match the checksum written with it."""
