@@ -99,7 +99,7 @@ def test_paths_in_the_file_start_at_its_folder_or_at_home(tmp_path: Path, monkey
     assert [found[name].weights for name in ("c3d", "i3d", "vgg19", "i3d_r50")] == [
         str(tmp_path / "c3d.pickle"), str(tmp_path / "w" / "i3d.pt"), "default", "/w/i3d.pyth",
     ]  # fmt: skip
-    assert load(None, ["root=~/other"]).root == tmp_path / "home" / "other"
+    assert load(None, ["root=~/other"]).root == str(tmp_path / "home" / "other")
 
 
 def test_every_option_of_the_downloader_is_a_setting(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_world_is_written_once_for_its_knobs(tmp_path: Path) -> None:
     settings = fits.choose(load(None, [f"root={tmp_path}"]), ["jifr"], ["epochs=2"])
     knobs = "users=30,items=20,telling=1"
     world = places.of_world(settings, "jifr", knobs)
-    said = json.loads((world.root / "world.json").read_text())
+    said = json.loads((Path(world.root) / "world.json").read_text())
     assert said["knobs"] == {"users": 30, "items": 20, "telling": 1.0}
     assert world.train.models == {
         "jifr": ModelSettings(stores=said["stores"], options={**FITS["jifr"], "epochs": 2}),
