@@ -32,7 +32,7 @@ from storage.schema import SCHEMAS
 from tests import s3
 from tests.networks import ThinC3D
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 PLAN = CorpusPlan(videos=6, new_videos=2, segments=(2, 3), tastes=2, users=30, size=(96, 54))
 CODE = """
@@ -149,7 +149,7 @@ def runs(request: pytest.FixtureRequest, place: Path, environment: None) -> Runs
         patch.setenv("REELMILL__SOURCE__URL_TEMPLATE", f"{url}/{{video_id}}.mp4")
         if request.param == "flow":
             command = [sys.executable, "-c", CODE, str(file), str(disk), root, root]
-            ended = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
+            ended = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
             assert ended.returncode == 0, ended.stderr[-5000:]
             figures = json.loads(ended.stdout)
         else:
