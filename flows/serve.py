@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from prefect.automations import Automation, AutomationCore, ChangeFlowRunState, EventTrigger, Posture
+from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, StateType
@@ -114,7 +114,7 @@ def watchdogs() -> list[AutomationCore]:
     The second takes deployed runs only: others have nobody who would begin them.
     """
     ended = {f"prefect.flow-run.{state}" for state in ("Completed", "Partial", "Failed", "Cancelled", "Crashed")}
-    dead = Automation(
+    dead = AutomationCore(
         name="reelmill: no sign of life",
         description=f"A run whose worker was killed: {MISSED} heartbeats have not come.",
         trigger=EventTrigger(
@@ -129,7 +129,7 @@ def watchdogs() -> list[AutomationCore]:
         ),
         actions=[ChangeFlowRunState(state=StateType.CRASHED, message="No sign of life: its worker was killed.")],
     )
-    again = Automation(
+    again = AutomationCore(
         name="reelmill: begin again",
         description="A deployed run that crashed waits for the next free worker; what is stored is not done twice.",
         trigger=EventTrigger(
@@ -144,7 +144,7 @@ def watchdogs() -> list[AutomationCore]:
         ),
         actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="Its worker died.")],
     )
-    return [AutomationCore(**made.model_dump(exclude={"id"})) for made in (dead, again)]
+    return [dead, again]
 
 
 def serve(deployments: Sequence[RunnerDeployment]) -> None:
