@@ -108,7 +108,8 @@ def test_a_limit_counts_videos_that_lack_something(tmp_path: Path) -> None:
 
 
 def start(file: Path, *arguments: str) -> subprocess.Popen[str]:
-    code = "from flows.cli import main; main()"
+    # A shell's background jobs ignore Ctrl-C, and their children inherit that.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom flows.cli import main; main()"
     command = [sys.executable, "-c", code, "backfill", str(file), *arguments, "--json"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
 
