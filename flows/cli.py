@@ -50,8 +50,8 @@ def _lost_server(error: Exception) -> str | None:
         return None
     server = os.environ.get("PREFECT_API_URL", "of this machine")
     return (
-        f"the Prefect server {server} does not answer ({str(error) or type(error).__name__}); everything finished so far "
-        "is kept: start it again, or unset PREFECT_API_URL to do without, and run the same command"
+        f"the Prefect server {server} does not answer ({str(error) or type(error).__name__}); everything finished so "
+        "far is kept: start it again, or unset PREFECT_API_URL to do without, and run the same command"
     )
 
 

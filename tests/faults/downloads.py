@@ -93,7 +93,7 @@ def ingests(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     def ingest() -> None:
         fetch_media(root, missing_media(root), OPTIONS, Limits())
 
-    while kills < job["kills"]:
+    while kills < job["kills"] and missing_media(root):
         for who in {"one", "two"} - at_work.keys():
             at_work[who] = started(ingest)
         _until_under_way(root)

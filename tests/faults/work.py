@@ -123,9 +123,9 @@ def doubled_outcomes(root: str) -> int:
 
 
 def last_words(root: str) -> dict[str, str]:
-    """The status of each (key, store)'s newest outcome."""
+    """`done` or the class of failure of each (key, store)'s newest outcome."""
     return {
-        f"{key} {name}": row["status"]
+        f"{key} {name}": row["error_class"] or "done"
         for name in list_stores(root)
         for key, row in Outcomes(root).latest("extract", name).items()
     }
@@ -139,8 +139,9 @@ def assert_equal_roots(root: str, reference: str) -> int:
     assert state(root) == state(reference)
     for name in list_stores(root):
         assert open_store(root, name).verify() == []
-    assert set(last_words(root).values()) == {"done"}
-    assert last_words(root).keys() == last_words(reference).keys()
+    # A kill between a block and its outcome leaves the block only; what is done is asked of the stores.
+    assert last_words(root).keys() <= last_words(reference).keys()
+    assert set(last_words(root).values()) <= {"done", "killed"}, "killed: here, while another worker did it"
     assert doubled_outcomes(root) == 0
     assert not list(Path(root).rglob(".part-*")), "temporaries stayed behind"
     assert all(np.isfinite(block.features[block.mask > 0]).all() for block in found.values())
