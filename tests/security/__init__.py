@@ -39,7 +39,6 @@ test_media
     behind_the_first_bytes_stands_a_list_of_demuxers:
         no list in the place of a video is followed, also behind the look at the first bytes
     no_decoder_opens_what_was_not_looked_at: no list in the place of a video is followed, by any of the decoders
-    a_track_that_lies_in_another_file_is_not_read: no track of a video reads another file
     frames_are_counted_before_they_are_decoded: frames and seconds are bounded before decoding
     a_length_that_only_the_index_claims_is_bounded:
         frames and seconds are bounded before decoding, also where the index alone claims them

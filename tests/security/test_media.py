@@ -13,7 +13,7 @@ from extractors.sound import SoundPlan
 from pipeline.child import Child
 from pipeline.cut import CutJob, CutSegment, cut
 from pipeline.decode import Limits, Tally, frames, open_video
-from pipeline.errors import Corrupt, NoVideoStream, TooLong, TooManyPixels, Unsupported, VideoError
+from pipeline.errors import Corrupt, NoVideoStream, TooLong, TooManyPixels, Unsupported
 from pipeline.probe import probe
 from pipeline.sound import read_sound
 from tests.media import make_video
@@ -54,31 +54,6 @@ def test_behind_the_first_bytes_stands_a_list_of_demuxers(tmp_path: Path, monkey
     make_video(tmp_path / "secret.mp4", frames=3)
     (tmp_path / "video.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
     with pytest.raises(Corrupt):
-        probe(tmp_path / "video.mp4")
-
-
-def box(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", 8 + len(content)) + kind + content
-
-
-def test_a_track_that_lies_in_another_file_is_not_read(tmp_path: Path) -> None:
-    """QuickTime lets a track say that its data are in a file of that name."""
-    secret = make_video(tmp_path / "secret.mp4", frames=3)
-    data = secret.read_bytes()
-    inside = box(b"url ", b"\0\0\0\1")
-    assert data.count(inside) == 1
-    at = data.index(inside)
-    where = box(b"url ", b"\0\0\0\0" + f"file://{secret}".encode() + b"\0")
-    grown = bytearray(data[:at] + where + data[at + len(inside) :])
-    for kind in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):  # the boxes around it grow with it
-        place = grown.index(kind) - 4
-        (size,) = struct.unpack(">I", grown[place : place + 4])
-        grown[place : place + 4] = struct.pack(">I", size + len(where) - len(inside))
-    mdat = grown.index(b"mdat")
-    (size,) = struct.unpack(">I", grown[mdat - 4 : mdat])
-    grown[mdat + 4 : mdat - 4 + size] = bytes(size - 8)  # none of its own
-    (tmp_path / "video.mp4").write_bytes(grown)
-    with pytest.raises(VideoError):
         probe(tmp_path / "video.mp4")
 
 
