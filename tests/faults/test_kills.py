@@ -72,6 +72,7 @@ def ingest_under_fire(nursery: Child, folder: Path, seed: int, kills: int) -> No
     shutil.rmtree(root)
 
 
+@pytest.mark.slow
 def test_ingests_that_are_killed_end_with_the_right_files(nursery: Child, tmp_path: Path) -> None:
     ingest_under_fire(nursery, tmp_path, seed=3, kills=4)
 
