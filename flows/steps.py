@@ -27,7 +27,7 @@ from pipeline.ingest import Wanted, fetch_media, missing_media
 from pipeline.select import Selection, first, ordered
 from storage import Outcome, Spec, Tables
 from storage.errors import InputError, nearest
-from storage.features import list_stores, open_store
+from storage.features import list_stores, open_store, sweep
 from storage.parts import list_parts
 from storage.place import AnyPath, address, below, is_url, place
 
@@ -168,6 +168,7 @@ def tidy(settings: Settings) -> None:
     """Remove what dead writers left behind, and merge the small parts of tables that have many."""
     tables = Tables(root_of(settings))
     tables.sweep()
+    sweep(root_of(settings))
     for name in ("videos", "media", "frames", "outcomes", "rates"):
         if len(list_parts(tables.folder / name)) > MANY_PARTS:
             tables.compact(name)

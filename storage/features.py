@@ -27,7 +27,7 @@ from storage.writer import FeatureWriter, features_folder
 
 __all__ = [
     "NO_DATA", "PADDED", "SUFFIX", "VALID", "Block", "FeatureStore", "FeatureWriter", "Format", "Shard", "View",
-    "features_folder", "list_stores", "open_store", "present", "verify",
+    "features_folder", "list_stores", "open_store", "present", "sweep", "verify",
 ]  # fmt: skip
 
 
@@ -237,6 +237,12 @@ def list_stores(root: str | Path) -> list[str]:
     """Names of the stores that hold at least one shard."""
     folder = features_folder(root)
     return [name for name in parts.folders(folder) if parts.newest(folder / name)]
+
+
+def sweep(root: str | Path) -> list[Path]:
+    """Remove what dead writers left behind in every store, also in those that hold nothing else."""
+    home = features_folder(root)
+    return [path for name in parts.folders(home) for path in parts.sweep(home / name)]
 
 
 def open_store(root: str | Path, name: str) -> FeatureStore:

@@ -5,6 +5,7 @@ import random
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 
 from storage import Block, FeatureWriter, Spec, open_store, parts
 from storage.errors import InputError
-from storage.features import Format, present
+from storage.features import Format, present, sweep
 from storage.shards import read_shard
 from tests.stores import DIM, SPEC, block, fill, forks, formats, same
 
@@ -241,3 +242,18 @@ def test_a_full_disk_does_not_crash_the_process_at_its_end(tmp_path: Path) -> No
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=60, cwd=Path(__file__).parents[1])
     assert done.returncode == 3
+
+
+def test_what_the_dead_left_goes_also_where_nothing_is_left_to_write(tmp_path: Path) -> None:
+    fill(tmp_path, [block("a")])
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = []
+    for name in (SPEC.name, "vgg19-fc7-00000000"):
+        folder = tmp_path / "features" / name
+        folder.mkdir(exist_ok=True)
+        left.append(folder / f".part-0a1b2c3d.tmp-{socket.gethostname()}-{ended.pid}")
+        left[-1].write_bytes(b"half a shard")
+    assert sorted(sweep(tmp_path)) == sorted(left)
+    assert not any(path.exists() for path in left)
+    assert open_store(tmp_path, "c3d").keys() == ["a"]

@@ -16,7 +16,7 @@ from pipeline.labels import write_labels
 from pipeline.probe import probe
 from storage import Block, Outcomes, Tables, open_store
 from storage.compact import compact
-from storage.features import list_stores
+from storage.features import list_stores, sweep
 from tests.media import make_video
 from tests.networks import ThinC3D
 from tests.stores import same
@@ -59,6 +59,8 @@ def measured(path: Path, video_id: str | None = None) -> Video:
 def run(root: str, videos: list[Video], extractor: Extractor, seed: int, options: ExtractOptions = OPTIONS) -> None:
     """Labels, and what is missing of the features, as `flows.extract` does it: blocks of videos in an order of one's
     own, each asked anew what of it is still missing."""
+    Tables(root).sweep()
+    sweep(root)
     write_labels(root, 1000)
     todo = missing(root, videos, [extractor], options, retry=True)
     blocks = [todo[i : i + BLOCK] for i in range(0, len(todo), BLOCK)]
@@ -72,6 +74,7 @@ def keep_house(root: str) -> None:
     """What `tidy` and `compact` do."""
     tables = Tables(root)
     tables.sweep()
+    sweep(root)
     for name in ("frames", "labels", "outcomes", "segments"):
         tables.compact(name)
     for name in list_stores(root):
