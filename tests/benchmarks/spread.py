@@ -7,7 +7,6 @@ networks by a first block. Rounds take turns; ratios are of neighbours.
 
 import os
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,9 +22,8 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     from prefect.testing.utilities import prefect_test_harness
 
-    rounds = int(sys.argv[sys.argv.index("--rounds") + 1]) if "--rounds" in sys.argv else ROUNDS
     with tempfile.TemporaryDirectory() as folder, prefect_test_harness(server_startup_timeout=240):
-        measured = [_round(Path(folder), number) for number in range(rounds)]
+        measured = [_round(Path(folder), number) for number in range(ROUNDS)]
     print("\n| round | one worker, s | two workers, s | ratio |\n|---|---|---|---|")
     for number, (one, two) in enumerate(measured, 1):
         print(f"| {number} | {one:.1f} | {two:.1f} | {two / one:.2f} |")
