@@ -85,21 +85,21 @@ def status(out: Console, figures: Mapping[str, Any]) -> None:
     for name, counts in figures["stores"].items():
         of = "" if counts["of"] == "videos" else f" ({counts['of']})"
         row = (f"{counts[key]:,}" for key in ("videos", "missing", "failed", "rows", "dim"))
-        table.add_row(f"{name}{of}", *row)
+        table.add_row(safe(f"{name}{of}"), *row)
     out.print(table)
     if figures["failures"]:
         table = Table("failed", "class", "", "such as", box=SIMPLE_HEAD)
         for what, count in figures["failures"].items():
             stage, _, kind = what.partition(": ")
             examples = ", ".join(safe(key) for key in figures["examples"][what])
-            table.add_row(safe(stage), kind, f"{count:,}", examples)
+            table.add_row(safe(stage), safe(kind), f"{count:,}", examples)
         out.print(table)
     failed = figures["newest_failures"]
     if failed:
         table = Table("newest failure", "what", "", "message", box=SIMPLE_HEAD)
         for row in failed[:LISTED]:
             again = "permanent" if row["permanent"] else "tried again"
-            table.add_row(f"{row['stage']} {row['class']}", safe(row["key"]), again, safe(row["message"]))
+            table.add_row(safe(f"{row['stage']} {row['class']}"), safe(row["key"]), again, safe(row["message"]))
         out.print(table)
         more = f"{len(failed) - LISTED:,} more: `--json`; " if len(failed) > LISTED else ""
         out.print(f"{more}try them again with `reelmill retry SETTINGS --class …`", soft_wrap=True)
@@ -139,7 +139,9 @@ def verify(out: Console, figures: Mapping[str, Any]) -> None:
 def retry(out: Console, figures: Mapping[str, Any]) -> None:
     """What is tried again, and what came of it."""
     if not figures["retried"]:
-        out.print(f"nothing of {', '.join(figures['classes'])} has failed; {safe(figures['else'])}", soft_wrap=True)
+        out.print(
+            f"nothing of {safe(', '.join(figures['classes']))} has failed; {safe(figures['else'])}", soft_wrap=True
+        )
         return
     table = _counted("tried again", "failures", "now done", "failed again")
     for what, count in figures["retried"].items():
@@ -166,7 +168,7 @@ def export(out: Console, figures: Mapping[str, Any]) -> None:
     """How much was copied, and to where."""
     said = "would be copied" if figures["dry"] else "copied"
     out.print(
-        f"{figures['store']}: {figures['copied']:,} videos {said} to {safe(figures['to'])} as {figures['format']}, "
+        f"{safe(figures['store'])}: {figures['copied']:,} videos {said} to {safe(figures['to'])} as {figures['format']}, "
         f"{figures['there']:,} were there already",
         soft_wrap=True,
     )
@@ -206,5 +208,5 @@ def _stores(stores: Mapping[str, Mapping[str, int]]) -> Table:
     table = _counted("feature store", "there", "missing", "rows", "bytes")
     for name, cells in stores.items():
         row = f"{cells['there']:,}", f"{cells['videos']:,}", f"{cells['rows']:,}", amount(cells["bytes"])
-        table.add_row(name, *row)
+        table.add_row(safe(name), *row)
     return table

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from flows import tell, tell_recommend
+from flows import tell, tell_keep, tell_recommend
 from flows.cli import app
 from models import charts
 from models.recommend import recommend
@@ -135,17 +135,19 @@ def rows(name: str) -> list[dict[str, Any]]:
 
 
 def test_a_terminal_is_not_driven(root: Path) -> None:
-    from flows.steps import status
+    from flows.status import status
 
     recommended = [{"rank": 1, "video_id": WILD, "title": WILD, "clock": "0:00", "score": 1.0, "segment_index": 0}]
     answer = {"unit": "segment", "video": WILD, "user": {"id": WILD, "known": False, "how": WILD}, "run": WILD,
               "recommended": recommended, "candidates": 3, "left_out": {WILD: 2}, "notes": [WILD], "about": {WILD: 2},
               "gif": {"file": WILD, "video_id": WILD, "start_ms": 0, "stop_ms": 900}}  # fmt: skip
+    checked = {"stores": {WILD: [WILD]}, "tables": {}, "media": {WILD: WILD}, "quarantined": [WILD], "dry": False,
+               "constant": {WILD: {"rows": 3, "videos": [WILD]}}, "lost": {WILD: [WILD]}, "repair": ["x"]}  # fmt: skip
     fits = {"fits": {}, "unfitted": {WILD: WILD}, "reason": WILD}
     shown = [
-        screen(tell.status, status(str(root))),
+        screen(tell_keep.status, status(str(root))),
         screen(tell_recommend.recommend, answer),
-        screen(tell.verify, {"stores": {WILD: [WILD]}}),
+        screen(tell_keep.verify, checked),
         screen(tell.train, fits),
         screen(lambda out, _: out.print(tell.metrics(WILD, rows(WILD))), {}),
     ]

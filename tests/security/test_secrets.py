@@ -13,7 +13,8 @@ import pytest
 
 from flows.load import load
 from flows.settings import Settings
-from flows.steps import download_options, status
+from flows.status import status
+from flows.steps import download_options
 from pipeline import errors
 from pipeline.child import Child
 from pipeline.decode import Limits
