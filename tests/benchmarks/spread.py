@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import flows  # noqa: F401 (before Prefect: it keeps Prefect's servers from calling home)
 from tests.sounds import write_sound
 
 VIDEOS, WARM, SECONDS, ROUNDS = 24, 4, 25, 3
