@@ -168,8 +168,8 @@ def export(out: Console, figures: Mapping[str, Any]) -> None:
     """How much was copied, and to where."""
     said = "would be copied" if figures["dry"] else "copied"
     out.print(
-        f"{safe(figures['store'])}: {figures['copied']:,} videos {said} to {safe(figures['to'])} as {figures['format']}, "
-        f"{figures['there']:,} were there already",
+        f"{safe(figures['store'])}: {figures['copied']:,} videos {said} to {safe(figures['to'])} "
+        f"as {figures['format']}, {figures['there']:,} were there already",
         soft_wrap=True,
     )
 
