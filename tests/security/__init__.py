@@ -1,4 +1,4 @@
-"""What is promised of inputs that others wrote, and the test that fails where the guard is taken away.
+"""What is promised of inputs that others wrote, and the test of each promise.
 
 By the file of the test in `tests/`; each name begins with `test_`. `test_promises` holds the list against the tests:
 each one named is there, and each one of this folder is named.
