@@ -46,6 +46,7 @@ json.dump([by_flow(Path(sys.argv[1]), root) for root in sys.argv[2:]], sys.stdou
 OWN = {
     "media": {"fetched_at"},
     "outcomes": {"seconds", "time", "message"},
+    "rates": {"seconds", "time"},
 }
 """Columns that tell when and how long."""
 
