@@ -6,7 +6,7 @@ doubles, which readers see through and the next run removes. A store that is ope
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from storage import parts
@@ -49,8 +49,11 @@ def _compact(root: str | Path, name: str, shard_bytes: int) -> Compacted:
         for shard in small:
             for place in live[shard]:
                 writer.add(shard.block(place))
+    there = set(parts.list_parts(store.folder))
     for shard in small:
         parts.remove(shard.path)
+    if not there.issuperset(shard.path for shard in small):  # another process merged them too: both results are there
+        return replace(compact(root, name, shard_bytes), parts_before=before, dropped=dropped)
     return Compacted(before, len(parts.list_parts(store.folder)), dropped)
 
 
