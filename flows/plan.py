@@ -78,10 +78,10 @@ def _extract(settings: Settings, selection: Selection | None, calibrate: bool, a
     if ahead and networks and (selection is None or not selection.narrows):
         coming, guessed = _coming(settings, networks, facts)
         todo, facts = [*todo, *coming], facts | guessed
-    seen, picture = steps.have_pictures(settings), picture_bytes(root)
-    shared = ratios(root, names, options.format)
-    whole = cost(todo, facts, networks, options, seen, settings.extract.block, shared, picture)
+    seen, shared = steps.have_pictures(settings), ratios(root, names, options.format)
     rates = _rates(root, todo[:here], networks, options, calibrate)
+    picture = picture_bytes(root) or rates.picture
+    whole = cost(todo, facts, networks, options, seen, settings.extract.block, shared, picture)
     seconds = _seconds(whole, networks, rates, options.workers)
     blocks = -(-whole.videos // settings.extract.block)
     whole.seal(blocks + int((seconds or 0.0) // options.seal_seconds))

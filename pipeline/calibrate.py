@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from extractors.base import Extractor
+from pipeline.cost import picture_bytes
 from pipeline.extract import ExtractOptions, Todo, extract_missing
 from pipeline.rates import Rates, together
 
@@ -16,7 +17,7 @@ TRIES = 3
 
 def calibrate(todo: Sequence[Todo], extractors: Sequence[Extractor], options: ExtractOptions) -> Rates:
     """Rates of every set of extractors that will run together, each measured on a video of middle length that lacks
-    them. What comes out is thrown away: the root is not touched."""
+    them, and the size of a key frame. What comes out is thrown away: the root is not touched."""
     rates = Rates()
     for numbers in dict.fromkeys(tuple(sorted(lacking)) for _, lacking in todo):
         among = [extractors[number] for number in numbers]
@@ -29,7 +30,9 @@ def calibrate(todo: Sequence[Todo], extractors: Sequence[Extractor], options: Ex
                 for segments in (1, SEGMENTS):
                     piece = replace(video, duration_ms=min(video.duration_ms, segments * options.segment_ms))
                     done = extract_missing(f"{folder}/{segments}", [(piece, lacking)], among, options)
+                    found = picture_bytes(f"{folder}/{segments}")
             if not done.failed:
                 rates.add(together(among), done.parts)
+                rates.picture = rates.picture or found
                 break
     return rates

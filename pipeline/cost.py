@@ -20,8 +20,10 @@ BLOCK_BYTES = 450
 """Of an index entry with its provenance."""
 SHARD_BYTES = 14_000
 """Of an HDF5 shard without content: its headers, the spec, alignment."""
-PICTURE = 0.25
-"""Bytes a pixel of a key frame, where none was kept yet; 180 lines of a film have about 14 kB."""
+PICTURE, HEADER = 0.24, 620
+"""Bytes a pixel of a key frame, and of its JPEG header, where none was kept yet; 180 lines of a film have 14 kB."""
+PICTURES_BYTES = 3_000
+"""Of a part of the table `frames` without content."""
 
 
 @dataclass
@@ -53,9 +55,11 @@ class Cost:
         return sum(cells.bytes for cells in self.stores.values()) + self.picture_bytes
 
     def seal(self, shards: int) -> None:
-        """Count what so many shards of each store cost besides their content."""
+        """Count what so many shards of each store, and parts of key frames, cost besides their content."""
         for cells in self.stores.values():
             cells.bytes += shards * SHARD_BYTES
+        if self.pictures:
+            self.picture_bytes += shards * PICTURES_BYTES
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def cost(
         if pictured:
             found.pictures += segments
             pixels = options.thumbnail_height**2 * fact.width / fact.height
-            found.picture_bytes += round(segments * (picture or PICTURE * pixels))
+            found.picture_bytes += round(segments * (picture or HEADER + PICTURE * pixels))
         if pictured or any(isinstance(extractors[number].plan, FramePlan) for number in lacking):
             found.frames += frames
             amounts["decode"] += frames

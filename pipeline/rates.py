@@ -105,6 +105,8 @@ class Rates:
 
     measured: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
     """(together, part) → [(amount, seconds), …], the newest last."""
+    picture: float | None = None
+    """Bytes of a key frame, where a calibration has made some."""
 
     @classmethod
     def read(cls, root: str) -> "Rates":

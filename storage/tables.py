@@ -20,7 +20,10 @@ from storage.place import AnyPath, place
 from storage.schema import SCHEMAS, UNIT
 
 EMPTY_UNITS = b"reelmill.empty_units"
-LOGGED = ("stage", "key", "spec", "status", "attempt", "seconds", "time")
+LOGGED = {
+    "outcomes": ("stage", "key", "spec", "status", "attempt", "seconds", "time"),
+    "rates": ("host", "extractors", "part", "amount", "seconds", "time"),
+}
 """What makes a row of a log one row: it counts once, in however many parts it stands."""
 ROW_GROUP = 1 << 20
 
@@ -54,17 +57,17 @@ class Tables:
         for column in wanted:
             if column not in schema.names:
                 raise InputError(f"table {name!r} has no column {column!r}: {nearest(column, schema.names)}")
-        needed = {*wanted, unit} if unit else {*wanted, *LOGGED}
+        needed = {*wanted, unit} if unit else {*wanted, *LOGGED[name]}
         loaded = pa.schema([field for field in schema if field.name in needed])
         try:
-            table, _ = _merged(parts.list_parts(self.folder / name, ".parquet"), loaded, unit)
+            table, _ = _merged(name, parts.list_parts(self.folder / name, ".parquet"), loaded)
         except FileNotFoundError:
             return self.read(name, columns)  # compacted away under our hands: list again
         return table.select(wanted).combine_chunks()
 
     def read_part(self, name: str, path: AnyPath) -> pa.Table:
         """One part alone, checked against its checksums and the schema. Raises CorruptPart."""
-        return _merged([path], _schema(name), UNIT[name])[0]
+        return _merged(name, [path], _schema(name))[0]
 
     def units(self, name: str) -> set[str]:
         """Units (mostly video ids) that have rows in the table."""
@@ -88,7 +91,7 @@ class Tables:
         before = parts.list_parts(self.folder / name, ".parquet")
         for run in _runs(before, parts.files(self.folder / name), part_bytes):
             if len(run) > 1:
-                self._commit(name, *_merged(run, _schema(name), UNIT[name]), sequence=parts.sequence(run[-1]))
+                self._commit(name, *_merged(name, run, _schema(name)), sequence=parts.sequence(run[-1]))
                 for path in run:
                     parts.remove(path)
         return len(before), len(parts.list_parts(self.folder / name, ".parquet"))
@@ -123,8 +126,9 @@ def _runs(paths: Sequence[AnyPath], sizes: Mapping[str, int], part_bytes: int) -
     return runs
 
 
-def _merged(paths: Sequence[AnyPath], schema: pa.Schema, unit: str | None) -> tuple[pa.Table, set[str]]:
+def _merged(name: str, paths: Sequence[AnyPath], schema: pa.Schema) -> tuple[pa.Table, set[str]]:
     """Rows of each unit from the newest of these parts that covers it, and the units that are covered without a row."""
+    unit = UNIT[name]
     read = [schema.empty_table()]
     empties: list[list[str]] = [[]]
     cache.near(paths)
@@ -139,7 +143,7 @@ def _merged(paths: Sequence[AnyPath], schema: pa.Schema, unit: str | None) -> tu
             raise CorruptPart(f"{path} cannot be read ({error}); move it away and run the stage again") from error
     table = pa.concat_tables(read)
     if unit is None:
-        return _once(table) if len(paths) > 1 else table, set()
+        return _once(table, LOGGED[name]) if len(paths) > 1 else table, set()
     if len(paths) > 1:
         table = _newest(table, [t.num_rows for t in read], empties, unit)
     return table, set().union(*empties) - set(pc.unique(table[unit]).to_pylist())
@@ -152,10 +156,10 @@ def _rows(path: Path, schema: pa.Schema) -> tuple[pa.Table, list[str]]:
         return _conform(file.read(schema.names), schema), empty
 
 
-def _once(table: pa.Table) -> pa.Table:
+def _once(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     """A log without the rows that a later part has too, which has them in the order in which they were written."""
-    numbered = table.select(LOGGED).append_column("row", pa.array(np.arange(len(table))))
-    last = numbered.group_by(list(LOGGED)).aggregate([("row", "max")])["row_max"]
+    numbered = table.select(columns).append_column("row", pa.array(np.arange(len(table))))
+    last = numbered.group_by(list(columns)).aggregate([("row", "max")])["row_max"]
     return table if len(last) == len(table) else table.take(np.sort(last.to_numpy()))
 
 

@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from storage import Outcome, Outcomes, Tables, parts
 from storage.errors import CorruptPart, InputError
+from storage.schema import SCHEMAS, UNIT
 
 
 def commit(folder: Path, text: str = "x", **options: int) -> Path:
@@ -276,3 +278,17 @@ def test_an_unknown_error_keeps_the_end_of_its_traceback() -> None:
     assert outcome.message is not None
     assert len(outcome.message) <= 4000
     assert outcome.message.rstrip().endswith("x" * 500)
+
+
+@pytest.mark.parametrize("name", [name for name, unit in UNIT.items() if unit is None])
+def test_every_log_is_read_from_many_parts_each_row_once(tmp_path: Path, name: str) -> None:
+    """Two measurements that differ in any one column are two; a part that a cut-short merge left counts once."""
+    tables, filled = Tables(tmp_path), {"string": "a", "double": 1.5, "int32": 1, "bool": True}
+    row = {f.name: filled.get(str(f.type), datetime(2026, 1, 1, tzinfo=UTC)) for f in SCHEMAS[name]}
+    later = {**row, "time": datetime(2026, 1, 2, tzinfo=UTC)}
+    for written in (row, later, later):
+        tables.write(name, [written])
+    assert tables.read(name).to_pylist() == [row, later]
+    assert tables.read(name, ["seconds"]).num_rows == 2
+    assert tables.compact(name) == (3, 1)
+    assert tables.read(name).to_pylist() == [row, later]
