@@ -4,14 +4,19 @@ First with `--calibrate`, then from the rates that the videos before have left b
 at once followed by their extraction, three times. The machine should be idle: seconds are those of the clock.
 """
 
+import multiprocessing
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 from flows import steps
 from flows.demo import NETWORKS, PLAN
 from flows.load import load
 from flows.plan import plan
+from flows.settings import Settings
 from pipeline.corpus import render
 from pipeline.decode import Limits
 from pipeline.fetch import DownloadOptions
@@ -20,7 +25,8 @@ from pipeline.select import Selection
 from storage import Tables
 from tests.benchmarks import machine, table
 
-EACH = 4
+CHOSEN = Selection(limit=4)
+T = TypeVar("T")
 
 
 def size(root: Path) -> int:
@@ -38,25 +44,45 @@ def corpus(folder: Path) -> Path:
     return root
 
 
+def planned(root: Path, calibrate: bool) -> dict[str, Any]:
+    """What a plan says of the next videos."""
+    return plan(settings(root), CHOSEN, ("extract",), calibrate)["stages"]["extract"]
+
+
+def extracted(root: Path) -> float:
+    """Seconds that loading the networks and extracting from the next videos took."""
+    chosen, began = settings(root), time.perf_counter()
+    loaded = steps.extractors(chosen)
+    todo, _ = steps.selected(chosen, steps.extract_plan(chosen, loaded), CHOSEN)
+    steps.extract_block(chosen, todo, loaded, steps.have_pictures(chosen))
+    return time.perf_counter() - began
+
+
+def settings(root: Path) -> Settings:
+    """The demo's networks over a root."""
+    networks = {name: how for name, how in NETWORKS.items() if name not in ("text", "topics")}
+    return load(None, (), {"root": str(root), "extract": {"extractors": networks}})
+
+
+def alone(work: Callable[..., T], *given: object) -> T:
+    """Do it in a new process, as each verb does: the networks are loaded, and torch is."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *given).result()
+
+
 def main() -> None:
     """Print the table."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         root = corpus(Path(folder))
-        networks = {name: how for name, how in NETWORKS.items() if name not in ("text", "topics")}
-        chosen = load(None, (), {"root": str(root), "extract": {"extractors": networks}})
         for calibrate in (True, False, False):
-            said = plan(chosen, Selection(limit=EACH), ("extract",), calibrate)["stages"]["extract"]
-            before, began = size(root), time.perf_counter()
-            loaded = steps.extractors(chosen)
-            todo, _ = steps.selected(chosen, steps.extract_plan(chosen, loaded), Selection(limit=EACH))
-            steps.extract_block(chosen, todo, loaded, steps.have_pictures(chosen))
-            took, grown = time.perf_counter() - began, size(root) - before
+            said, before = alone(planned, root, calibrate), size(root)
+            took, grown = alone(extracted, root), size(root) - before
             how = "calibrated" if calibrate else "from rates"
             time_row = said["seconds"], took, said["seconds"] / took
             rows.append((how, said["videos"], *time_row, said["bytes"] / 1e6, grown / 1e6, said["bytes"] / grown))
-            head = ("rates", "videos", "s planned", "s taken", "ratio", "MB planned", "MB written", "ratio")
-            table(machine(), head, rows)
+    head = ("rates", "videos", "s planned", "s taken", "ratio", "MB planned", "MB written", "ratio")
+    table(machine(), head, rows)
 
 
 if __name__ == "__main__":
