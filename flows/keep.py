@@ -11,6 +11,8 @@ from storage.features import SUFFIX, Format, features_folder, list_stores, open_
 from storage.schema import SCHEMAS
 from storage.shards import read_shard
 
+EVERY = {"stores": verify.stores, "tables": verify.tables, "encoders": verify.encoders}
+"""Kinds of parts, and what reads them all."""
 MOST = 3
 """Examples of one kind."""
 REPAIR = {
@@ -22,13 +24,13 @@ REPAIR = {
 
 
 def check(root: str, *, media: bool = False, quarantine: bool = False, dry: bool = False) -> dict[str, Any]:
-    """Read every part of every store and table, with `media` every media file too, and say what is wrong.
+    """Read every part of every store, table and encoder, with `media` every media file too, and say what is wrong.
 
     `quarantine`: move damaged parts to ROOT/quarantine, after which their videos are missing again; `dry`: only say
     which. The figures say what makes them again."""
-    figures: dict[str, Any] = {"stores": {}, "tables": {}, "constant": {}, "lost": {}, "quarantined": [], "repair": []}
-    figures["dry"] = dry
-    found = [("stores", one) for one in verify.stores(root)] + [("tables", one) for one in verify.tables(root)]
+    figures: dict[str, Any] = {kind: {} for kind in EVERY} | {"constant": {}, "lost": {}, "dry": dry}
+    figures |= {"quarantined": [], "repair": []}
+    found = [(kind, one) for kind, look in EVERY.items() for one in look(root)]
     for kind, one in found:
         figures[kind][one.name] = [message for _, message in one.wrong]
         if one.constant:
@@ -54,6 +56,8 @@ def _repair(kind: str, name: str) -> str | None:
         return REPAIR.get(name)
     from extractors.encoders import ENCODERS
 
+    if kind == "encoders":
+        return "reelmill extract SETTINGS"
     extractor = name.split("-")[0]
     return (
         "reelmill extract SETTINGS" if extractor in ENCODERS else f"reelmill backfill SETTINGS --extractor {extractor}"

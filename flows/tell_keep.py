@@ -111,7 +111,7 @@ def status(out: Console, figures: Mapping[str, Any]) -> None:
 
 def verify(out: Console, figures: Mapping[str, Any]) -> None:
     """Sound or not, a line a store; what is damaged, and what makes it again."""
-    for kind in ("stores", "tables"):
+    for kind in ("stores", "tables", "encoders"):
         wrong = {name: messages for name, messages in figures[kind].items() if messages}
         if figures[kind]:
             out.print(f"{kind}: {len(figures[kind]) - len(wrong)} of {len(figures[kind])} sound")

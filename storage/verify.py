@@ -1,17 +1,19 @@
-"""Does a root hold what it says? Every part of every store and table is read whole; damaged ones can be set aside.
+"""Does a root hold what it says? Every part of every store, table and text encoder is read whole; damaged ones can be set aside.
 
     ROOT/quarantine/features/c3d-fc6-1f0c22ab/part-….h5
 
 Only then does a store open again, and what stood in the part alone is missing, for the next run to make.
 """
 
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from storage import parts
+from storage import cache, parts
+from storage.arrays import load_arrays
 from storage.blocks import NO_DATA
 from storage.errors import CorruptPart
 from storage.features import features_folder
@@ -58,10 +60,29 @@ def tables(root: str | Path) -> Iterator[Found]:
         found.parts = len(paths)
         for path in paths:
             try:
+                cache.drop(path)  # what the root holds is checked, not a copy
                 Tables(root).read_part(name, path)
             except CorruptPart as error:
                 found.wrong.append((path, str(error)))
         if found.parts or found.wrong:
+            yield found
+
+
+def encoders(root: str | Path) -> Iterator[Found]:
+    """Every fitted text encoder: each file is a whole zip of plain arrays, with the checksums of its members."""
+    home = place(root) / "encoders"
+    for name in parts.folders(home):
+        found = Found(name)
+        for path in parts.list_parts(home / name):
+            found.parts += 1
+            try:
+                cache.drop(path)
+                cache.reading(path, load_arrays)
+            except FileNotFoundError:
+                continue
+            except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+                found.wrong.append((path, f"{path} is damaged ({error})"))
+        if found.parts:
             yield found
 
 

@@ -10,6 +10,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from extractors.fitted import find, keep
+from extractors.topics import LDA
 from flows import retry, steps, tell_keep
 from flows.cli import app
 from flows.keep import check
@@ -22,6 +24,7 @@ from storage.parts import list_parts
 from storage.shards import write_shard
 from tests.roots import settings, with_videos
 from tests.stores import SPEC, block, fill, formats
+from tests.texts import planted
 
 
 def told(*arguments: str | Path, status: int = 0) -> dict[str, Any]:
@@ -214,3 +217,19 @@ def test_writers_and_readers_stay_safe_beside_a_check(tmp_path: Path) -> None:
         writer.add(block("a"))
     (found,) = checked
     assert (found.wrong, found.parts) == ([], 2)
+
+
+def test_a_damaged_encoder_is_found_and_set_aside(tmp_path: Path) -> None:
+    """A flipped bit anywhere in what was learned; without the file the same command learns it again."""
+    encoder = LDA(topics=2)
+    encoder.fit(planted(40, 20)[0])
+    path = Path(str(keep(tmp_path, encoder)))
+    assert check(str(tmp_path))["encoders"] == {encoder.label: []}
+    flip(path, path.stat().st_size // 2)
+    found = check(str(tmp_path), quarantine=True)
+    (message,) = found["encoders"][encoder.label]
+    assert str(path) in message
+    assert (found["damaged"], found["repair"]) == (1, ["reelmill extract SETTINGS"])
+    assert found["quarantined"] == [str(tmp_path / "quarantine" / "encoders" / encoder.label / path.name)]
+    assert not find(tmp_path, LDA(topics=2))
+    assert check(str(tmp_path))["encoders"] == {}

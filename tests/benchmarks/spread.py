@@ -15,7 +15,7 @@ from typing import Any
 import flows  # noqa: F401 (before Prefect: it keeps Prefect's servers from calling home)
 from tests.sounds import write_sound
 
-VIDEOS, WARM, SECONDS, ROUNDS = 24, 4, 25, 3
+VIDEOS, WARM, SECONDS, ROUNDS = 16, 4, 25, 2
 
 
 def main() -> None:
