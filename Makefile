@@ -26,7 +26,7 @@ demo: $(READY)
 	$(BIN)/reelmill demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m "slow and not gpu"

@@ -99,8 +99,8 @@ def _weights() -> Iterator[Check]:
         if record is None:
             continue
         (row,) = files.listing((record,))["weights"]
-        trust = "" if record.published else " --sha256 …, the hash that you trust"
-        get = f"`reelmill weights fetch {record.name}`{trust}, or set weights: random to try things out"
+        trust = ("", "") if record.published else (" --sha256 HASH", " (none is published: that of the file you trust)")
+        get = f"`reelmill weights fetch {record.name}{trust[0]}`{trust[1]}, or set weights: random to try things out"
         match row["state"]:
             case "verified":
                 yield Check(f"weights {name}", "ok", record.name)

@@ -11,10 +11,13 @@ from tests.networks import ThinC3D
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """One torch thread: sums come out the same on every machine, and a test cannot wait for a pool of threads."""
+    """One torch thread, in processes that tests start as well: sums come out the same on every machine, a test cannot
+    wait for a pool of threads, and tests that run side by side do not wait for each other's."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
     torch.set_num_threads(before)
 
 

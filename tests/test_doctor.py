@@ -52,6 +52,7 @@ def test_this_machine_can_do_the_work(tmp_path: Path, monkeypatch: pytest.Monkey
     names = ("python", "packages", "torch", "decoder", "yt-dlp", "JavaScript", "ffmpeg", "server")
     assert states == {**dict.fromkeys(names, "ok"), **networks}
     assert "reelmill weights fetch vgg19-imagenet" in found["weights vgg19"]["advice"]
+    assert "i3d-r50-kinetics400 --sha256 HASH" in found["weights i3d_r50"]["advice"]
     assert found["JavaScript"]["found"].startswith("deno 2.")
     assert "25 frames of 25" in found["decoder"]["found"]
     assert str(tmp_path) in found["disk"]["found"]

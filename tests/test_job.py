@@ -139,10 +139,11 @@ def test_real_clips_of_odd_kinds_all_end_with_an_outcome(tmp_path: Path) -> None
     (folder / "empty.mkv").touch()
     whole = (CLIPS / "pytorchvideo" / "archery.mp4").read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
-    options = ["--set", f"source.path={folder}", "--set", "source.format=folder", "--root", tmp_path / "root"]
-    media = reelmill("ingest", *options, status=1)
+    common = ["--root", tmp_path / "root", "--set", "segments.segment_ms=20000"]  # a window or two a clip
+    options = ["--set", f"source.path={folder}", "--set", "source.format=folder"]
+    media = reelmill("ingest", *common, *options, status=1)
     networks = "extract.extractors=" + json.dumps({"c3d": {**RANDOM, "layers": ["conv5"]}})
-    figures = reelmill("extract", "--root", tmp_path / "root", "--set", networks)
+    figures = reelmill("extract", *common, "--set", networks)
     rows = Tables(tmp_path / "root").read("outcomes").to_pylist()
     ended = {row["key"]: row for row in rows}
     assert set(ended) == {p.name for p in folder.iterdir()}
