@@ -1,4 +1,4 @@
-"""Does a root hold what it says? Each part of stores, tables and text encoders is read whole; damaged ones are set aside.
+"""Does a root hold what it says? Each part of stores, tables and encoders is read whole; damaged ones are set aside.
 
     ROOT/quarantine/features/c3d-fc6-1f0c22ab/part-….h5
 
