@@ -142,7 +142,8 @@ def test_a_terminal_is_not_driven(root: Path) -> None:
               "recommended": recommended, "candidates": 3, "left_out": {WILD: 2}, "notes": [WILD], "about": {WILD: 2},
               "gif": {"file": WILD, "video_id": WILD, "start_ms": 0, "stop_ms": 900}}  # fmt: skip
     checked = {"stores": {WILD: [WILD]}, "tables": {}, "encoders": {WILD: [WILD]}, "media": {WILD: WILD},
-               "quarantined": [WILD], "dry": False, "constant": {WILD: {"rows": 3, "videos": [WILD]}}, "lost": {WILD: [WILD]}, "repair": ["x"]}  # fmt: skip
+               "quarantined": [WILD], "dry": False, "constant": {WILD: {"rows": 3, "videos": [WILD]}},
+               "lost": {WILD: [WILD]}, "repair": ["x"]}  # fmt: skip
     fits = {"fits": {}, "unfitted": {WILD: WILD}, "reason": WILD}
     shown = [
         screen(tell_keep.status, status(str(root))),
