@@ -138,11 +138,13 @@ def test_errors_of_settings_hold_no_password(tmp_path: Path, wrong: str) -> None
     assert not told(str(caught.value))
 
 
-def test_what_is_a_secret(tmp_path: Path) -> None:
+def test_what_is_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "c").write_text(f"#HttpOnly_h\tTRUE\t/\tTRUE\t0\tsid\t{COOKIE}\n# a comment\n\n")
     found = {*secrets_of(f"https://u:p%40ss@h/a?X-Sig={TOKEN}&v=abcdef", "http://a:bcdef@h", str(tmp_path / "c"))}
     assert found >= {"p%40ss", "p@ss", TOKEN, "bcdef", COOKIE}
     assert "abcdef" not in found
+    monkeypatch.setenv("https_proxy", f"http://me:{PASSWORD}@proxy:3128")  # what a download takes where none is set
+    assert PASSWORD in {*secrets_of("https://h/a", None, None)}
     assert mask(f"a {TOKEN} b c00 {COOKIE}", found) == "a … b c00 …"
     assert mask("a cat", ["a", ""]) == "a cat"
     assert redact(f"at https://u:{PASSWORD}@h/a?x={TOKEN}") == "at https://h/a?…"
