@@ -17,7 +17,7 @@ from rich.console import Console
 from flows import tell, tell_keep, tell_recommend
 from flows.cli import app
 from models import charts
-from models.recommend import recommend
+from models.recommend import find_run, recommend
 from models.report import write_report
 from models.runs import open_run
 from models.transgrec import TransGRecSettings
@@ -186,6 +186,7 @@ def test_typed_names_are_looked_up_and_not_joined(root: Path, name: str) -> None
     run_of(root)
     for ask in (
         lambda: recommend(root, run=name),
+        lambda: find_run(root, name),
         lambda: open_store(root, name),
         lambda: verify(root, name),
         lambda: export(root, name, root.parent / "to", "parquet"),
