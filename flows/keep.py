@@ -56,9 +56,7 @@ def _repair(kind: str, name: str) -> str | None:
         return REPAIR.get(name)
     from extractors.encoders import ENCODERS
 
-    if kind == "encoders":
-        return "reelmill extract SETTINGS"
-    extractor = name.split("-")[0]
+    extractor = name.split("-")[0]  # an encoder's folder begins with its name, as its store does
     return (
         "reelmill extract SETTINGS" if extractor in ENCODERS else f"reelmill backfill SETTINGS --extractor {extractor}"
     )

@@ -5,6 +5,7 @@
 Only then does a store open again, and what stood in the part alone is missing, for the next run to make.
 """
 
+import errno
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -80,7 +81,9 @@ def encoders(root: str | Path) -> Iterator[Found]:
                 cache.reading(path, load_arrays)
             except FileNotFoundError:
                 continue
-            except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+            except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
+                if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of an offset that is wrong
+                    raise  # the system refuses, the file may be sound
                 found.wrong.append((path, f"{path} is damaged ({error})"))
         if found.parts:
             yield found
