@@ -1,11 +1,11 @@
-"""Rows of tables, of which a batch names a few: their inner products, and an optimiser that touches no others.
-
-Both are what torch offers, done once for all rows of a batch: on two cores a step of BPR takes a third of the time.
+"""Rows of tables, of which a batch names a few: their inner products, their squares, and an optimiser that touches no
+others. All are what torch offers, done once for all rows of a batch: a step of BPR takes less than a third of the time.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,35 +14,73 @@ EPSILON = 1e-10
 """Keeps the step of a row without any gradient at zero."""
 
 
-def inner(one: Tensor, of: Tensor, other: Tensor, places: Tensor) -> Tensor:
-    """⟨one[of_b], other[places_bs]⟩, (B, S), of tables (m, D) and (n, D) and places (B,) and (B, S)."""
-    return _Inner.apply(one, of, other, places)
+def inner(one: Tensor, of: Tensor, other: Tensor, bias: Tensor, places: Tensor) -> Tensor:
+    """⟨one[of_b], other[places_bs]⟩ + bias[places_bs], (B, S), of tables (m, D) and (n, D), numbers (n,), and places
+    (B,) and (B, S)."""
+    return _Inner.apply(one, of, other, bias, places)
 
 
 class _Inner(torch.autograd.Function):
-    """With G the sparse (m, n) matrix of the gradients of all products, the gradient of `one` is G · other and that of
-    `other` is Gᵀ · one: sums of rows, which need no (B, S, D) of their own. Sums are in one order, whatever the
-    number of threads."""
+    """With G the sparse (m, n) matrix of the gradients of all products, the gradient of `one` is G · other, that of
+    `other` is Gᵀ · one and that of `bias` Gᵀ · 1: sums of rows, which need no (B, S, D) of their own. Sums are in one
+    order, whatever the number of threads."""
 
     @staticmethod
-    def forward(ctx: Any, one: Tensor, of: Tensor, other: Tensor, places: Tensor) -> Tensor:
+    def forward(ctx: Any, one: Tensor, of: Tensor, other: Tensor, bias: Tensor, places: Tensor) -> Tensor:
         ctx.save_for_backward(one, of, other, places)
-        return torch.bmm(F.embedding(places, other), F.embedding(of, one)[:, :, None]).squeeze(-1)
+        product = torch.bmm(F.embedding(places, other), F.embedding(of, one)[:, :, None]).squeeze(-1)
+        return product + bias.index_select(0, places.flatten()).view_as(places)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, Tensor, Tensor, None]:
         one, of, other, places = ctx.saved_tensors
         weight, place, of = gradients[0].flatten(), places.flatten(), of.repeat_interleave(places.shape[1])
-        return _gather(other, place, of, weight, len(one)), None, _gather(one, of, place, weight, len(other)), None
+        by_one, by_other = _Groups(of, len(one)), _Groups(place, len(other))
+        counted = by_other.sums(one.new_ones(1, 1), torch.zeros_like(place), weight)
+        return by_one.sums(other, place, weight), None, by_other.sums(one, of, weight), counted[:, 0], None
 
 
-def _gather(table: Tensor, rows: Tensor, into: Tensor, weight: Tensor, size: int) -> Tensor:
-    """(size, D): row k is the sum of weight · table[rows] over the entries (E,) with into = k."""
-    order = torch.argsort(into, stable=True)
-    start = F.pad(torch.cumsum(torch.bincount(into, minlength=size), 0), (1, 0))
-    return F.embedding_bag(
-        rows[order], table, start, mode="sum", include_last_offset=True, per_sample_weights=weight[order]
-    )
+def ascending(numbers: Tensor) -> Tensor:
+    """Integers (n,) sorted. On a CPU by NumPy, which takes a fifth of torch's time."""
+    return numbers.sort().values if numbers.is_cuda else torch.from_numpy(np.sort(numbers.numpy()))
+
+
+class _Groups:
+    """Entries (E,) put together by the row `into` which each is to be added to, of so many rows."""
+
+    def __init__(self, into: Tensor, size: int) -> None:
+        self.start = F.pad(torch.cumsum(torch.bincount(into, minlength=size), 0), (1, 0))
+        self.order: Tensor | None = None
+        if into.is_cuda or bool((into[1:] < into[:-1]).any()):  # to look is cheaper than to sort, and a GPU would wait
+            bits = (len(into) - 1).bit_length()
+            entry = torch.arange(len(into), device=into.device)
+            self.order = ascending((into << bits) | entry) & ((1 << bits) - 1)
+
+    def sums(self, table: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
+        """(size, D): row k is the sum of weight · table[rows] over the entries with into = k."""
+        if self.order is not None:
+            rows, weight = rows.index_select(0, self.order), weight.index_select(0, self.order)
+        return F.embedding_bag(rows, table, self.start, mode="sum", include_last_offset=True, per_sample_weights=weight)
+
+
+def squares(table: Tensor, share: Tensor) -> Tensor:
+    """Σ_r share_r |table_r|², of rows (n, D) and numbers (n,), which are constants."""
+    return _Squares.apply(table, share)
+
+
+class _Squares(torch.autograd.Function):
+    """In two passes over the table, and one for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, share: Tensor) -> Tensor:
+        weighted = table * share[:, None]
+        ctx.save_for_backward(weighted)
+        return torch.dot(weighted.flatten(), table.flatten())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (weighted,) = ctx.saved_tensors
+        return weighted * (2 * gradients[0]), None
 
 
 class RowAdagrad(torch.optim.Optimizer):
@@ -73,7 +111,7 @@ class RowAdagrad(torch.optim.Optimizer):
         rows = None
         if gradient.is_sparse:
             rows, gradient = gradient._indices()[0], gradient._values()
-        square = gradient.square().mean(1, keepdim=True)
+        square = torch.linalg.vector_norm(gradient, dim=1, keepdim=True).square() / gradient.shape[1]
         if rows is None or len(rows) == len(parameter):
             total = state["sum"].add_(square)
             parameter.addcdiv_(gradient, total.sqrt() + EPSILON, value=-rate)

@@ -27,8 +27,8 @@ class Negatives:
 
     def draw(self, user: Tensor, count: int, generator: torch.Generator) -> Tensor:
         """(n, count) negatives of users (n,), each evenly among the items that are not her own."""
-        room = (self.items - self.own[user])[:, None]
+        room = (self.items - self.own.index_select(0, user))[:, None]
         uniform = torch.rand(len(user), count, generator=generator, device=user.device, dtype=torch.float64)
         nth = torch.minimum((uniform * room).long(), room - 1)
         below = torch.searchsorted(self.keys, user[:, None] * (self.items + 1) + nth, right=True)
-        return nth + below - self.first[user][:, None]
+        return nth + below - self.first.index_select(0, user)[:, None]

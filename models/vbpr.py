@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base import FitSettings, Model
-from models.rows import RowAdagrad, inner
+from models.rows import RowAdagrad, inner, squares
 from storage.errors import InputError
 
 
@@ -28,8 +28,9 @@ from storage.errors import InputError
 class BPRSettings(FitSettings):
     """Neither paper names more than a few of these figures; both tune them on each set of data."""
 
-    batch: int = 4096
-    """Positives a step. The papers take one; a step's cost is that of the rows it touches."""
+    batch: int = 8192
+    """Positives a step. The papers take one; a step's cost is that of the rows it touches. On MovieLens-1M (one seed)
+    best validation ndcg@20 in 25 epochs is .218, .218 and .219 at 4096, 8192 and 16384; an epoch takes 1, 0.7, 0.5."""
     learning_rate: float = 0.05
     """Of Adagrad with one step size a row (`RowAdagrad`). The papers' is plain descent with a rate to be tuned."""
     dim: int = 64
@@ -105,9 +106,9 @@ class Batch:
 
 
 def distinct(numbers: Tensor, total: int) -> tuple[Tensor, Tensor]:
-    """Distinct numbers (n,) that hold all of (…), ascending, and the place of each (…) among them. A batch that could
-    name each of `total` gets them all: to touch every row is cheaper than to find out which."""
-    if numbers.numel() >= total:
+    """Distinct numbers (n,) that hold all of (…), ascending, and the place of each (…) among them. A batch with half as
+    many as `total` or more gets them all: to touch every row is cheaper than to find out which."""
+    if 2 * numbers.numel() >= total:
         return torch.arange(total, device=numbers.device), numbers
     return torch.unique(numbers, return_inverse=True)
 
@@ -140,14 +141,13 @@ class BPR(Model):
         |γ_i|² + β_i² + |γ_j|² + β_j²).
 
         The papers sum where we take means, which leaves λ independent of the batch size."""
-        user, item = self._rows(self.user, batch.user), self._rows(self.item, batch.item)
-        bias = self._rows(self.bias, batch.item)
+        user, item = _rows(self.user, batch.user), _rows(self.item, batch.item)
+        bias = _rows(self.bias, batch.item)
         places = torch.cat([batch.positive[:, None], batch.negative], 1)
-        rating = inner(_with_one(user), batch.of, self._shown(item, bias, batch.features), places)
+        rating = inner(user, batch.of, *self._shown(item, bias, batch.features), places)
         bpr = F.softplus(rating[:, 1:] - rating[:, :1]).mean()
         of_item = _shares(batch.positive, item) + _shares(batch.negative, item)
-        l2 = (_shares(batch.of, user) * user.square().sum(1)).sum()
-        l2 = l2 + (of_item * (item.square().sum(1) + bias[:, 0].square())).sum()
+        l2 = squares(user, _shares(batch.of, user)) + squares(item, of_item) + squares(bias, of_item)
         return {"loss": bpr + self.settings.l2 * l2, "bpr": bpr, "l2": l2}
 
     @torch.no_grad()
@@ -165,13 +165,9 @@ class BPR(Model):
         """r̂ of users (…) and items (…), which broadcast."""
         return (self.users()[users] * self.items()[items]).sum(-1)
 
-    def _rows(self, table: Tensor, rows: Tensor) -> Tensor:
-        """Distinct rows (n,) of a table: (n, columns), with a gradient that names these rows alone."""
-        return F.embedding(rows, table, sparse=True)
-
-    def _shown(self, item: Tensor, bias: Tensor, features: Tensor | None) -> Tensor:
-        """`items` of a batch, from γ (n, K) and β (n, 1)."""
-        return torch.cat([item, bias], 1)
+    def _shown(self, item: Tensor, bias: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
+        """`items` of a batch, from γ (n, K) and β (n, 1): vectors (n, D), and what is added (n,)."""
+        return item, bias[:, 0]
 
 
 class VBPR(BPR):
@@ -241,10 +237,15 @@ class VBPR(BPR):
         """[E f, β′·f] of (n, features) standardised."""
         return features @ torch.cat([self.visual, self.visual_bias], 1)
 
-    def _shown(self, item: Tensor, bias: Tensor, features: Tensor | None) -> Tensor:
+    def _shown(self, item: Tensor, bias: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
         assert features is not None
         look = self._look(features)
-        return torch.cat([item, look[:, :-1], bias + look[:, -1:]], 1)
+        return torch.cat([item, look[:, :-1]], 1), bias[:, 0] + look[:, -1]
+
+
+def _rows(table: Tensor, rows: Tensor) -> Tensor:
+    """Distinct rows (n,) of a table, ascending: (n, columns), with a gradient that names these rows alone."""
+    return table if len(rows) == len(table) else F.embedding(rows, table, sparse=True)
 
 
 def _shares(places: Tensor, table: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from models import evaluate, ranking
 from models.graph import Neighbours
 from models.jifr_cases import Lists, Pairs
 from models.ranking import Asked, Places, Scorer
+from models.rows import ascending
 from models.sampling import Negatives
 from models.vbpr import BPR, VBPR, Batch, BPRSettings, VBPRSettings
 from models.vbpr_data import Positives, Split, divide
@@ -67,8 +68,8 @@ class BPRTask:
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         order = torch.randperm(len(self.user), generator=generator, device=self.device)
         for rows in order.split(self.settings.batch):
-            rows = rows.sort().values  # a batch has no order; by user, its rows lie close together
-            user, positive = self.user[rows], self.item[rows]
+            rows = ascending(rows)  # a batch has no order; by user, its rows lie close together
+            user, positive = self.user.index_select(0, rows), self.item.index_select(0, rows)
             negative = self.negatives.draw(user, self.settings.negatives, generator)
             yield Batch.build(user, positive, negative, self.m, self.n, self.features)
 
