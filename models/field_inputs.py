@@ -16,16 +16,19 @@ class Input:
 
     present: Tensor
     """(B,) bool."""
-    x: Tensor
-    """(B, size), or (B, Q) at the columns `codes`. Zero where the field is absent."""
+    x: Tensor | None
+    """(B, size), or (B, Q) at the columns `codes`. Zero where the field is absent. None is 1 in all of them."""
     codes: Tensor | None = None
     """(B, Q)."""
 
     def times(self, weight: Tensor) -> Tensor:
         """x W: (B, D)."""
         if self.codes is None:
+            assert self.x is not None
             return self.x @ weight
         found = rows(weight, self.codes.flatten())
+        if self.x is None:
+            return found
         if self.codes.shape[1] == 1:
             return found * self.x
         return (found.view(*self.codes.shape, -1) * self.x[..., None]).sum(1)
@@ -39,8 +42,11 @@ def of_codes(codes: Tensor, size: int, pooling: str, dtype: torch.dtype) -> Inpu
     """Eq. 6: x has 1/q (`mean`) or 1 at each of the q codes in (B, Q); for one code, (B,), that is eq. 5."""
     codes = codes if codes.dim() == 2 else codes[:, None]
     known = codes >= 0
+    one = codes.shape[1] == 1
+    if one and codes.device.type == "cpu" and bool(known.all()):  # cheaper to look than to multiply, and a GPU would wait
+        return Input(known[:, 0], None, codes)
     x, codes = known.to(dtype), codes.clamp(min=0)
-    if codes.shape[1] == 1:
+    if one:
         return Input(known[:, 0], x, codes)
     count = x.sum(1, keepdim=True)
     if pooling == "mean":

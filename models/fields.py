@@ -175,15 +175,24 @@ class Standard(nn.Module):
 
 
 class FieldVectors(nn.Module):
-    """Eq. 5 and 6: x → x W for each field, with a W (size, D) of its own that starts with spread `std`."""
+    """Eq. 5 and 6: x → x W for each field, with a W (size, D) of its own that starts with spread `std`.
 
-    def __init__(self, fields: Sequence[Field], dim: int, pooling: str, std: float) -> None:
+    `linear`: W has one more column, the weights of a linear model, which start at zero: they are looked up with the
+    rest, in one go."""
+
+    def __init__(self, fields: Sequence[Field], dim: int, pooling: str, std: float, linear: bool = False) -> None:
         super().__init__()
-        self.fields, self.pooling, self.std = list(fields), pooling, std
-        self.weight = nn.ParameterList(nn.Parameter(torch.empty(field.size, dim)) for field in fields)
+        self.fields, self.pooling, self.std, self.linear = list(fields), pooling, std, linear
+        self.weight = nn.ParameterList(nn.Parameter(torch.empty(field.size, dim + linear)) for field in fields)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw all weights."""
+        for weight in self.weight:
+            drawn = weight.new_empty(len(weight), weight.shape[1] - self.linear)
+            weight.zero_()[:, : drawn.shape[1]] = drawn.normal_(0, self.std, generator=generator)
 
     def forward(self, values: Values) -> tuple[Tensor, Tensor]:
-        """Vectors (B, n, D) and present (B, n)."""
+        """Vectors (B, n, D), with one more column if `linear`, and present (B, n)."""
         return self.of(self.inputs(values))
 
     def inputs(self, values: Values) -> list[Input]:
@@ -197,7 +206,7 @@ class FieldVectors(nn.Module):
         ]
 
     def of(self, inputs: Sequence[Input]) -> tuple[Tensor, Tensor]:
-        """Vectors (B, n, D) and present (B, n) of the inputs of all fields."""
+        """The same of the inputs of all fields."""
         found = [x.times(weight) for x, weight in zip(inputs, self.weight, strict=True)]
         return torch.stack(found, 1), torch.stack([x.present for x in inputs], 1)
 
@@ -245,8 +254,7 @@ class FieldModel(Model):
         with torch.no_grad():
             for module in self.modules():
                 if isinstance(module, FieldVectors):
-                    for weight in module.weight:
-                        weight.normal_(0, module.std, generator=generator)
+                    module.initialise(generator)
                 elif isinstance(module, nn.Linear):
                     module.weight.normal_(0, (2 / module.in_features) ** 0.5, generator=generator)
                     if module.bias is not None:
@@ -261,8 +269,8 @@ class FieldModel(Model):
         """Eq. 12 plus l2 times the mean over the examples of Σ |e_i|² over their field vectors."""
         reading = self.read(batch.values)
         log = log_loss(reading.logit, batch.label)
-        vectors = reading.vectors.flatten() if self.l2 else reading.vectors.detach().flatten()
-        l2 = vectors.dot(vectors) / len(batch.label)
+        vectors = reading.vectors if self.l2 else reading.vectors.detach()
+        l2 = torch.linalg.vector_norm(vectors).square() / len(batch.label)
         return {"loss": log + self.l2 * l2 if self.l2 else log, "log_loss": log, "l2": l2}
 
     @torch.no_grad()

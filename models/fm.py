@@ -39,16 +39,14 @@ class FM(FieldModel):
     def __init__(self, settings: FieldSettings, **sizes: int) -> None:
         super().__init__(settings, sizes)
         self.settings = settings
-        self.first = FieldVectors(self.fields, 1, settings.pooling, std=0.0)
-        self.vectors = FieldVectors(self.fields, settings.dim, settings.pooling, settings.init_std)
+        self.vectors = FieldVectors(self.fields, settings.dim, settings.pooling, settings.init_std, linear=True)
         self.bias = nn.Parameter(torch.zeros(()))
 
     def read(self, values: Values) -> Reading:
         """b + w·x, where a set of codes has the mean (or sum) of their w, plus the pairs."""
-        given = self.standard(values)
-        inputs = self.vectors.inputs(given)
-        vectors, _ = self.vectors.of(inputs)
-        return Reading(self.bias + self.first.of(inputs)[0].sum((1, 2)) + pairs(vectors), vectors)
+        found, _ = self.vectors(self.standard(values))
+        vectors, linear = found.split([self.settings.dim, 1], 2)
+        return Reading(self.bias + linear.sum((1, 2)) + pairs(vectors), vectors)
 
 
 class DeepFM(FM):

@@ -120,10 +120,11 @@ def test_pairs_are_the_double_loop(rows: int, fields: int, dim: int) -> None:
 @pytest.mark.parametrize("pooling", ["mean", "sum"])
 def test_fm(pooling: str) -> None:
     model = filled(FM(FMSettings.from_dict({"dim": 3, "pooling": pooling}), **sizes(FIELDS)))
-    v, _ = plain_vectors(model.vectors, values(), pooling)
-    w, _ = plain_vectors(model.first, values(), pooling)
+    found, _ = plain_vectors(model.vectors, values(), pooling)
+    v, w = found[..., :-1], found[..., -1]
+    assert v.shape == (4, 4, 3)
     for b in range(4):
-        expected = model.bias.item() + sum(float(w[b, f, 0]) for f in range(4))
+        expected = model.bias.item() + sum(float(w[b, f]) for f in range(4))
         expected += sum(float(v[b, i] @ v[b, j]) for i, j in combinations(range(4), 2))
         assert model.read(values()).logit[b].item() == pytest.approx(expected, abs=1e-12)
         assert float(model.score(values())[b]) == pytest.approx(1 / (1 + np.exp(-expected)), abs=1e-12)
@@ -140,7 +141,7 @@ def plain_perceptron(layers: torch.nn.Sequential, x: np.ndarray) -> float:
 def test_deepfm_adds_a_perceptron_over_the_same_vectors() -> None:
     model = filled(DeepFM(DeepFMSettings(dim=3, hidden="5-4"), **sizes(FIELDS)))
     wide = FM.read(model, values())
-    v, _ = plain_vectors(model.vectors, values())
+    v = plain_vectors(model.vectors, values())[0][..., :-1]
     for b in range(4):
         expected = wide.logit[b].item() + plain_perceptron(model.deep, np.concatenate(list(v[b])))
         assert model.read(values()).logit[b].item() == pytest.approx(expected, abs=1e-12)
@@ -189,7 +190,7 @@ def test_loss_and_its_gradients(model_class: type[FM]) -> None:
     """The loss against the plain one; its gradients against central differences."""
     chosen = DeepFMSettings(dim=2, l2=0.3, hidden="5-4")
     model = filled(model_class(chosen, **sizes(FIELDS)))
-    v, _ = plain_vectors(model.vectors, values())
+    v = plain_vectors(model.vectors, values())[0][..., :-1]
     logit = array(model.read(values()).logit)
     l2 = np.mean([(v[b] ** 2).sum() for b in range(4)])
     terms = model.loss(batch())
@@ -224,9 +225,10 @@ def test_first_weights(model_class: type[FM]) -> None:
     first, again, other = (dict(model.named_parameters()) for model in drawn)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["vectors.weight.0"], other["vectors.weight.0"])
-    assert float(first["vectors.weight.0"].detach().std()) == pytest.approx(0.2, rel=0.05)
+    vectors, linear = first["vectors.weight.0"].detach().split([8, 1], 1)
+    assert float(vectors.std()) == pytest.approx(0.2, rel=0.05)
     assert first["bias"].item() == 0
-    assert not bool(first["first.weight.0"].any())
+    assert not bool(linear.any())
     if model_class is DeepFM:
         assert float(first["deep.2.weight"].detach().std()) == pytest.approx((2 / 128) ** 0.5, rel=0.05)
 
