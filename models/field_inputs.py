@@ -43,7 +43,7 @@ def of_codes(codes: Tensor, size: int, pooling: str, dtype: torch.dtype) -> Inpu
     codes = codes if codes.dim() == 2 else codes[:, None]
     known = codes >= 0
     one = codes.shape[1] == 1
-    if one and codes.device.type == "cpu" and bool(known.all()):  # cheaper to look than to multiply, and a GPU would wait
+    if one and codes.device.type == "cpu" and bool(known.all()):  # to look is cheaper, but a GPU would wait for it
         return Input(known[:, 0], None, codes)
     x, codes = known.to(dtype), codes.clamp(min=0)
     if one:
