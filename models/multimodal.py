@@ -44,8 +44,9 @@ class MultimodalSettings(FieldSettings):
     """Of self-attention (figure 2 shows one)."""
     attention: int = 16
     """A, hidden units of the fusion and of eq. 9. The paper names none."""
-    hidden: str = "128-64"
-    """Widths of the perceptron's hidden layers. The paper names none."""
+    hidden: str = "256-128-64"
+    """Widths of the perceptron's hidden layers. The paper names none. On half of MovieLens-1M (two seeds), best
+    validation AUC is .8864 from 128-64, .8867 from 128-128-128 and .8874 from this; a DeepFM's is .8870."""
     cross_weights: Literal["softmax", "as_printed"] = "softmax"
     """Eq. 8 with exp, as in AFM, from which it is taken. Without exp, as printed, it divides by a sum that may be 0 or
     nearly so, and weights leave 0 … 1."""
@@ -107,6 +108,14 @@ class Multimodal(FieldModel):
         self.output = nn.Linear(read, 1)
         self.first = FieldVectors(basic + content, 1, settings.pooling, std=0.0) if settings.deep else None
         self.deep = perceptron(read, settings.hidden) if settings.deep else None
+
+    def initialise(self, generator: torch.Generator) -> Self:
+        """Draw all weights. W_P starts at ½: where attention is even, W_Pᵀp is then Σ_{i<j} e_i·e_j, as in an FM."""
+        super().initialise(generator)
+        if self.crossed is not None:
+            with torch.no_grad():
+                self.output.weight[:, self.output.in_features // 2 :] = 0.5
+        return self
 
     def read(self, values: Values) -> Explanation:
         """Eq. 1 and 2: logit = w·x + W_Sᵀs + W_Pᵀp + MLP([s; p]) + b, of s = [s_1; …; s_n] and p = [p_1; …; p_n].

@@ -67,9 +67,11 @@ class SelfAttention(nn.Module):
 
 
 class Crossing(nn.Module):
-    """Attentive crossing: eq. 7 to 9 and p_i = Σ_{j≠i} M_ij (e_i ⊙ e_j) = e_i ⊙ Σ_{j≠i} M_ij e_j.
+    """Attentive crossing: eq. 7 to 9 and p_i = m Σ_{j≠i} M_ij (e_i ⊙ e_j) = e_i ⊙ Σ_{j≠i} m M_ij e_j.
 
-    There are n(n−1)/2 pairs i < j (printed n(n−1)², a slip), and M_ij = M_ji."""
+    There are n(n−1)/2 pairs i < j (printed n(n−1)², a slip), and M_ij = M_ji. The number m of pairs that are present is
+    ours: weights have mean 1 and not sum 1, so that a cross does not get smaller the more pairs there are. What reads p
+    could hold m as well, but it learns at the pace of its inputs, and p without m is too small to be learnt from."""
 
     both_ways: Tensor
 
@@ -97,5 +99,7 @@ class Crossing(nn.Module):
             some = logit * both
             total = some.sum(-1, keepdim=True)
             weights = torch.where(total == 0, 0.0, some / torch.where(total == 0, 1.0, total))
-        matrix = (weights @ self.both_ways).unflatten(1, (n, n))  # M, zero on the diagonal
+        matrix = ((weights * both.sum(1, keepdim=True)) @ self.both_ways).unflatten(
+            1, (n, n)
+        )  # m M, zero on the diagonal
         return vectors * (matrix @ vectors), weights

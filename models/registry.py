@@ -67,7 +67,7 @@ def _over_fields(name: str, settings: type[FitSettings], model: Callable[..., An
     """A model over fields: one protocol for all, whose modalities can each be left out, and by default are."""
     task = partial(ClickTask, name, model)
     stores = dict.fromkeys(ROLES, "")
-    return Recommender(settings, stores, load_clicks, task, model, version=1, optional=frozenset(ROLES))
+    return Recommender(settings, stores, load_clicks, task, model, version=2, optional=frozenset(ROLES))
 
 
 RECOMMENDERS: dict[str, Recommender] = {

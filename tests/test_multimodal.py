@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models.fields import Batch, Field, sizes
+from models.fm import pairs
 from models.multimodal import ABLATIONS, Multimodal, MultimodalSettings
 from models.multimodal_parts import Crossing, Fusion, SelfAttention, soft_max
 from storage.errors import InputError
@@ -144,7 +145,7 @@ def plain_crossing(layer: Crossing, e: np.ndarray, present: np.ndarray) -> tuple
     for i in range(n):
         for j in range(n):
             if i != j:
-                p[i] += m[min(i, j), max(i, j)] * e[i] * e[j]
+                p[i] += len(scored) * m[min(i, j), max(i, j)] * e[i] * e[j]
     return p, np.array([m[pair] for pair in every])
 
 
@@ -411,7 +412,20 @@ def test_first_weights() -> None:
     assert float(vectors[:, 1].std()) == pytest.approx(0.2, rel=0.1)
     assert isinstance(model.fusion, Fusion)
     assert float(model.fusion.modality(given)[0].detach().std()) == pytest.approx(1, rel=0.1)
-    assert float(model.score(given).std()) < 0.1
+    assert float(model.score(given).std()) < 0.15
+
+
+def test_even_crossing_starts_as_a_factorisation_machine() -> None:
+    """Where all pairs weigh the same, W_Pᵀp is Σ_{i<j} e_i·e_j over what is present, whatever the number of pairs."""
+    model = Multimodal(MultimodalSettings(modalities="none", deep=False, init_std=0.3), **sizes(FIELDS)).double()
+    model.initialise(torch.Generator().manual_seed(0))
+    assert isinstance(model.crossed, Crossing)
+    with torch.no_grad():
+        model.crossed.h.weight.zero_()
+        model.output.weight[:, : model.output.in_features // 2] = 0
+    read = model.read(values())
+    assert (read.crossing > 0).sum(1).tolist() == [3, 3, 1, 3, 0]
+    np.testing.assert_allclose(array(read.logit), array(pairs(read.vectors)), atol=1e-12)
 
 
 def test_the_planted_preference_is_learnt() -> None:
@@ -466,5 +480,5 @@ def test_fusion_needs_a_user() -> None:
 
 def test_the_papers_defaults() -> None:
     chosen = MultimodalSettings()
-    assert (chosen.dim, chosen.heads, chosen.layers, chosen.hidden) == (16, 2, 1, "128-64")
+    assert (chosen.dim, chosen.heads, chosen.layers, chosen.hidden) == (16, 2, 1, "256-128-64")
     assert (chosen.modalities, chosen.crossing, chosen.deep, chosen.cross_weights) == ("fused", True, True, "softmax")
