@@ -209,7 +209,7 @@ def _epoch(fit: _Fit) -> dict[str, float]:
             optimizer.step()
             for name, value in terms.items():
                 name = name if turn == 0 or name != "loss" else f"loss_{turn}"
-                sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
+                sums[name] = sums[name] + value.detach() if name in sums else value.detach()
     figures = {name: float(total) / steps for name, total in sums.items()}
     if not all(abs(value) < float("inf") for value in figures.values()):
         raise InputError(f"the loss diverged ({figures}); lower learning_rate or check the features")
