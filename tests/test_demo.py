@@ -37,7 +37,7 @@ def small_demo(folder: Path, **environment: str) -> dict[str, Any]:
     """The demo in small pictures and with one network, as a process of its own."""
     command = [sys.executable, "-c", CODE, str(folder)]
     chosen = {**os.environ, **environment}
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=chosen)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=850, check=False, env=chosen)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return json.loads(ended.stdout)
 
