@@ -22,8 +22,8 @@ def of_data(settings: Settings, path: Path) -> tuple[Settings, dict[str, Any]]:
     """Read a data set into the root; the settings with each recommender's stores as the data set has them, where the
     settings do not say, and what was read. Nothing is downloaded: what needs pictures gets what lies beside the table.
 
-    Texts and topics of recommenders that read them (`drnn`) are encoded from titles and tags; `without` says which
-    could not be, and why."""
+    Texts and topics of recommenders that read them (`drnn`) are encoded from titles and tags, and `multimodal` goes
+    without modalities if there are none; `without` says what is not there, and why."""
     from models.registry import find
 
     found = dataset.read(root_of(settings), path)
@@ -33,11 +33,16 @@ def of_data(settings: Settings, path: Path) -> tuple[Settings, dict[str, Any]]:
         roles, optional = find(name).roles, find(name).optional
         stores = dataset.stores_for(found, roles, optional)
         if "topics" in roles:
-            read, without = _texts(settings, {*roles} & {"text", "topics"} - {*found.stores})
+            read, lacking = _texts(settings, {*roles} & {"text", "topics"} - {*found.stores})
             stores |= read
+            without |= lacking
         own = model.stores if isinstance(model.stores, dict) else dict.fromkeys(roles, model.stores)
-        split = {"split": "given"} if len(found.sources) > 1 and "split" in _options(name) else {}
-        models[name] = ModelSettings(stores={**stores, **own}, options={**split, **model.options})
+        stores |= own
+        options = {"split": "given"} if len(found.sources) > 1 and "split" in _options(name) else {}
+        if "modalities" in _options(name) and not any(stores.values()) and "modalities" not in model.options:
+            options["modalities"] = "none"
+            without["modalities"] = f"there are no vectors beside the table; {name} reads the other fields"
+        models[name] = ModelSettings(stores=stores, options={**options, **model.options})
     return settings.model_copy(update={"train": settings.train.model_copy(update={"models": models})}), {
         **plain(found),
         "without": without,

@@ -162,6 +162,20 @@ def test_the_command_fits_a_data_set_and_tells_what_it_cannot(tmp_path: Path, mi
     assert (wrong.returncode, "with the name of a recommender" in wrong.stderr) == (2, True)
 
 
+def test_a_click_through_model_goes_without_modalities_where_a_data_set_has_none(tmp_path: Path, micro: Path) -> None:
+    """As README's line for MovieLens needs it; who asks for modalities is told that there are none."""
+    for vectors in micro.glob("*.npy"):
+        vectors.unlink()
+    settings = load(None, [f"root={tmp_path / 'root'}"])
+    chosen, read = places.of_data(fits.choose(settings, ["multimodal"], ["epochs=1"]), micro)
+    assert chosen.train.models["multimodal"].options == {"split": "given", "modalities": "none", "epochs": 1}
+    assert read["without"] == {"modalities": "there are no vectors beside the table; multimodal reads the other fields"}
+    assert fits.fit(chosen, "multimodal")["stores"] == {}
+    asked, _ = places.of_data(fits.choose(settings, ["multimodal"], ["modalities=fused"]), micro)
+    with pytest.raises(InputError, match="no store for picture, sound or text; name one, or say modalities: none"):
+        fits.fit(asked, "multimodal")
+
+
 @pytest.mark.skipif(not DATA.exists(), reason="no real data here")
 @pytest.mark.parametrize(
     ("path", "kind", "events"),
