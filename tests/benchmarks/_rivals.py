@@ -125,7 +125,7 @@ def vbpr_cornac(folder: Path, batch: int = 100) -> Turns:
 
 def vbpr_cornac_large(folder: Path) -> Turns:
     """The same in batches as large as ours."""
-    return vbpr_cornac(folder, 8192)
+    return vbpr_cornac(folder, 16384)
 
 
 def bpr_ours(folder: Path) -> Turns:

@@ -71,7 +71,7 @@ class Competitor:
         self.name, self.log = name, tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [str(python), "-P", "-W", "ignore", script, name, str(folder)], env={**os.environ, **limits}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, cwd=folder,  # RecBole leaves logs there
         )  # fmt: skip
         self._answer()
 
