@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.base import FitSettings, Model
-from models.field_inputs import Input, of_codes, of_numbers
+from models.field_inputs import of_codes, of_numbers
 from storage.errors import InputError, nearest
 
 KINDS = ("category", "number", "modality")
@@ -193,20 +193,13 @@ class FieldVectors(nn.Module):
 
     def forward(self, values: Values) -> tuple[Tensor, Tensor]:
         """Vectors (B, n, D), with one more column if `linear`, and present (B, n)."""
-        return self.of(self.inputs(values))
-
-    def inputs(self, values: Values) -> list[Input]:
-        """The inputs x of the fields, for this and any other `FieldVectors` of the same fields and pooling."""
         dtype = self.weight[0].dtype
-        return [
+        inputs = [
             of_codes(values[field.name], field.size, self.pooling, dtype)
             if field.kind == "category"
             else of_numbers(values[field.name])
             for field in self.fields
         ]
-
-    def of(self, inputs: Sequence[Input]) -> tuple[Tensor, Tensor]:
-        """The same of the inputs of all fields."""
         found = [x.times(weight) for x, weight in zip(inputs, self.weight, strict=True)]
         return torch.stack(found, 1), torch.stack([x.present for x in inputs], 1)
 

@@ -99,7 +99,6 @@ class Crossing(nn.Module):
             some = logit * both
             total = some.sum(-1, keepdim=True)
             weights = torch.where(total == 0, 0.0, some / torch.where(total == 0, 1.0, total))
-        matrix = ((weights * both.sum(1, keepdim=True)) @ self.both_ways).unflatten(
-            1, (n, n)
-        )  # m M, zero on the diagonal
+        scaled = weights * both.sum(1, keepdim=True)
+        matrix = (scaled @ self.both_ways).unflatten(1, (n, n))  # m M, zero on the diagonal
         return vectors * (matrix @ vectors), weights

@@ -244,7 +244,8 @@ class VBPR(BPR):
 
 
 def _rows(table: Tensor, rows: Tensor) -> Tensor:
-    """Distinct rows (n,) of a table, ascending: (n, columns), with a gradient that names these rows alone."""
+    """Distinct rows (n,) of a table, ascending: (n, columns), with a gradient that names these rows alone,
+    or the table itself if they are all."""
     return table if len(rows) == len(table) else F.embedding(rows, table, sparse=True)
 
 
