@@ -3,18 +3,18 @@
 from dataclasses import fields
 from typing import Any, TypeAlias
 
-from extractors.base import Extractor
-from extractors.c3d import C3D
-from extractors.i3d import I3D
-from extractors.i3d_r50 import I3DR50
-from extractors.i3d_sound import I3DSound
-from extractors.logmel import LogMel
-from extractors.mel import MelExtractor
-from extractors.network import NetworkExtractor
-from extractors.settings import Settings
-from extractors.spectrogram import Spectrogram
-from extractors.vgg19 import VGG19
-from storage.errors import InputError, nearest
+from reelmill.extractors.audio.i3d_sound import I3DSound
+from reelmill.extractors.audio.logmel import LogMel
+from reelmill.extractors.audio.mel import MelExtractor
+from reelmill.extractors.audio.spectrogram import Spectrogram
+from reelmill.extractors.core.base import Extractor
+from reelmill.extractors.core.network import NetworkExtractor
+from reelmill.extractors.core.settings import Settings
+from reelmill.extractors.video.c3d import C3D
+from reelmill.extractors.video.i3d import I3D
+from reelmill.extractors.video.i3d_r50 import I3DR50
+from reelmill.extractors.video.vgg19 import VGG19
+from reelmill.storage.errors import InputError, nearest
 
 Kind: TypeAlias = type[NetworkExtractor] | type[MelExtractor]
 

@@ -33,8 +33,8 @@ Read in this order:
 
 A fit from a program:
 
-    from models.fit import train
-    from models.transgrec import TransGRecSettings
+    from reelmill.models.core.fit import train
+    from reelmill.models.transgrec.model import TransGRecSettings
 
     result = train("root", "c3d-fc6", TransGRecSettings(epochs=50))
 """

@@ -7,35 +7,41 @@ from typing import Any
 
 import torch
 
-from models import (
-    audiovisual,
-    audiovisual_data,
-    audiovisual_task,
-    audiovisual_write,
-    drnn,
-    drnn_data,
-    drnn_settings,
-    drnn_task,
-    fpmc,
-    jifr,
-    jifr_data,
-    jifr_task,
-    prnet,
-    prnet_data,
-    prnet_task,
-    transgrec,
-    transgrec_task,
-    vbpr,
-    vbpr_data,
-    vbpr_task,
-    videos,
+from reelmill.models.audiovisual import (
+    data as audiovisual_data,
 )
-from models.base import Data, FitSettings, Model, Task
-from models.fm import FM, DeepFM, DeepFMSettings, FMSettings
-from models.multimodal import Multimodal, MultimodalSettings
-from models.multimodal_data import ROLES, load_clicks
-from models.multimodal_task import ClickTask
-from storage.errors import InputError, nearest
+from reelmill.models.audiovisual import (
+    model as audiovisual,
+)
+from reelmill.models.audiovisual import (
+    task as audiovisual_task,
+)
+from reelmill.models.audiovisual import (
+    write as audiovisual_write,
+)
+from reelmill.models.baselines import fpmc
+from reelmill.models.baselines.fm import FM, DeepFM, DeepFMSettings, FMSettings
+from reelmill.models.baselines.vbpr import data as vbpr_data
+from reelmill.models.baselines.vbpr import model as vbpr
+from reelmill.models.baselines.vbpr import task as vbpr_task
+from reelmill.models.core.base import Data, FitSettings, Model, Task
+from reelmill.models.data import videos
+from reelmill.models.drnn import model as drnn
+from reelmill.models.drnn import task as drnn_task
+from reelmill.models.jifr import data as jifr_data
+from reelmill.models.jifr import model as jifr
+from reelmill.models.jifr import task as jifr_task
+from reelmill.models.multimodal.model import Multimodal, MultimodalSettings
+from reelmill.models.prnet import data as prnet_data
+from reelmill.models.prnet import model as prnet
+from reelmill.models.prnet import task as prnet_task
+from reelmill.models.protocols.clicks.data import ROLES, load_clicks
+from reelmill.models.protocols.clicks.task import ClickTask
+from reelmill.models.protocols.watching import data as drnn_data
+from reelmill.models.protocols.watching import settings as drnn_settings
+from reelmill.models.transgrec import model as transgrec
+from reelmill.models.transgrec import task as transgrec_task
+from reelmill.storage.errors import InputError, nearest
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline import labels, sources
-from pipeline.sources import IngestCounts, SourceResult, text
-from pipeline.sources.bounds import check_rows
-from pipeline.vectors import SUFFIXES, write_vectors
-from storage.errors import InputError
-from storage.features import list_stores, open_store
+from reelmill.pipeline import labels, sources
+from reelmill.pipeline.sources import IngestCounts, SourceResult, text
+from reelmill.pipeline.sources.bounds import check_rows
+from reelmill.pipeline.vectors import SUFFIXES, write_vectors
+from reelmill.storage.errors import InputError
+from reelmill.storage.features import list_stores, open_store
 
 Kind = Literal["movielens", "phd2", "interactions"]
 

@@ -9,7 +9,7 @@
 `error_class` is the word in the outcomes table. Any other exception is recorded as `unknown` with its traceback.
 """
 
-from storage.errors import ReelmillError
+from reelmill.storage.errors import ReelmillError
 
 
 class VideoError(ReelmillError):

@@ -1,6 +1,6 @@
 """Cut a highlight out of a media file, to look at: a small GIF or MP4 of a few seconds.
 
-The file is read in a child process (`pipeline.child`), like all foreign bytes.
+The file is read in a child process (`reelmill.pipeline.process.child`), like all foreign bytes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from extractors.frames import Geometry
-from pipeline.child import Child
-from pipeline.decode import Frame, Limits, Scaler, Tally, quarter_turns
-from pipeline.decode.excerpt import excerpt
-from pipeline.errors import Changed, Corrupt
-from pipeline.media import at_hand
-from pipeline.render import write_video
-from storage import Tables, parts
-from storage.errors import InputError, nearest
-from storage.place import below
+from reelmill.extractors.core.frames import Geometry
+from reelmill.pipeline.decode import Frame, Limits, Scaler, Tally, quarter_turns
+from reelmill.pipeline.decode.excerpt import excerpt
+from reelmill.pipeline.decode.render import write_video
+from reelmill.pipeline.errors import Changed, Corrupt
+from reelmill.pipeline.media import at_hand
+from reelmill.pipeline.process.child import Child
+from reelmill.storage import Tables, parts
+from reelmill.storage.errors import InputError, nearest
+from reelmill.storage.place import below
 
 FPS = {".gif": 10, ".mp4": 25}
 """{suffix: pictures a second}. A GIF counts in hundredths of a second."""
@@ -58,7 +58,7 @@ def write_highlight(root: str | Path, video_id: str, start_ms: int, stop_ms: int
     fps, limits = FPS[path.suffix.lower()], Limits()
     with (
         at_hand(below(root, media["uri"])) as source,
-        Child("pipeline.highlight:read", memory_bytes=limits.memory_bytes) as child,
+        Child("reelmill.pipeline.highlight:read", memory_bytes=limits.memory_bytes) as child,
     ):
         job = HighlightJob(str(source), media["start_ms"], begin, end, fps, limits, bytes=media["bytes"])
         pictures = child.run(job, limit_s=job.limits.wall_seconds)

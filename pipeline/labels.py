@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.segments import SEGMENT_MS, check_durations, count, grid
-from storage.errors import InputError
-from storage.schema import SCHEMAS
-from storage.tables import Tables
+from reelmill.pipeline.segments import SEGMENT_MS, check_durations, count, grid
+from reelmill.storage.errors import InputError
+from reelmill.storage.schema import SCHEMAS
+from reelmill.storage.tables import Tables
 
 KINDS = ("highlight",)
 CELLS_AT_ONCE = 1 << 22

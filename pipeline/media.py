@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from pipeline.cut import CutJob
-from pipeline.errors import NotFound, VideoError
-from pipeline.gather import Gather
-from storage import cache
-from storage.errors import StoreError
-from storage.place import AnyPath, is_url, place
+from reelmill.pipeline.errors import NotFound, VideoError
+from reelmill.pipeline.extract.cut import CutJob
+from reelmill.pipeline.extract.gather import Gather
+from reelmill.storage import cache
+from reelmill.storage.errors import StoreError
+from reelmill.storage.place import AnyPath, is_url, place
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Measure a media file. What the header claims is kept apart from what the packets say: only the latter is used.
 
-`measure` runs in a child process (`pipeline.child`), like everything that parses foreign bytes.
+`measure` runs in a child process (`reelmill.pipeline.process.child`), like everything that parses foreign bytes.
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.decode import Limits, Tally, open_video, quarter_turns, read_frames, scan
-from pipeline.errors import Corrupt, TooLong
-from pipeline.fetch import digest
+from reelmill.pipeline.decode import Limits, Tally, open_video, quarter_turns, read_frames, scan
+from reelmill.pipeline.download.fetch import digest
+from reelmill.pipeline.errors import Corrupt, TooLong
 
 
 def measure(job: dict[str, Any]) -> Iterator[dict[str, Any]]:

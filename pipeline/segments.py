@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.sources.bounds import ROW_BYTES, memory
-from storage.errors import InputError
-from storage.schema import SCHEMAS
+from reelmill.pipeline.sources.bounds import ROW_BYTES, memory
+from reelmill.storage.errors import InputError
+from reelmill.storage.schema import SCHEMAS
 
 SEGMENT_MS = 5000
 

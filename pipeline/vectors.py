@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.sources.bounds import check_rows
-from storage import Block, FeatureWriter, Spec
-from storage.arrays import load_array, load_arrays
-from storage.errors import InputError
-from storage.features import NO_DATA, VALID
+from reelmill.pipeline.sources.bounds import check_rows
+from reelmill.storage import Block, FeatureWriter, Spec
+from reelmill.storage.arrays import load_array, load_arrays
+from reelmill.storage.errors import InputError
+from reelmill.storage.features import NO_DATA, VALID
 
 SUFFIXES = (".npy", ".npz", ".parquet")
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from pipeline.errors import NotFound
-from pipeline.fetch import digest
-from pipeline.media import at_hand
-from storage import Tables
-from storage.place import below
+from reelmill.pipeline.download.fetch import digest
+from reelmill.pipeline.errors import NotFound
+from reelmill.pipeline.media import at_hand
+from reelmill.storage import Tables
+from reelmill.storage.place import below
 
 
 def media(root: str, on_file: Callable[[str], None] = lambda video: None) -> dict[str, str]:

@@ -7,19 +7,19 @@ with its formats `hdf5` and `parquet` are its files), `outcomes` (failures are d
 
 A training job needs two names:
 
-    from storage import Tables, open_store
+    from reelmill.storage import Tables, open_store
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from storage.blocks import Block
-    from storage.features import FeatureStore, open_store
-    from storage.outcomes import Outcome, Outcomes
-    from storage.spec import Spec
-    from storage.tables import Tables
-    from storage.writer import FeatureWriter
+    from reelmill.storage.blocks import Block
+    from reelmill.storage.features import FeatureStore, open_store
+    from reelmill.storage.outcomes import Outcome, Outcomes
+    from reelmill.storage.spec import Spec
+    from reelmill.storage.tables import Tables
+    from reelmill.storage.writer import FeatureWriter
 
 __all__ = ["Block", "FeatureStore", "FeatureWriter", "Outcome", "Outcomes", "Spec", "Tables", "open_store"]
 
@@ -36,8 +36,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for: download and decode processes need `storage.errors` only, and start
-    twice as fast without pyarrow and h5py."""
+    """Import a name when it is first asked for: download and decode processes need `reelmill.storage.errors` only, and
+    start twice as fast without pyarrow and h5py."""
     if name in _HOME:
-        return getattr(import_module(f"storage.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'storage' has no attribute {name!r}")
+        return getattr(import_module(f"reelmill.storage.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'reelmill.storage' has no attribute {name!r}")

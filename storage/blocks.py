@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from storage.errors import InputError
-from storage.spec import Spec
+from reelmill.storage.errors import InputError
+from reelmill.storage.spec import Spec
 
 NO_DATA, VALID, PADDED = 0, 1, 2
 """Values of a mask: nothing could be decoded (the row is NaN); full windows; or less than that: too few frames, the

@@ -26,10 +26,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from storage import objects
-from storage.errors import InputError, Unreachable
-from storage.parts import NAME, STALE_SECONDS, alive, sync
-from storage.place import AnyPath
+from reelmill.storage import objects
+from reelmill.storage.errors import InputError, Unreachable
+from reelmill.storage.parts import NAME, STALE_SECONDS, alive, sync
+from reelmill.storage.place import AnyPath
 
 if TYPE_CHECKING:
     from upath import UPath

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from storage import parts
-from storage.features import FeatureStore, open_store
-from storage.shards import SUFFIX, Shard
-from storage.writer import FeatureWriter
+from reelmill.storage import parts
+from reelmill.storage.features import FeatureStore, open_store
+from reelmill.storage.shards import SUFFIX, Shard
+from reelmill.storage.writer import FeatureWriter
 
 
 @dataclass(frozen=True)

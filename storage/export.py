@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from storage.errors import InputError
-from storage.features import open_store, present
-from storage.place import address
-from storage.shards import Format
-from storage.writer import FeatureWriter, features_folder
+from reelmill.storage.errors import InputError
+from reelmill.storage.features import open_store, present
+from reelmill.storage.place import address
+from reelmill.storage.shards import Format
+from reelmill.storage.writer import FeatureWriter, features_folder
 
 
 def export(root: str | Path, name: str, to: str | Path, format: Format) -> int:

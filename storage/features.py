@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from storage import cache, parts
-from storage.blocks import NO_DATA, PADDED, VALID, Block
-from storage.errors import CorruptPart, InputError, MissingFeatures, SpecMismatch, StoreError, nearest
-from storage.place import AnyPath
-from storage.shards import KEPT_OPEN, SUFFIX, Format, Shard, open_shard, read_shard
-from storage.spec import Spec
-from storage.writer import FeatureWriter, features_folder
+from reelmill.storage import cache, parts
+from reelmill.storage.blocks import NO_DATA, PADDED, VALID, Block
+from reelmill.storage.errors import CorruptPart, InputError, MissingFeatures, SpecMismatch, StoreError, nearest
+from reelmill.storage.place import AnyPath
+from reelmill.storage.shards import KEPT_OPEN, SUFFIX, Format, Shard, open_shard, read_shard
+from reelmill.storage.spec import Spec
+from reelmill.storage.writer import FeatureWriter, features_folder
 
 __all__ = [
     "NO_DATA", "PADDED", "SUFFIX", "VALID", "Block", "FeatureStore", "FeatureWriter", "Format", "Shard", "View",

@@ -27,10 +27,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from storage import cache
-from storage.blocks import COLUMNS, Block
-from storage.shards import KEPT_OPEN, Index, Shard, checksum, columns_of, description
-from storage.spec import Spec
+from reelmill.storage import cache
+from reelmill.storage.blocks import COLUMNS, Block
+from reelmill.storage.shards import KEPT_OPEN, Index, Shard, checksum, columns_of, description
+from reelmill.storage.spec import Spec
 
 
 def write(path: Path, spec: Spec, blocks: Sequence[Block]) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storage.errors import Unreachable
+from reelmill.storage.errors import Unreachable
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

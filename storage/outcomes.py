@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.tables import Tables
+from reelmill.storage.tables import Tables
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage import cache
-from storage.blocks import COLUMNS, Block
-from storage.shards import Index, Shard, checksum, columns_of, description, readable
-from storage.spec import Spec
+from reelmill.storage import cache
+from reelmill.storage.blocks import COLUMNS, Block
+from reelmill.storage.shards import Index, Shard, checksum, columns_of, description, readable
+from reelmill.storage.spec import Spec
 
 PREFIX = "reelmill."
 GROUP_ROWS = 64

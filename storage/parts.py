@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from storage.errors import CorruptPart
-from storage.place import AnyPath
+from reelmill.storage.errors import CorruptPart
+from reelmill.storage.place import AnyPath
 
 P = TypeVar("P", bound=AnyPath)
 
@@ -102,7 +102,7 @@ def write_file(path: P, content: bytes) -> P:
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     else:
-        from storage import objects
+        from reelmill.storage import objects
 
         objects.write(path, content)
     return path
@@ -112,7 +112,7 @@ def read_file(path: AnyPath) -> bytes:
     """A small file as a whole, as it is now. Raises FileNotFoundError."""
     if isinstance(path, Path):
         return path.read_bytes()
-    from storage import objects
+    from reelmill.storage import objects
 
     return objects.read(path)
 
@@ -124,7 +124,7 @@ def size(path: AnyPath) -> int | None:
             return path.stat().st_size if path.is_file() else None
         except OSError:  # a name that is too long
             return None
-    from storage import objects
+    from reelmill.storage import objects
 
     facts = objects.facts(path)
     return None if facts is None else int(facts["size"])
@@ -134,7 +134,7 @@ def written_at(path: AnyPath) -> float | None:
     """When a file was written, in seconds since 1970; None if it is not there."""
     if isinstance(path, Path):
         return path.stat().st_mtime if path.is_file() else None
-    from storage import objects
+    from reelmill.storage import objects
 
     return objects.written_at(path)
 
@@ -144,7 +144,7 @@ def files(folder: AnyPath) -> dict[str, int]:
     if isinstance(folder, Path):
         found = {p.name: p.stat().st_size for p in folder.iterdir() if p.is_file()} if folder.is_dir() else {}
     else:
-        from storage import objects
+        from reelmill.storage import objects
 
         found = objects.listed(folder)
     return dict(sorted(found.items()))
@@ -155,7 +155,7 @@ def walk(folder: AnyPath) -> dict[str, int]:
     if isinstance(folder, Path):
         found = {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
     else:
-        from storage import objects
+        from reelmill.storage import objects
 
         found = objects.walked(folder)
     return dict(sorted(found.items()))
@@ -165,7 +165,7 @@ def folders(folder: AnyPath) -> list[str]:
     """Names of the folders directly in a folder, sorted; none if there is none."""
     if isinstance(folder, Path):
         return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    from storage import objects
+    from reelmill.storage import objects
 
     return objects.folders(folder)
 
@@ -180,7 +180,7 @@ def remove(path: AnyPath) -> None:
     if isinstance(path, Path):
         path.unlink(missing_ok=True)
     else:
-        from storage import cache, objects
+        from reelmill.storage import cache, objects
 
         objects.remove(path)
         if NAME.fullmatch(path.name):
@@ -198,7 +198,7 @@ def move(path: AnyPath, to: AnyPath) -> AnyPath:
     elif isinstance(path, Path) or isinstance(to, Path):
         raise TypeError(f"{path} and {to} are not of one store")
     else:
-        from storage import objects
+        from reelmill.storage import objects
 
         objects.copy(path, to)
         remove(path)
@@ -209,7 +209,7 @@ def sweep(folder: AnyPath) -> list[Path]:
     """Remove temporaries that no living writer owns; return them. Those of this machine go by its processes, not by its
     clock, which may jump. Those for an object store are in the cache."""
     if not isinstance(folder, Path):
-        from storage import cache
+        from reelmill.storage import cache
 
         return cache.sweep()
     swept = []
@@ -248,7 +248,7 @@ def _names(folder: AnyPath) -> list[str]:
 
 def _listed(folder: AnyPath) -> list[str]:
     """The same of an object store. One page is of one moment; several are when the next listing says the same."""
-    from storage.objects import PAGE
+    from reelmill.storage.objects import PAGE
 
     names: list[str] = []
     for _ in range(100):
@@ -270,7 +270,7 @@ def _commit(temporary: Path, path: AnyPath) -> None:
         temporary.replace(path)
         sync(path.parent)
     else:
-        from storage import cache, objects
+        from reelmill.storage import cache, objects
 
         if NAME.fullmatch(path.name):
             cache.deliver(temporary, path)
@@ -282,7 +282,7 @@ def _temporary(folder: AnyPath, tag: str) -> Path:
     """A name that `sweep` knows; for an object store in the cache."""
     if isinstance(folder, Path):
         return folder / f".part-{tag}.tmp-{socket.gethostname()}-{os.getpid()}"
-    from storage import cache
+    from reelmill.storage import cache
 
     return cache.workplace() / tag
 

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
-from storage.errors import InputError
+from reelmill.storage.errors import InputError
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -69,7 +69,7 @@ def _remote(text: str) -> "UPath":
         raise InputError(f"root {text!r} names no bucket; give {scheme}://bucket/name")
     from upath import UPath  # here: downloading and decoding processes import this module, and need it not
 
-    from storage.objects import filesystem
+    from reelmill.storage.objects import filesystem
 
     try:
         path = UPath(f"{scheme}://{rest.rstrip('/')}", use_listings_cache=False)

@@ -20,10 +20,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from storage.blocks import COLUMNS, Block
-from storage.errors import CorruptPart, InputError
-from storage.place import AnyPath
-from storage.spec import Spec
+from reelmill.storage.blocks import COLUMNS, Block
+from reelmill.storage.errors import CorruptPart, InputError
+from reelmill.storage.place import AnyPath
+from reelmill.storage.spec import Spec
 
 Format = Literal["hdf5", "parquet"]
 SUFFIX: dict[Format, str] = {"hdf5": ".h5", "parquet": ".parquet"}
@@ -194,8 +194,8 @@ def _open(path: AnyPath, identity: tuple[int, int, int]) -> Shard:
 
 def read_shard(path: AnyPath) -> Shard:
     """Open a shard of either format from the file as it is now."""
-    from storage.hdf5 import Hdf5Shard  # here: they import this module, and listing tables needs no h5py
-    from storage.parquet import ParquetShard
+    from reelmill.storage.hdf5 import Hdf5Shard  # here: they import this module, and listing tables needs no h5py
+    from reelmill.storage.parquet import ParquetShard
 
     if path.suffix == SUFFIX["hdf5"]:
         return Hdf5Shard(path)
@@ -206,6 +206,6 @@ def read_shard(path: AnyPath) -> Shard:
 
 def write_shard(path: Path, format: Format, spec: Spec, blocks: Sequence[Block]) -> None:
     """Write one shard of packed blocks to a path. Blocks keep their order, rows of a video are adjacent."""
-    from storage import hdf5, parquet
+    from reelmill.storage import hdf5, parquet
 
     (hdf5 if format == "hdf5" else parquet).write(path, spec, blocks)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from storage.errors import InputError
+from reelmill.storage.errors import InputError
 
 Rows: TypeAlias = Literal["segment", "window", "video", "post"]
 """One row a segment (its windows averaged), one a window with its time, or one for the whole video. One a post: then

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage import cache, parts
-from storage.errors import CorruptPart, InputError, nearest
-from storage.place import AnyPath, place
-from storage.schema import SCHEMAS, UNIT
+from reelmill.storage import cache, parts
+from reelmill.storage.errors import CorruptPart, InputError, nearest
+from reelmill.storage.place import AnyPath, place
+from reelmill.storage.schema import SCHEMAS, UNIT
 
 EMPTY_UNITS = b"reelmill.empty_units"
 LOGGED = {

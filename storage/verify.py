@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from storage import cache, parts
-from storage.arrays import load_arrays
-from storage.blocks import NO_DATA
-from storage.errors import CorruptPart
-from storage.features import features_folder
-from storage.place import AnyPath, place
-from storage.schema import SCHEMAS
-from storage.shards import Shard, read_shard, readable
-from storage.tables import Tables
+from reelmill.storage import cache, parts
+from reelmill.storage.arrays import load_arrays
+from reelmill.storage.blocks import NO_DATA
+from reelmill.storage.errors import CorruptPart
+from reelmill.storage.features import features_folder
+from reelmill.storage.place import AnyPath, place
+from reelmill.storage.schema import SCHEMAS
+from reelmill.storage.shards import Shard, read_shard, readable
+from reelmill.storage.tables import Tables
 
 ROWS = 1024
 """Vectors looked at together."""

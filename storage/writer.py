@@ -4,12 +4,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from storage import parts
-from storage.blocks import Block
-from storage.errors import InputError, nearest
-from storage.place import AnyPath, place
-from storage.shards import SUFFIX, Format, write_shard
-from storage.spec import Spec
+from reelmill.storage import parts
+from reelmill.storage.blocks import Block
+from reelmill.storage.errors import InputError, nearest
+from reelmill.storage.place import AnyPath, place
+from reelmill.storage.shards import SUFFIX, Format, write_shard
+from reelmill.storage.spec import Spec
 
 
 class FeatureWriter:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from storage import FeatureWriter, Spec, Tables
-from storage.features import NO_DATA, VALID, Block
+from reelmill.storage import FeatureWriter, Spec, Tables
+from reelmill.storage.features import NO_DATA, VALID, Block
 
 USERS, WARM, COLD, LATENT, FEATURES = 150, 100, 30, 3, 24
 

@@ -18,11 +18,11 @@ from unittest.mock import patch
 import av
 import numpy as np
 
-from extractors.frames import Geometry
-from pipeline.child import Child
-from pipeline.decode import Decoder, Limits, Scaler, Tally, frames, loader, memory_bytes
-from pipeline.errors import VideoError
-from pipeline.probe import probe
+from reelmill.extractors.core.frames import Geometry
+from reelmill.pipeline.decode import Decoder, Limits, Scaler, Tally, frames, loader, memory_bytes
+from reelmill.pipeline.errors import VideoError
+from reelmill.pipeline.probe import probe
+from reelmill.pipeline.process.child import Child
 from tests.kinds import STEP_MS, Case, Frames
 from tests.media import read_index
 
@@ -44,7 +44,7 @@ class Read:
 def read(job: tuple[Decoder, Case] | Decoder) -> Iterator[Read | str]:
     """Target for a child process: decode one file as the extraction does; or say the decoder's identity."""
     if isinstance(job, str):
-        yield import_module(f"pipeline.decode.{job}").identity()
+        yield import_module(f"reelmill.pipeline.decode.{job}").identity()
         return
     decoder, case = job
     width, height = case.size

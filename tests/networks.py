@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from extractors.c3d import C3DNetwork
-from extractors.network import FrameNetwork
-from extractors.registry import EXTRACTORS, build
+from reelmill.extractors.core.network import FrameNetwork
+from reelmill.extractors.registry import EXTRACTORS, build
+from reelmill.extractors.video.c3d import C3DNetwork
 
 BATCH = 2
 NETWORKS = {name: kind for name, kind in EXTRACTORS.items() if issubclass(kind, FrameNetwork)}

@@ -93,7 +93,9 @@ class Server:
 
     def reelmill(self, name: str, *arguments: str | Path) -> Process:
         """A verb, in the background."""
-        return self.start(name, [sys.executable, "-c", "from flows.cli import main; main()", *map(str, arguments)])
+        return self.start(
+            name, [sys.executable, "-c", "from reelmill.flows.cli.main import main; main()", *map(str, arguments)]
+        )
 
     def worker(self, name: str, pool: str) -> Process:
         """A worker of a pool."""

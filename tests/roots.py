@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.load import load
-from flows.settings import Settings
-from pipeline.decode import Limits
-from pipeline.fetch import DownloadOptions
-from pipeline.ingest import fetch_media, missing_media
-from pipeline.labels import write_labels
-from storage import Tables
+from reelmill.flows.settings.load import load
+from reelmill.flows.settings.sections import Settings
+from reelmill.pipeline.decode import Limits
+from reelmill.pipeline.download.fetch import DownloadOptions
+from reelmill.pipeline.download.ingest import fetch_media, missing_media
+from reelmill.pipeline.labels import write_labels
+from reelmill.storage import Tables
 from tests.media import make_video
 
 

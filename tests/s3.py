@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from moto.server import ThreadedMotoServer
 
-from storage.objects import filesystem
-from storage.place import place
+from reelmill.storage.objects import filesystem
+from reelmill.storage.place import place
 
 BUCKET = "reelmill-test"
 _numbers = itertools.count(1)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from extractors.network import FrameNetwork
-from pipeline.corpus import CorpusPlan, frames
-from pipeline.cut import CutJob, CutSegment, cut
-from pipeline.extract import Video
-from pipeline.planted import planted_videos
-from pipeline.probe import probe
-from pipeline.render import write_video
+from reelmill.extractors.core.network import FrameNetwork
+from reelmill.pipeline.decode.render import write_video
+from reelmill.pipeline.demo.corpus import CorpusPlan, frames
+from reelmill.pipeline.demo.planted import planted_videos
+from reelmill.pipeline.extract.cut import CutJob, CutSegment, cut
+from reelmill.pipeline.extract.videos import Video
+from reelmill.pipeline.probe import probe
 
 PLAN = CorpusPlan(videos=6, new_videos=1, segments=(4, 4), segment_ms=2400, size=(224, 128))
 """Every taste is shown; a segment is long enough for any network's window."""

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from pipeline.loopback import RangeHandler, serve
+from reelmill.pipeline.demo.loopback import RangeHandler, serve
 
 PAGE = b"<!DOCTYPE html><html><head><title>a page</title></head><body>Nothing to see, please sign up.</body></html>"
 

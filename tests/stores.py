@@ -6,9 +6,9 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from storage import Block, FeatureWriter, Spec
-from storage.features import Format
-from storage.shards import SUFFIX, write_shard
+from reelmill.storage import Block, FeatureWriter, Spec
+from reelmill.storage.features import Format
+from reelmill.storage.shards import SUFFIX, write_shard
 
 DIM = 24
 SPEC = Spec("c3d", "fc6", DIM, "segment", sampling={"crop": (112, 112)})

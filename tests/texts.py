@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from extractors.words import Document
+from reelmill.extractors.text.words import Document
 
 THEMES = 8
 

@@ -17,13 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from pipeline.child import Child
-from pipeline.decode import decord, pyav, torchcodec
-from pipeline.decode.container import Limits, Scan, Tally, bounded_sound, check_magic, open_video, scan
-from pipeline.decode.pyav import read_frames
-from pipeline.decode.scale import Frame, Scaler, quarter_turns, thumbnail
-from pipeline.errors import VideoError
-from storage.errors import InputError
+from reelmill.pipeline.decode import decord, pyav, torchcodec
+from reelmill.pipeline.decode.container import Limits, Scan, Tally, bounded_sound, check_magic, open_video, scan
+from reelmill.pipeline.decode.pyav import read_frames
+from reelmill.pipeline.decode.scale import Frame, Scaler, quarter_turns, thumbnail
+from reelmill.pipeline.errors import VideoError
+from reelmill.pipeline.process.child import Child
+from reelmill.storage.errors import InputError
 
 __all__ = [
     "Decoder", "Frame", "Limits", "Scaler", "Scan", "Tally", "bounded_sound", "check_magic", "frames", "identity",
@@ -60,7 +60,9 @@ def identity(decoder: Decoder) -> str:
     if decoder == "pyav":
         return pyav.identity()
     try:
-        with Child(f"pipeline.decode.{decoder}:identify", memory_bytes=memory_bytes(decoder, Limits())) as child:
+        with Child(
+            f"reelmill.pipeline.decode.{decoder}:identify", memory_bytes=memory_bytes(decoder, Limits())
+        ) as child:
             (name,) = child.run(None, limit_s=120)
     except VideoError as error:
         raise InputError(f"extract.decoder: {decoder}: {error}; or use `extract.decoder: pyav`") from error
@@ -69,7 +71,7 @@ def identity(decoder: Decoder) -> str:
 
 def loader(decoder: Decoder) -> str:
     """What a decoding process runs while it starts, so that loading a library is not part of the first video's time."""
-    return f"pipeline.decode.{decoder}:load"
+    return f"reelmill.pipeline.decode.{decoder}:load"
 
 
 def memory_bytes(decoder: Decoder, limits: Limits) -> int:

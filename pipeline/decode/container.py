@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipeline.errors import Corrupt, NotFound, NoVideoStream, TooLong, TooManyPixels, Unsupported
+from reelmill.pipeline.errors import Corrupt, NotFound, NoVideoStream, TooLong, TooManyPixels, Unsupported
 
 ROUNDING = 1 << 20
 """Pixels by which a coded frame may be larger than the shown one: codecs round its sides up to blocks."""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import av
 
-from pipeline.decode.container import Limits, Tally, open_video
-from pipeline.decode.pyav import read_frames
-from pipeline.decode.scale import Frame
+from reelmill.pipeline.decode.container import Limits, Tally, open_video
+from reelmill.pipeline.decode.pyav import read_frames
+from reelmill.pipeline.decode.scale import Frame
 
 AHEAD_S = 2.0
 """How long before the part the seek aims at: containers seek by decoding time, which runs ahead of what is shown."""
@@ -23,7 +23,7 @@ WORTH_MS = 10_000
 
 def excerpt(path: str | Path, start: float, begin_ms: int, limits: Limits, tally: Tally) -> Iterator[tuple[int, Frame]]:
     """(time in ms since `start`, frame) to the end of the video, from a frame on that is shown at or before `begin_ms`
-    if there is one. `start`, limits and errors as in `pipeline.decode.frames`."""
+    if there is one. `start`, limits and errors as in `reelmill.pipeline.decode.frames`."""
     if begin_ms > WORTH_MS:
         with open_video(path, limits) as (container, stream):
             rest = _sought(container, stream, start, begin_ms, limits, tally)

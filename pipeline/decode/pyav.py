@@ -11,9 +11,9 @@ from pathlib import Path
 
 import av
 
-from pipeline.decode.container import Limits, Tally, open_video
-from pipeline.decode.scale import Frame
-from pipeline.errors import TooLong
+from reelmill.pipeline.decode.container import Limits, Tally, open_video
+from reelmill.pipeline.decode.scale import Frame
+from reelmill.pipeline.errors import TooLong
 
 REORDER = 4
 """Frames over which timestamps that are out of order are sorted."""
@@ -29,7 +29,7 @@ def identity() -> str:
 
 
 def frames(path: str | Path, start: float, limits: Limits, tally: Tally) -> Iterator[tuple[int, Frame]]:
-    """See `pipeline.decode.frames`."""
+    """See `reelmill.pipeline.decode.frames`."""
     with open_video(path, limits) as (container, stream):
         yield from read_frames(container, stream, start, limits, tally)
 

@@ -8,7 +8,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from extractors.frames import Geometry
+from reelmill.extractors.core.frames import Geometry
 
 Frame: TypeAlias = av.VideoFrame
 """A decoded frame, not yet scaled."""

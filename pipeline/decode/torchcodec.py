@@ -10,9 +10,9 @@ from types import ModuleType
 
 import av
 
-from pipeline.decode.container import Limits, Tally, open_video, reason
-from pipeline.decode.scale import Frame
-from pipeline.errors import Corrupt, TooLong, Unsupported
+from reelmill.pipeline.decode.container import Limits, Tally, open_video, reason
+from reelmill.pipeline.decode.scale import Frame
+from reelmill.pipeline.errors import Corrupt, TooLong, Unsupported
 
 
 def load() -> ModuleType:
@@ -42,7 +42,7 @@ def identify(job: None) -> Iterator[str]:
 
 
 def frames(path: str | Path, start: float, limits: Limits, tally: Tally) -> Iterator[tuple[int, Frame]]:
-    """See `pipeline.decode.frames`."""
+    """See `reelmill.pipeline.decode.frames`."""
     with open_video(path, limits) as (_, stream):
         number = stream.index
     decoders = load().decoders

@@ -15,11 +15,11 @@ from typing import Literal, get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.sources import mapped, movielens, phd2
-from pipeline.sources.folder import read_folder
-from pipeline.sources.ingest import IngestCounts, write_source
-from pipeline.sources.rows import PLACEHOLDER, SourceResult, is_true
-from storage.errors import InputError, nearest
+from reelmill.pipeline.sources import mapped, movielens, phd2
+from reelmill.pipeline.sources.folder import read_folder
+from reelmill.pipeline.sources.ingest import IngestCounts, write_source
+from reelmill.pipeline.sources.rows import PLACEHOLDER, SourceResult, is_true
+from reelmill.storage.errors import InputError, nearest
 
 Format = Literal["phd2", "movielens", "mapped"]
 

@@ -5,7 +5,7 @@ import io
 import os
 from pathlib import Path
 
-from storage.errors import InputError
+from reelmill.storage.errors import InputError
 
 MOST_UNPACKED = 256 << 20
 RATIO = 100

@@ -33,8 +33,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.sources.rows import MAX_DURATION_MS, Rows, SourceResult, is_true, video_table, videos_of
-from storage.schema import EVENT_KINDS, SCHEMAS
+from reelmill.pipeline.sources.rows import MAX_DURATION_MS, Rows, SourceResult, is_true, video_table, videos_of
+from reelmill.storage.schema import EVENT_KINDS, SCHEMAS
 
 Reason = Literal[
     "malformed_row",

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.sources.rows import SourceResult
-from storage.errors import InputError
-from storage.schema import SCHEMAS
+from reelmill.pipeline.sources.rows import SourceResult
+from reelmill.storage.errors import InputError
+from reelmill.storage.schema import SCHEMAS
 
 SUFFIXES = (
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm",

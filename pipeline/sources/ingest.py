@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.sources.rows import SourceResult, is_true
-from storage.errors import InputError
-from storage.outcomes import Outcome, Outcomes
-from storage.tables import Tables
+from reelmill.pipeline.sources.rows import SourceResult, is_true
+from reelmill.storage.errors import InputError
+from reelmill.storage.outcomes import Outcome, Outcomes
+from reelmill.storage.tables import Tables
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.sources import text, values
-from pipeline.sources.bounds import check_rows
-from pipeline.sources.checks import check
-from pipeline.sources.rows import Rows, SourceResult, is_true
-from pipeline.sources.values import Numbers
-from storage.errors import InputError, nearest
-from storage.schema import EVENT_KINDS
+from reelmill.pipeline.sources import text, values
+from reelmill.pipeline.sources.bounds import check_rows
+from reelmill.pipeline.sources.checks import check
+from reelmill.pipeline.sources.rows import Rows, SourceResult, is_true
+from reelmill.pipeline.sources.values import Numbers
+from reelmill.storage.errors import InputError, nearest
+from reelmill.storage.schema import EVENT_KINDS
 
 NEEDED = ("user_id", "video_id")
 LISTS = ("tags", "categories")

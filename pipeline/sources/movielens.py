@@ -27,11 +27,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.sources import text, values
-from pipeline.sources.checks import check
-from pipeline.sources.rows import Rows, SourceResult, is_true
-from storage.errors import InputError, nearest
-from storage.schema import SCHEMAS
+from reelmill.pipeline.sources import text, values
+from reelmill.pipeline.sources.checks import check
+from reelmill.pipeline.sources.rows import Rows, SourceResult, is_true
+from reelmill.storage.errors import InputError, nearest
+from reelmill.storage.schema import SCHEMAS
 
 NO_GENRES = "(no genres listed)"
 

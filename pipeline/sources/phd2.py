@@ -11,10 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.sources import text, values
-from pipeline.sources.checks import check
-from pipeline.sources.rows import Rows, SourceResult
-from storage.errors import InputError, nearest
+from reelmill.pipeline.sources import text, values
+from reelmill.pipeline.sources.checks import check
+from reelmill.pipeline.sources.rows import Rows, SourceResult
+from reelmill.storage.errors import InputError, nearest
 
 COLUMNS = ("youtubeId", "start", "duration", "user_id", "video_duration")
 LAST = "is_last"  # may be missing

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.sources.values import Numbers
-from storage.errors import InputError
-from storage.schema import SCHEMAS
+from reelmill.pipeline.sources.values import Numbers
+from reelmill.storage.errors import InputError
+from reelmill.storage.schema import SCHEMAS
 
 MAX_DURATION_MS = 7 * 24 * 3600 * 1000  # longer than any published video; a grid of it has 120,960 segments
 PLACEHOLDER = "{video_id}"  # in a template of URLs

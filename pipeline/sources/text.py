@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.sources.bounds import unpacked
-from storage.errors import InputError
+from reelmill.pipeline.sources.bounds import unpacked
+from reelmill.storage.errors import InputError
 
 NEWLINE, RETURN, QUOTE = b"\n"[0], b"\r"[0], b'"'[0]
 BLOCK_BYTES = 1 << 24

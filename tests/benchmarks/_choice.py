@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from flows.load import value
-from models import fit
-from models.multimodal_data import load_clicks
-from models.registry import RECOMMENDERS
-from pipeline import sources
+from reelmill.flows.settings.load import value
+from reelmill.models.core import fit
+from reelmill.models.protocols.clicks.data import load_clicks
+from reelmill.models.registry import RECOMMENDERS
+from reelmill.pipeline import sources
 from tests.benchmarks._seeds import markdown, mean
 from tests.benchmarks.movielens import COMMON, DATA
 

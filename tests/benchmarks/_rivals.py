@@ -69,10 +69,10 @@ def fm_ours(folder: Path) -> Turns:
     """Ours, with the spread that `FMSettings` starts from."""
     import torch
 
-    from models import metrics_ctr
-    from models.fm import FM, FMSettings
-    from models.multimodal_data import load_clicks
-    from models.multimodal_task import ClickTask
+    from reelmill.models.baselines.fm import FM, FMSettings
+    from reelmill.models.metrics import clicks as metrics_ctr
+    from reelmill.models.protocols.clicks.data import load_clicks
+    from reelmill.models.protocols.clicks.task import ClickTask
 
     settings = FMSettings(fields=(folder / "fields").read_text())
     task = ClickTask("fm", FM, load_clicks(folder.parent / "root"), settings, torch.device("cpu"))
@@ -130,8 +130,8 @@ def vbpr_cornac_large(folder: Path) -> Turns:
 
 def bpr_ours(folder: Path) -> Turns:
     """Ours."""
-    from models.vbpr import BPRSettings
-    from models.vbpr_task import BPRTask
+    from reelmill.models.baselines.vbpr.model import BPRSettings
+    from reelmill.models.baselines.vbpr.task import BPRTask
 
     settings = BPRSettings(validation_share=0, test_share=1e-4, dim=DIM)
     task = BPRTask(_positives(folder), settings, _cpu())
@@ -140,8 +140,8 @@ def bpr_ours(folder: Path) -> Turns:
 
 def vbpr_ours(folder: Path) -> Turns:
     """Ours."""
-    from models.vbpr import VBPRSettings
-    from models.vbpr_task import VBPRTask
+    from reelmill.models.baselines.vbpr.model import VBPRSettings
+    from reelmill.models.baselines.vbpr.task import VBPRTask
 
     settings = VBPRSettings(validation_share=0, test_share=0.9, dim=DIM // 2, visual_dim=DIM // 2)
     task = VBPRTask(_positives(folder, np.load(folder / "features.npy")), settings, _cpu())
@@ -157,8 +157,8 @@ def ranking_product(folder: Path) -> Turns:
 
 def ranking_ours(folder: Path) -> Turns:
     """All places and all metrics of five relevant items a user, a hundred masked."""
-    from models import ranking
-    from models.jifr_cases import Lists
+    from reelmill.models.jifr.cases import Lists
+    from reelmill.models.metrics import full_ranking as ranking
 
     user, item = _vectors()
     drawn = np.argsort(np.random.default_rng(0).random((USERS, ITEMS)), axis=1)[:, :105].copy()
@@ -175,7 +175,7 @@ def ranking_ours(folder: Path) -> Turns:
 
 def _ours(task: Any, settings: Any, examples: int) -> Iterator[tuple[Any, dict[str, float]]]:
     """Epochs of the trainer."""
-    from models import fit
+    from reelmill.models.core import fit
 
     one = fit._Fit(task, settings, _cpu())
     while True:
@@ -207,7 +207,7 @@ def _cornac(folder: Path, most: int | None = None) -> Any:
 
 
 def _positives(folder: Path, features: np.ndarray | None = None) -> Any:
-    from models.vbpr_data import Positives
+    from reelmill.models.baselines.vbpr.data import Positives
 
     user, item = np.load(folder / "pairs.npy").astype(np.int64)
     order = np.lexsort((item, user))

@@ -12,10 +12,10 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 
-from extractors.frames import Geometry
-from pipeline.child import Child
-from pipeline.decode import Decoder, Limits, Scaler, Tally, frames
-from pipeline.render import write_video
+from reelmill.extractors.core.frames import Geometry
+from reelmill.pipeline.decode import Decoder, Limits, Scaler, Tally, frames
+from reelmill.pipeline.decode.render import write_video
+from reelmill.pipeline.process.child import Child
 from tests.benchmarks import interleaved, table
 from tests.matrix import DECODERS, process
 

@@ -20,11 +20,11 @@ from statistics import median
 import numpy as np
 import torch
 
-from extractors.base import Extractor
-from extractors.registry import build
-from pipeline.extract import ExtractOptions, Video, extract
-from pipeline.probe import probe
-from pipeline.render import write_video
+from reelmill.extractors.core.base import Extractor
+from reelmill.extractors.registry import build
+from reelmill.pipeline.decode.render import write_video
+from reelmill.pipeline.extract.videos import ExtractOptions, Video, extract
+from reelmill.pipeline.probe import probe
 
 VIDEOS, SECONDS, ROUNDS = 6, 20, 3
 GPU = torch.cuda.is_available()

@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from extractors.encoders import build
-from models.drnn_settings import DRNNSettings, HistorySettings
-from models.fit import train
-from models.fpmc import FPMCSettings
-from pipeline import sources
-from pipeline.texts import extract_texts
-from storage import Tables
+from reelmill.extractors.text.encoders import build
+from reelmill.models.baselines.fpmc import FPMCSettings
+from reelmill.models.core.fit import train
+from reelmill.models.protocols.watching.settings import DRNNSettings, HistorySettings
+from reelmill.pipeline import sources
+from reelmill.pipeline.extract.texts import extract_texts
+from reelmill.storage import Tables
 from tests.benchmarks._seeds import difference, markdown, mean
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

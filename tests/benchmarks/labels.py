@@ -40,8 +40,8 @@ def make_file(path: Path, rng: np.random.Generator) -> None:
 
 def run(path: Path, root: Path) -> dict[str, float]:
     """The whole way, timed stage by stage."""
-    from pipeline import sources
-    from pipeline.labels import write_labels
+    from reelmill.pipeline import sources
+    from reelmill.pipeline.labels import write_labels
 
     marks = [time.perf_counter()]
     result = sources.read(path, "phd2")

@@ -13,14 +13,14 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 
-from pipeline.render import write_video
+from reelmill.pipeline.decode.render import write_video
 
 HOURS, FPS = 3, 25
 RUN = """
 import sys
-from extractors.registry import build
-from pipeline.extract import ExtractOptions, Video, extract
-from pipeline.probe import probe
+from reelmill.extractors.registry import build
+from reelmill.pipeline.extract.videos import ExtractOptions, Video, extract
+from reelmill.pipeline.probe import probe
 path, root = sys.argv[1:]
 facts = probe(path)
 networks = [build(name, weights="random", windows=1) for name in ("c3d", "i3d_r50", "vgg19")]

@@ -18,11 +18,11 @@ from typing import Any
 
 import torch
 
-from models.fields import FieldSettings
-from models.fit import train
-from models.fm import DeepFMSettings, FMSettings
-from models.multimodal import MultimodalSettings
-from pipeline import sources
+from reelmill.models.baselines.fm import DeepFMSettings, FMSettings
+from reelmill.models.core.fit import train
+from reelmill.models.multimodal.model import MultimodalSettings
+from reelmill.models.protocols.clicks.fields import FieldSettings
+from reelmill.pipeline import sources
 from tests.benchmarks._seeds import difference, markdown, mean
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

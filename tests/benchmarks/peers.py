@@ -22,10 +22,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from models.fm import FM, FMSettings
-from models.multimodal_data import Clicks, load_clicks
-from models.multimodal_task import ClickTask
-from pipeline import sources
+from reelmill.models.baselines.fm import FM, FMSettings
+from reelmill.models.protocols.clicks.data import Clicks, load_clicks
+from reelmill.models.protocols.clicks.task import ClickTask
+from reelmill.pipeline import sources
 from tests.benchmarks import table
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "ml-1m"

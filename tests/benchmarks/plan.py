@@ -12,17 +12,17 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flows import steps
-from flows.demo import NETWORKS, PLAN
-from flows.load import load
-from flows.plan import plan
-from flows.settings import Settings
-from pipeline.corpus import render
-from pipeline.decode import Limits
-from pipeline.fetch import DownloadOptions
-from pipeline.ingest import fetch_media, missing_media
-from pipeline.select import Selection
-from storage import Tables
+from reelmill.flows.jobs import steps
+from reelmill.flows.jobs.demo import NETWORKS, PLAN
+from reelmill.flows.jobs.plan import plan
+from reelmill.flows.settings.load import load
+from reelmill.flows.settings.sections import Settings
+from reelmill.pipeline.decode import Limits
+from reelmill.pipeline.demo.corpus import render
+from reelmill.pipeline.download.fetch import DownloadOptions
+from reelmill.pipeline.download.ingest import fetch_media, missing_media
+from reelmill.pipeline.planning.select import Selection
+from reelmill.storage import Tables
 from tests.benchmarks import machine, table
 
 CHOSEN = Selection(limit=4)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from extractors.network import FrameNetwork
+from reelmill.extractors.core.network import FrameNetwork
 from tests.benchmarks import interleaved, table
 from tests.networks import NETWORKS, cosine, make
 from tests.scenes import in_batches, seen_by, write_scenes

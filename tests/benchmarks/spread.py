@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import flows  # noqa: F401 (before Prefect: it keeps Prefect's servers from calling home)
+import reelmill.flows  # noqa: F401 (before Prefect: it keeps Prefect's servers from calling home)
 from tests.sounds import write_sound
 
 VIDEOS, WARM, SECONDS, ROUNDS = 16, 4, 25, 2
@@ -42,11 +42,11 @@ def _round(folder: Path, number: int) -> tuple[float, float]:
 def _timed(folder: Path, name: str, workers: int) -> float:
     import ray
 
-    from flows import steps
-    from flows.extract import extract
-    from flows.ingest import ingest
-    from flows.load import load
-    from flows.spread import ray_runner
+    from reelmill.flows.jobs import steps
+    from reelmill.flows.jobs.extract import extract
+    from reelmill.flows.jobs.ingest import ingest
+    from reelmill.flows.serve.spread import ray_runner
+    from reelmill.flows.settings.load import load
 
     videos = folder / "videos"
     if not videos.exists():
@@ -78,7 +78,8 @@ def _timed(folder: Path, name: str, workers: int) -> float:
 
 def _warm(settings: Any) -> None:
     """Let every worker do a block, so that its process stands with its networks built."""
-    from flows import spread, steps
+    from reelmill.flows.jobs import steps
+    from reelmill.flows.serve import spread
 
     networks = steps.extractors(settings)
     todo = steps.extract_plan(settings, networks)[:WARM]

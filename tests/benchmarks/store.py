@@ -12,8 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from storage import Block, FeatureWriter, Spec, open_store
-from storage.features import FeatureStore, Format
+from reelmill.storage import Block, FeatureWriter, Spec, open_store
+from reelmill.storage.features import FeatureStore, Format
 from tests.benchmarks import interleaved, table
 
 ROWS, DIM, PER_VIDEO, BATCH = 50_000, 4096, 20, 256

@@ -23,16 +23,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from models.base import FitSettings
-from models.fields import FieldSettings
-from models.fit import train
-from models.fm import FMSettings
-from models.multimodal import MultimodalSettings
-from models.splits import PARTS
-from models.transgrec import TransGRecSettings
-from models.vbpr import BPRSettings, VBPRSettings
-from pipeline import sources
-from pipeline.vectors import write_vectors
+from reelmill.models.baselines.fm import FMSettings
+from reelmill.models.baselines.vbpr.model import BPRSettings, VBPRSettings
+from reelmill.models.core.base import FitSettings
+from reelmill.models.core.fit import train
+from reelmill.models.data.splits import PARTS
+from reelmill.models.multimodal.model import MultimodalSettings
+from reelmill.models.protocols.clicks.fields import FieldSettings
+from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.pipeline import sources
+from reelmill.pipeline.vectors import write_vectors
 from tests.benchmarks._seeds import markdown, mean
 from tests.benchmarks.movielens import COMMON, DATA, fit
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.audiovisual import AudioVisualSettings
-from models.multimodal import MultimodalSettings
-from models.worlds.audiovisual import World, factors, write
-from models.worlds.fits import FITS
-from storage import open_store
+from reelmill.models.audiovisual.model import AudioVisualSettings
+from reelmill.models.audiovisual.world import World, factors, write
+from reelmill.models.core.world_settings import FITS
+from reelmill.models.multimodal.model import MultimodalSettings
+from reelmill.storage import open_store
 from tests.benchmarks._seeds import difference, markdown, mean, train
 
 SEEDS = range(10, 10 + int(os.environ.get("SEEDS", "5")))

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models import drnn_data
-from models.drnn_settings import DRNNSettings
-from models.drnn_task import DRNNTask
-from models.worlds.drnn import World, ceiling, write
+from reelmill.models.drnn.task import DRNNTask
+from reelmill.models.drnn.world import World, ceiling, write
+from reelmill.models.protocols.watching import data as drnn_data
+from reelmill.models.protocols.watching.settings import DRNNSettings
 from tests.benchmarks._seeds import difference, markdown, train
 
 SEEDS = range(5)

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from scipy import stats
 
-from models import jifr_data
-from models.jifr import JIFRSettings
-from models.jifr_task import JIFRTask
-from models.splits import Cases
-from models.worlds.jifr import World, ceiling, write
+from reelmill.models.data.splits import Cases
+from reelmill.models.jifr import data as jifr_data
+from reelmill.models.jifr.model import JIFRSettings
+from reelmill.models.jifr.task import JIFRTask
+from reelmill.models.jifr.world import World, ceiling, write
 from tests.benchmarks._seeds import train
 
 SETTINGS = JIFRSettings(

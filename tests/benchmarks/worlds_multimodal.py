@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from models import runs
-from models.fields import FieldSettings
-from models.fm import DeepFMSettings, FMSettings
-from models.multimodal import Multimodal, MultimodalSettings
-from models.multimodal_data import load_clicks
-from models.multimodal_task import ClickTask
-from models.worlds.multimodal import World, ceiling, write
+from reelmill.models.baselines.fm import DeepFMSettings, FMSettings
+from reelmill.models.core import runs
+from reelmill.models.multimodal.model import Multimodal, MultimodalSettings
+from reelmill.models.multimodal.world import World, ceiling, write
+from reelmill.models.protocols.clicks.data import load_clicks
+from reelmill.models.protocols.clicks.fields import FieldSettings
+from reelmill.models.protocols.clicks.task import ClickTask
 from tests.benchmarks._seeds import difference, markdown, mean, train
 
 COMMON: dict[str, Any] = {

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from models import prnet_data, runs
-from models.metrics import interval
-from models.prnet import PRNetSettings
-from models.prnet_cases import measured
-from models.prnet_task import PRNetTask
-from models.splits import Cases
-from models.worlds.prnet import World, ceiling, chance, write
+from reelmill.models.core import runs
+from reelmill.models.data.splits import Cases
+from reelmill.models.metrics.ranking import interval
+from reelmill.models.prnet import data as prnet_data
+from reelmill.models.prnet.cases import measured
+from reelmill.models.prnet.model import PRNetSettings
+from reelmill.models.prnet.task import PRNetTask
+from reelmill.models.prnet.world import World, ceiling, chance, write
 from tests.benchmarks._seeds import train
 
 QUICK: dict[str, Any] = {

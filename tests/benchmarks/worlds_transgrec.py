@@ -22,11 +22,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from models import data, evaluate, registry, runs
-from models.splits import Cases
-from models.transgrec import TransGRec, TransGRecSettings
-from models.transgrec_task import TransGRecTask
-from models.worlds.transgrec import Truth, World, ceiling, write
+from reelmill.models import registry
+from reelmill.models.core import runs
+from reelmill.models.data import segments as data
+from reelmill.models.data.splits import Cases
+from reelmill.models.metrics import evaluate
+from reelmill.models.transgrec.model import TransGRec, TransGRecSettings
+from reelmill.models.transgrec.task import TransGRecTask
+from reelmill.models.transgrec.world import Truth, World, ceiling, write
 from tests.benchmarks._seeds import difference, markdown, train
 
 SETTINGS = TransGRecSettings(dim=16, batch=500, epochs=25, patience=6, learning_rate=0.01, l2=1e-3)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from extractors.base import Extractor
-from pipeline.child import Child
-from pipeline.extract import Video
+from reelmill.extractors.core.base import Extractor
+from reelmill.pipeline.extract.videos import Video
+from reelmill.pipeline.process.child import Child
 from tests.faults.work import corpus, network, plant, run
 
 

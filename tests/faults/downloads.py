@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.decode import Limits
-from pipeline.fetch import DownloadOptions, digest
-from pipeline.ingest import fetch_media, missing_media
-from pipeline.loopback import FolderHandler, _Server
-from storage import Outcomes, Tables
+from reelmill.pipeline.decode import Limits
+from reelmill.pipeline.demo.loopback import FolderHandler, _Server
+from reelmill.pipeline.download.fetch import DownloadOptions, digest
+from reelmill.pipeline.download.ingest import fetch_media, missing_media
+from reelmill.storage import Outcomes, Tables
 from tests.faults.processes import children, ended, joined, living, started, stop
 from tests.faults.work import doubled_outcomes
 

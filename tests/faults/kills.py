@@ -1,5 +1,6 @@
 """Workers on one root that are killed again and again until their work is done. Runs in a process of its own
-(`pipeline.child`), which imports torch once and forks the workers: each is a real run with real decoding processes.
+(`reelmill.pipeline.process.child`), which imports torch once and forks the workers: each is a real run with real
+decoding processes.
 
     python -m tests.faults.kills SEED KILLS     the same by hand, in a folder of its own
 """
@@ -18,9 +19,9 @@ from typing import Any
 
 import torch
 
-from extractors.base import Extractor
-from pipeline.extract import Video
-from storage.features import list_stores, open_store
+from reelmill.extractors.core.base import Extractor
+from reelmill.pipeline.extract.videos import Video
+from reelmill.storage.features import list_stores, open_store
 from tests.faults.processes import children, ended, joined, living, started, stop
 from tests.faults.work import (
     assert_equal_roots,

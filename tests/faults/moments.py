@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-import pipeline.extract
-from models.runs import Run
-from pipeline.cut import cut
-from pipeline.fetch import DownloadOptions, Place
-from storage import Outcome, Outcomes, Tables, hdf5, open_store, parts
-from storage.compact import compact
+from reelmill.models.core.runs import Run
+from reelmill.pipeline.download.fetch import DownloadOptions, Place
+from reelmill.pipeline.extract import videos
+from reelmill.pipeline.extract.cut import cut
+from reelmill.storage import Outcome, Outcomes, Tables, hdf5, open_store, parts
+from reelmill.storage.compact import compact
 from tests.faults.processes import joined, started
 from tests.faults.work import (
     OPTIONS,
@@ -92,7 +92,7 @@ class Extracting(Scene):
         plant(str(root), self.videos)
 
     def act(self, root: Path) -> None:
-        pipeline.extract.decode_ahead = lambda jobs, *_: ((g, message) for g, job in jobs for message in cut(job))
+        videos.decode_ahead = lambda jobs, *_: ((g, message) for g, job in jobs for message in cut(job))
         run(str(root), self.videos, self.network, 0, OPTIONS)
 
     def check(self, root: Path) -> None:

@@ -1,5 +1,5 @@
 """A decoder that misbehaves by the name of the file. A decoding process loads it in the place of the real one, which it
-leaves in charge of every other file (`pipeline.ahead.loader`)."""
+leaves in charge of every other file (`reelmill.pipeline.extract.ahead.loader`)."""
 
 import ctypes
 import os
@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.decode import FRAMES, Frame, Limits, Tally
+from reelmill.pipeline.decode import FRAMES, Frame, Limits, Tally
 
 real = FRAMES["pyav"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from storage import FeatureWriter, Outcome, Outcomes, Tables, open_store, parts
-from storage.compact import compact
+from reelmill.storage import FeatureWriter, Outcome, Outcomes, Tables, open_store, parts
+from reelmill.storage.compact import compact
 from tests.stores import SPEC, block, fill, same
 
 YEAR = 365 * 24 * 3600.0

@@ -10,13 +10,13 @@ from pathlib import Path
 import h5py
 import pytest
 
-from models import fit
-from models.transgrec import TransGRecSettings
-from models.worlds.transgrec import World, write
-from pipeline.extract import extract, missing
-from storage import Spec, Tables, open_store, parts
-from storage.errors import CorruptPart, SpecMismatch
-from storage.features import list_stores, present, verify
+from reelmill.models.core import fit
+from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.models.transgrec.world import World, write
+from reelmill.pipeline.extract.videos import extract, missing
+from reelmill.storage import Spec, Tables, open_store, parts
+from reelmill.storage.errors import CorruptPart, SpecMismatch
+from reelmill.storage.features import list_stores, present, verify
 from tests.faults.conftest import Unbroken
 from tests.faults.work import OPTIONS, assert_equal_roots, keep_house, plant, run
 from tests.stores import SPEC, block, fill, forks

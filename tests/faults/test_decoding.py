@@ -9,12 +9,12 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.child import Child
-from pipeline.decode import Limits
-from pipeline.errors import Corrupt, NoVideoStream, TooManyPixels
-from pipeline.extract import Video, extract
-from pipeline.probe import probe
-from storage import Outcomes, open_store
+from reelmill.pipeline.decode import Limits
+from reelmill.pipeline.errors import Corrupt, NoVideoStream, TooManyPixels
+from reelmill.pipeline.extract.videos import Video, extract
+from reelmill.pipeline.probe import probe
+from reelmill.pipeline.process.child import Child
+from reelmill.storage import Outcomes, open_store
 from tests.faults.conftest import Unbroken
 from tests.faults.work import OPTIONS, blocks_of, measured
 from tests.kinds import ffmpeg
@@ -34,7 +34,7 @@ def test_a_poisonous_video_costs_only_itself(
     tmp_path: Path, unbroken: Unbroken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between good videos, with one decoding process; then the poison is taken away and one more run finishes."""
-    monkeypatch.setattr("pipeline.ahead.loader", lambda _: "tests.faults.poison:load")
+    monkeypatch.setattr("reelmill.pipeline.extract.ahead.loader", lambda _: "tests.faults.poison:load")
     monkeypatch.setenv("FAULTS_FLAG", str(tmp_path / "flag"))
     names = ("segfault", "abort", "hang", "allocate", "killed")
     bad = [measured(make_video(tmp_path / f"{name}.mp4", 40, size=(96, 64))) for name in names]
@@ -85,7 +85,7 @@ def test_8k_is_refused_before_it_is_decoded(tmp_path: Path, unbroken: Unbroken) 
         probe(path)
     with pytest.raises(Corrupt):
         probe(path, Limits(max_pixels=1 << 30))
-    with Child("pipeline.probe:measure", memory_bytes=300 * MB) as child, pytest.raises(TooManyPixels):
+    with Child("reelmill.pipeline.probe:measure", memory_bytes=300 * MB) as child, pytest.raises(TooManyPixels):
         list(child.run({"path": str(path), "limits": Limits()}, 60))
     video = Video("8k", str(path), "0" * 64, 0, 40)
     assert extract(str(tmp_path / "root"), [video], [unbroken.network], OPTIONS).failed == {"too_many_pixels": 1}
@@ -119,8 +119,8 @@ def test_odd_kinds_end_with_features_or_with_a_class(tmp_path: Path, unbroken: U
 
 def test_av_is_the_decoder_that_the_poison_replaces() -> None:
     """Else the test of poisonous videos would show nothing."""
-    from pipeline.decode import FRAMES, loader, pyav
+    from reelmill.pipeline.decode import FRAMES, loader, pyav
 
     assert FRAMES["pyav"] is pyav.frames
-    assert loader("pyav") == "pipeline.decode.pyav:load"
+    assert loader("pyav") == "reelmill.pipeline.decode.pyav:load"
     assert av.__version__ in pyav.identity()

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.child import Child
-from storage import Tables
+from reelmill.pipeline.process.child import Child
+from reelmill.storage import Tables
 from tests.faults.downloads import Server
 from tests.media import make_video
 

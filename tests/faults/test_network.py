@@ -4,10 +4,10 @@ import threading
 import time
 from pathlib import Path
 
-from pipeline.decode import Limits
-from pipeline.fetch import digest
-from pipeline.ingest import fetch_media, missing_media
-from storage import Outcomes, Tables
+from reelmill.pipeline.decode import Limits
+from reelmill.pipeline.download.fetch import digest
+from reelmill.pipeline.download.ingest import fetch_media, missing_media
+from reelmill.storage import Outcomes, Tables
 from tests.faults.downloads import OPTIONS, Server
 from tests.media import make_video
 

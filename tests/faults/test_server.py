@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows import cli
-from storage import Tables, open_store
-from storage.features import list_stores
+from reelmill.flows.cli import main as cli
+from reelmill.storage import Tables, open_store
+from reelmill.storage.features import list_stores
 from tests.faults.work import corpus
 
 NETWORK = "extract.extractors={c3d: {weights: random, layers: [conv5], windows: 1, batch_size: 4}}"
@@ -80,7 +80,8 @@ def test_a_server_that_does_not_answer_is_one_message(
 def test_a_server_that_dies_under_a_flow_costs_nothing_that_was_committed(tmp_path: Path) -> None:
     root = tmp_path / "root"
     media(root, 12)
-    command = [sys.executable, "-c", "from flows.cli import main; main()", "extract", "--root", str(root), "--json",
+    main = "from reelmill.flows.cli.main import main; main()"
+    command = [sys.executable, "-c", main, "extract", "--root", str(root), "--json",
                "--set", NETWORK, "--set", "extract.block=2", "--set", "extract.workers=1"]  # fmt: skip
     with prefect_server(tmp_path) as (server, address):
         env = {**os.environ, "PREFECT_API_URL": address, "PREFECT_HOME": str(tmp_path)}

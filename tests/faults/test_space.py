@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from flows.cli import main
-from models import fit, runs
-from models.transgrec import TransGRecSettings
-from models.worlds.transgrec import World, write
-from pipeline.corpus import write_source
-from pipeline.decode import Limits
-from pipeline.errors import OutOfSpace
-from pipeline.extract import extract
-from pipeline.fetch import Downloader
-from pipeline.ingest import fetch_media, missing_media
-from pipeline.planted import CorpusPlan
-from storage import FeatureWriter, Tables
-from storage.features import present
+from reelmill.flows.cli.main import main
+from reelmill.models.core import fit, runs
+from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.models.transgrec.world import World, write
+from reelmill.pipeline.decode import Limits
+from reelmill.pipeline.demo.corpus import write_source
+from reelmill.pipeline.demo.planted import CorpusPlan
+from reelmill.pipeline.download.fetch import Downloader
+from reelmill.pipeline.download.ingest import fetch_media, missing_media
+from reelmill.pipeline.errors import OutOfSpace
+from reelmill.pipeline.extract.videos import extract
+from reelmill.storage import FeatureWriter, Tables
+from reelmill.storage.features import present
 from tests.faults.conftest import Disk, Unbroken
 from tests.faults.downloads import OPTIONS as QUICK
 from tests.faults.downloads import Server

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage import FeatureStore, Outcome, Outcomes, Tables, hdf5, open_store, parts
-from storage.compact import compact
-from storage.errors import CorruptPart, StoreError
+from reelmill.storage import FeatureStore, Outcome, Outcomes, Tables, hdf5, open_store, parts
+from reelmill.storage.compact import compact
+from reelmill.storage.errors import CorruptPart, StoreError
 from tests.faults.processes import joined, started, stop
 from tests.stores import SPEC, block, fill, forks, same
 
@@ -95,7 +95,7 @@ def test_two_that_merge_at_once_lose_and_double_nothing(tmp_path: Path, monkeypa
             Tables(tmp_path).compact("outcomes")
         return found
 
-    monkeypatch.setattr("storage.parts.list_parts", interrupted)
+    monkeypatch.setattr("reelmill.storage.parts.list_parts", interrupted)
     assert Tables(tmp_path).compact("outcomes")[1] == 1
     assert Tables(tmp_path).read("outcomes").num_rows == 4
     verified = FeatureStore.verify
@@ -108,7 +108,7 @@ def test_two_that_merge_at_once_lose_and_double_nothing(tmp_path: Path, monkeypa
             compact(tmp_path, SPEC.name)
         return wrong
 
-    monkeypatch.setattr("storage.features.FeatureStore.verify", late)
+    monkeypatch.setattr("reelmill.storage.features.FeatureStore.verify", late)
     assert compact(tmp_path, SPEC.name).parts_after == 1
     assert open_store(tmp_path, "c3d").keys() == ["v0", "v1", "v2", "v3"]
 

@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from extractors.base import Extractor
-from extractors.c3d import C3D
-from extractors.settings import Settings
-from pipeline.extract import ExtractOptions, Video, extract_missing, missing, pictured, still_missing
-from pipeline.labels import write_labels
-from pipeline.probe import probe
-from storage import Block, Outcomes, Tables, open_store
-from storage.compact import compact
-from storage.features import list_stores, sweep
+from reelmill.extractors.core.base import Extractor
+from reelmill.extractors.core.settings import Settings
+from reelmill.extractors.video.c3d import C3D
+from reelmill.pipeline.extract.videos import ExtractOptions, Video, extract_missing, missing, pictured, still_missing
+from reelmill.pipeline.labels import write_labels
+from reelmill.pipeline.probe import probe
+from reelmill.storage import Block, Outcomes, Tables, open_store
+from reelmill.storage.compact import compact
+from reelmill.storage.features import list_stores, sweep
 from tests.media import make_video
 from tests.networks import ThinC3D
 from tests.stores import same
@@ -57,8 +57,8 @@ def measured(path: Path, video_id: str | None = None) -> Video:
 
 
 def run(root: str, videos: list[Video], extractor: Extractor, seed: int, options: ExtractOptions = OPTIONS) -> None:
-    """Labels, and what is missing of the features, as `flows.extract` does it: blocks of videos in an order of one's
-    own, each asked anew what of it is still missing."""
+    """Labels, and what is missing of the features, as `reelmill.flows.jobs.extract` does it: blocks of videos in an
+    order of one's own, each asked anew what of it is still missing."""
     Tables(root).sweep()
     sweep(root)
     write_labels(root, 1000)

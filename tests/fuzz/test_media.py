@@ -11,12 +11,12 @@ from random import Random
 
 import pytest
 
-from extractors.frames import FramePlan, Geometry, Windows
-from extractors.sound import SoundPlan
-from pipeline.child import Child
-from pipeline.cut import CutJob, CutSegment
-from pipeline.decode import Limits, Tally
-from pipeline.errors import VideoError
+from reelmill.extractors.core.frames import FramePlan, Geometry, Windows
+from reelmill.extractors.core.sound import SoundPlan
+from reelmill.pipeline.decode import Limits, Tally
+from reelmill.pipeline.errors import VideoError
+from reelmill.pipeline.extract.cut import CutJob, CutSegment
+from reelmill.pipeline.process.child import Child
 from tests.fuzz.spoil import spoil_file
 from tests.media import make_video
 
@@ -66,8 +66,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def children() -> Iterator[tuple[Child, Child]]:
     with (
-        Child("pipeline.probe:measure", memory_bytes=LIMITS.memory_bytes) as prober,
-        Child("pipeline.cut:cut", memory_bytes=LIMITS.memory_bytes) as cutter,
+        Child("reelmill.pipeline.probe:measure", memory_bytes=LIMITS.memory_bytes) as prober,
+        Child("reelmill.pipeline.extract.cut:cut", memory_bytes=LIMITS.memory_bytes) as cutter,
     ):
         yield prober, cutter
 

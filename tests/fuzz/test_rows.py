@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import labels, sources
-from pipeline.sources import SourceResult
-from pipeline.sources.checks import REASONS
-from storage import Tables
-from storage.errors import InputError
+from reelmill.pipeline import labels, sources
+from reelmill.pipeline.sources import SourceResult
+from reelmill.pipeline.sources.checks import REASONS
+from reelmill.storage import Tables
+from reelmill.storage.errors import InputError
 from tests.fuzz.spoil import HOSTILE, spoil_file, spoil_line
 
 ROWS = 500

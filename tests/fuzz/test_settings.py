@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from flows.document import document
-from flows.load import load
-from flows.settings import Settings
-from storage.errors import InputError
+from reelmill.flows.settings.document import document
+from reelmill.flows.settings.load import load
+from reelmill.flows.settings.sections import Settings
+from reelmill.storage.errors import InputError
 from tests.fuzz.spoil import HOSTILE, spoil_file, spoil_line
 
 GOOD = b"""\

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import errors
-from pipeline.child import Child
-from pipeline.fetch import Downloader, DownloadOptions, Place
-from pipeline.hosts import address_of, is_public
+from reelmill.pipeline import errors
+from reelmill.pipeline.download.fetch import Downloader, DownloadOptions, Place
+from reelmill.pipeline.download.hosts import address_of, is_public
+from reelmill.pipeline.process.child import Child
 from tests.media import make_video
 from tests.servers import World, misbehaving
 
@@ -42,7 +42,7 @@ def base(world: World) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Child]:
-    with Child("pipeline.download:download", memory_bytes=OPEN.memory_bytes) as child:
+    with Child("reelmill.pipeline.download.ytdlp:download", memory_bytes=OPEN.memory_bytes) as child:
         yield child
 
 

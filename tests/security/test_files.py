@@ -15,20 +15,20 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from extractors.checkpoints import Checkpoint
-from extractors.encoders import build
-from extractors.hashes import Hash
-from extractors.weights import load as load_weights
-from extractors.words import read_vectors
-from flows.load import load as load_settings
-from flows.load import value
-from models.runs import Run
-from models.runs import load as load_run
-from pipeline import segments, sources
-from pipeline.sources import bounds
-from pipeline.vectors import write_vectors
-from storage import arrays
-from storage.errors import CorruptPart, InputError, ReelmillError
+from reelmill.extractors.text.encoders import build
+from reelmill.extractors.text.words import read_vectors
+from reelmill.extractors.weights.checkpoints import Checkpoint
+from reelmill.extractors.weights.hashes import Hash
+from reelmill.extractors.weights.load import load as load_weights
+from reelmill.flows.settings.load import load as load_settings
+from reelmill.flows.settings.load import value
+from reelmill.models.core.runs import Run
+from reelmill.models.core.runs import load as load_run
+from reelmill.pipeline import segments, sources
+from reelmill.pipeline.sources import bounds
+from reelmill.pipeline.vectors import write_vectors
+from reelmill.storage import arrays
+from reelmill.storage.errors import CorruptPart, InputError, ReelmillError
 
 
 class Trap:

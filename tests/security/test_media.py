@@ -9,13 +9,13 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from extractors.sound import SoundPlan
-from pipeline.child import Child
-from pipeline.cut import CutJob, CutSegment, cut
-from pipeline.decode import Limits, Tally, frames, open_video
-from pipeline.errors import Corrupt, NoVideoStream, TooLong, TooManyPixels, Unsupported
-from pipeline.probe import probe
-from pipeline.sound import read_sound
+from reelmill.extractors.core.sound import SoundPlan
+from reelmill.pipeline.decode import Limits, Tally, frames, open_video
+from reelmill.pipeline.decode.sound import read_sound
+from reelmill.pipeline.errors import Corrupt, NoVideoStream, TooLong, TooManyPixels, Unsupported
+from reelmill.pipeline.extract.cut import CutJob, CutSegment, cut
+from reelmill.pipeline.probe import probe
+from reelmill.pipeline.process.child import Child
 from tests.media import make_video
 
 
@@ -50,7 +50,7 @@ def test_a_list_under_the_name_of_a_video_is_not_followed(tmp_path: Path, name: 
 
 def test_behind_the_first_bytes_stands_a_list_of_demuxers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the look at the first bytes to fail, the demuxer of lists is not let in."""
-    monkeypatch.setattr("pipeline.decode.container.check_magic", lambda path: None)
+    monkeypatch.setattr("reelmill.pipeline.decode.container.check_magic", lambda path: None)
     make_video(tmp_path / "secret.mp4", frames=3)
     (tmp_path / "video.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
     with pytest.raises(Corrupt):
@@ -77,13 +77,13 @@ def test_a_stream_that_grows_behind_its_header_is_not_decoded(tmp_path: Path) ->
 
 def test_a_large_picture_is_refused_by_its_header(tmp_path: Path) -> None:
     path = make_video(tmp_path / "x.mp4", frames=2, size=(8000, 6000), options={"preset": "ultrafast"})
-    with Child("pipeline.probe:measure", memory_bytes=400 << 20) as child, pytest.raises(TooManyPixels):
+    with Child("reelmill.pipeline.probe:measure", memory_bytes=400 << 20) as child, pytest.raises(TooManyPixels):
         list(child.run({"path": str(path), "limits": Limits()}, 60))
 
 
 def test_frames_are_counted_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video(tmp_path / "x.mp4", frames=400, size=(64, 64))
-    monkeypatch.setattr("pipeline.probe._rotation", lambda *a: pytest.fail("decoded"))
+    monkeypatch.setattr("reelmill.pipeline.probe._rotation", lambda *a: pytest.fail("decoded"))
     with pytest.raises(TooLong, match="more than 50 frames"):
         probe(path, Limits(max_frames=50))
     with pytest.raises(TooLong, match=r"limits\.max_seconds"):
@@ -148,7 +148,7 @@ def test_many_streams_are_no_burden(tmp_path: Path) -> None:
         for _ in range(3):
             for stream in streams:
                 out.mux(stream.encode(frame))
-    with Child("pipeline.probe:measure", memory_bytes=300 << 20) as child:
+    with Child("reelmill.pipeline.probe:measure", memory_bytes=300 << 20) as child:
         (facts,) = child.run({"path": str(tmp_path / "x.mkv"), "limits": Limits()}, 30)
     assert facts["frame_count"] == 3
 

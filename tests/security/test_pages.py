@@ -14,20 +14,20 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from flows import tell, tell_keep, tell_recommend
-from flows.cli import app
-from models import charts
-from models.recommend import find_run, recommend
-from models.report import write_report
-from models.runs import open_run
-from models.transgrec import TransGRecSettings
-from pipeline import labels
-from pipeline.highlight import write_highlight
-from storage import Outcome, Outcomes, Spec, Tables, open_store
-from storage.errors import InputError, ReelmillError
-from storage.export import export
-from storage.features import verify
-from tests.test_report import Page
+from reelmill.flows.cli import tell, tell_keep, tell_recommend
+from reelmill.flows.cli.main import app
+from reelmill.models.core import charts
+from reelmill.models.core.recommend import find_run, recommend
+from reelmill.models.core.runs import open_run
+from reelmill.models.report.page import write_report
+from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.pipeline import labels
+from reelmill.pipeline.highlight import write_highlight
+from reelmill.storage import Outcome, Outcomes, Spec, Tables, open_store
+from reelmill.storage.errors import InputError, ReelmillError
+from reelmill.storage.export import export
+from reelmill.storage.features import verify
+from tests.models.test_report import Page
 
 EVIL = "</text></title></style><script>alert(1)</script><img src=x onerror=alert(2)>' onload='alert(3)\" javascript:x"
 SCREEN = "\x1b]0;title\x07\x1b[2J\x1b[31m\x9b1m\r\x08\u202e[bold red]x[/] [link=http://evil]y[/link]"
@@ -135,7 +135,7 @@ def rows(name: str) -> list[dict[str, Any]]:
 
 
 def test_a_terminal_is_not_driven(root: Path) -> None:
-    from flows.status import status
+    from reelmill.flows.jobs.status import status
 
     recommended = [{"rank": 1, "video_id": WILD, "title": WILD, "clock": "0:00", "score": 1.0, "segment_index": 0}]
     answer = {"unit": "segment", "video": WILD, "user": {"id": WILD, "known": False, "how": WILD}, "run": WILD,

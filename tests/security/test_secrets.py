@@ -11,18 +11,18 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from flows.load import load
-from flows.settings import Settings
-from flows.status import status
-from flows.steps import download_options
-from pipeline import errors
-from pipeline.child import Child
-from pipeline.decode import Limits
-from pipeline.fetch import Downloader, DownloadOptions
-from pipeline.ingest import Wanted, fetch_media
-from pipeline.secrets import mask, redact, secrets_of
-from storage import Outcomes
-from storage.errors import InputError
+from reelmill.flows.jobs.status import status
+from reelmill.flows.jobs.steps import download_options
+from reelmill.flows.settings.load import load
+from reelmill.flows.settings.sections import Settings
+from reelmill.pipeline import errors
+from reelmill.pipeline.decode import Limits
+from reelmill.pipeline.download.fetch import Downloader, DownloadOptions
+from reelmill.pipeline.download.ingest import Wanted, fetch_media
+from reelmill.pipeline.process.child import Child
+from reelmill.pipeline.secrets import mask, redact, secrets_of
+from reelmill.storage import Outcomes
+from reelmill.storage.errors import InputError
 from tests.servers import World, misbehaving
 
 PASSWORD, TOKEN, COOKIE = "passw0rd+x", "t0ken-5f2c", "c00kie-8841"
@@ -104,8 +104,8 @@ def leaves() -> Iterator[object]:
 
 
 def test_settings_are_shown_without_the_proxys_password() -> None:
-    from flows.ingest import _ingest
-    from flows.run import run
+    from reelmill.flows.jobs.ingest import _ingest
+    from reelmill.flows.jobs.run import run
 
     settings = load(None, ["root=r", f"download.proxy=http://me:{PASSWORD}@proxy:3128"])
     for shown in leaves():
@@ -152,7 +152,7 @@ def test_what_is_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_children_are_not_told_by_their_command_line(tmp_path: Path) -> None:
     """Other users of the machine can read it."""
-    with Child("pipeline.download:download") as child:
+    with Child("reelmill.pipeline.download.ytdlp:download") as child:
         with pytest.raises(errors.VideoError):
             list(child.run(TOKEN, 20))
         assert child._process is not None

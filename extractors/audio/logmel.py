@@ -1,0 +1,39 @@
+"""Log-mel statistics of each segment's sound → stats (256): mean and standard deviation over time of 128 bands.
+
+Only spectra of 2048 samples (93 ms, every 512) that lie wholly in sound count. Where there is none, because the sound
+is shorter than that or full of gaps, the one with the most sound counts, with zeros for what it lacks.
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from reelmill.extractors.audio.mel import BANDS, RATE, MelExtractor, described, mel_decibels
+from reelmill.extractors.core.sound import SoundPlan
+
+N_FFT, HOP = 2048, 512
+
+
+class LogMel(MelExtractor):
+    """Layer `stats`: 128 means, then 128 standard deviations, in decibels; one row a segment."""
+
+    name = "logmel"
+    plan = SoundPlan(RATE, least=N_FFT)
+    dims: ClassVar = {"stats": 2 * BANDS}
+    default_layers = ("stats",)
+    windows_a_batch = 8
+
+    def _vector(self, window: np.ndarray) -> np.ndarray:
+        import librosa
+
+        samples = np.pad(window, (0, max(N_FFT - len(window), 0)), constant_values=np.nan)
+        there = np.isfinite(samples)
+        # without librosa's padding at both ends, which would count as sound
+        spectra = librosa.stft(np.where(there, samples, 0), n_fft=N_FFT, hop_length=HOP, center=False)
+        before = np.concatenate([[0], np.cumsum(there)])
+        heard = (before[N_FFT:] - before[:-N_FFT])[::HOP]  # samples of each spectrum that are there
+        bands = mel_decibels(np.abs(spectra[:, heard == heard.max()]) ** 2, N_FFT).astype(np.float64)
+        return np.concatenate([bands.mean(axis=1), bands.std(axis=1)]).astype(np.float32)
+
+    def _preprocessing(self) -> dict[str, Any]:
+        return described(N_FFT, hop=HOP, center=False, spectra="whole", std="population")

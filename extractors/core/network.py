@@ -1,0 +1,178 @@
+"""What the convolutional extractors share: weights, one forward pass, the spec; and those of frames, their pixels."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reelmill.extractors.core.base import check_windows
+from reelmill.extractors.core.device import check_compiler, choose_device, choose_precision, repeatable
+from reelmill.extractors.core.frames import FramePlan
+from reelmill.extractors.core.settings import Settings
+from reelmill.extractors.core.sound import SoundPlan
+from reelmill.extractors.core.transfer import Transfer
+from reelmill.extractors.weights import checkpoints
+from reelmill.extractors.weights import load as weights
+from reelmill.storage.spec import Spec
+
+
+class NetworkExtractor(ABC):
+    """A convolutional network behind the `Extractor` protocol.
+
+    The numbers of a window are the same, bit for bit, in float32 and in bfloat16, from run to run, with any number of
+    decoding processes, whatever stands beside it in the batch and wherever it stands: a batch has always one shape. On
+    a CPU this holds for one processor, one version of torch, one number of torch's threads and one `batch_size`. With
+    another one oneDNN may cut sums into other pieces, and the order of a sum decides its last bits: apart by up to
+    2e-6 of the vector's largest number in float32 (another batch size moved all four networks, another number of
+    threads the two I3Ds), up to 1e-3 in bfloat16. On CUDA the algorithms are fixed (`repeatable`).
+    """
+
+    name: str
+    plan: FramePlan | SoundPlan
+    dims: ClassVar[Mapping[str, int]]
+    """Length of the vector of each layer."""
+    default_layers: ClassVar[tuple[str, ...]]
+    batch_sizes: ClassVar[Mapping[str, int]]
+    """Default by type of device: on a CPU more windows at once are slower."""
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last_3d
+    """Of the network; `channels_last` where its convolutions are of pictures."""
+    random_gains: ClassVar[Mapping[str, float]] = {}
+    """See `weights.random_weights`."""
+    only_others: ClassVar[tuple[str, ...]] = ("frames", "channel_order", "mean_file")
+    """Settings that this extractor does not have."""
+    code_version: ClassVar[int] = 1
+    """Raised when a change here alters the numbers."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Reads or makes the weights. Raises InputError for a setting that breaks a rule, and what `weights` raises."""
+        settings.check(self.name, self.dims, self.only_others)
+        self.layers = tuple(settings.layers or self.default_layers)
+        self.device = choose_device(settings.device)
+        self.precision = choose_precision(settings.precision, self.device)
+        self.batch_size = settings.batch_size or self.batch_sizes[self.device.type]
+        if settings.compile:
+            check_compiler(self.device)
+
+        record, path = checkpoints.find(settings.weights, self.name)
+        with torch.device("meta"):  # shapes only: no time spent on initial values, no random state touched
+            network = self._build()
+        if settings.weights == "random":
+            loaded = weights.random_weights(network, settings.seed, self.random_gains)
+        else:
+            loaded = weights.load(record, path=path, sha256=settings.weights_sha256)
+        weights.install(network, loaded)
+        self.weights_name, self.weights_sha256 = loaded.name, loaded.sha256
+
+        self._dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        network = network.eval().to(device=self.device, dtype=self._dtype)
+        self.network = network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.checkpoint = record
+
+        self._transfer = Transfer(self.device) if self.device.type == "cuda" else None
+        self._compiled: Callable[[Tensor], Mapping[str, Tensor]] | None = None
+        if settings.compile:
+            self._compiled = torch.compile(self._run, dynamic=False, fullgraph=True)
+
+    @abstractmethod
+    def _build(self) -> nn.Module:
+        """The network; its values come from the weights."""
+
+    def _values(self, windows: np.ndarray) -> Tensor:
+        """Windows, as `start` has checked them → what is sent to the device: they themselves."""
+        return torch.from_numpy(np.require(windows, requirements=["C", "W"]))  # torch takes writable arrays only
+
+    @abstractmethod
+    def _input(self, values: Tensor) -> Tensor:
+        """What was sent, on the device → what the network takes, in its type."""
+
+    @abstractmethod
+    def _run(self, pixels: Tensor) -> Mapping[str, Tensor]:
+        """(batch, channels, length, height, width), as `_input` gives them → {layer: (batch, dim)}, `self.layers` at
+        least."""
+
+    @abstractmethod
+    def _preprocessing(self) -> dict[str, Any]:
+        """Everything that is done to a window, for the spec."""
+
+    def specs(
+        self, *, segment_ms: int, decoder: str, rows: Literal["segment", "window"] = "segment"
+    ) -> dict[str, Spec]:
+        """The spec of each layer. `decoder` names the decoder and its version."""
+        return {
+            layer: Spec.from_json(  # plain lists for tuples, as a spec read back from a store has them
+                Spec(
+                    extractor=self.name,
+                    layer=layer,
+                    dim=self.dims[layer],
+                    rows=self.plan.rows(rows),
+                    sampling=self.plan.describe(segment_ms),
+                    preprocessing=self._preprocessing(),
+                    weights=self.weights_name,
+                    weights_sha256=self.weights_sha256,
+                    decoder=decoder,
+                    precision=self.precision if self._compiled is None else f"{self.precision}-compiled",
+                    code_version=self.code_version,
+                ).to_json()
+            )
+            for layer in self.layers
+        }
+
+    def forward(self, windows: np.ndarray) -> dict[str, np.ndarray]:
+        """(batch_size, *plan.shape()) of plan.dtype → {layer: (batch_size, dim) float32}.
+
+        Raises InputError for another shape or type.
+        """
+        return self.start(windows)()
+
+    @torch.inference_mode()
+    def start(self, windows: np.ndarray) -> Callable[[], dict[str, np.ndarray]]:
+        """As `forward`, but what is returned gives the vectors: on CUDA it waits for them, on a CPU they are there."""
+        check_windows(self.name, windows, (self.batch_size, *self.plan.shape()), self.plan.dtype)
+        values = self._values(windows)
+        if self._transfer is not None:
+            return self._transfer.start(values, self._vectors)
+        found = {layer: tensor.numpy() for layer, tensor in self._vectors(values).items()}
+        return lambda: found
+
+    def _vectors(self, values: Tensor) -> dict[str, Tensor]:
+        with repeatable():
+            found = (self._compiled or self._run)(self._input(values))
+        return {layer: found[layer].float() for layer in self.layers}
+
+
+class FrameNetwork(NetworkExtractor):
+    """A network that sees RGB frames."""
+
+    plan: FramePlan
+    pixels: checkpoints.Pixels
+    """The arithmetic that its weights ask for."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        windows = replace(self.plan.windows, count=settings.windows)
+        if settings.step_ms is not None:
+            windows = replace(windows, step_ms=float(settings.step_ms))
+        if settings.frames is not None:
+            windows = replace(windows, length=settings.frames)
+        self.plan = replace(self.plan, windows=windows)
+        assert self.checkpoint.pixels is not None
+        self.pixels = self.checkpoint.pixels
+        self._mean, self._std = (self._per_channel(values) for values in (self.pixels.mean, self.pixels.std))
+
+    def _input(self, values: Tensor) -> Tensor:
+        """(batch, length, height, width, 3) uint8 RGB → (batch, 3, length, height, width), channels last in memory."""
+        pixels = values.permute(0, 4, 1, 2, 3).float()
+        pixels = pixels.div_(self.pixels.divisor).sub_(self._mean).div_(self._std)
+        if self.pixels.order == "BGR":
+            pixels = pixels.flip(1)
+        return pixels.to(self._dtype, memory_format=torch.channels_last_3d)
+
+    def _per_channel(self, values: tuple[float, float, float]) -> Tensor:
+        return torch.tensor(values, device=self.device).view(1, 3, 1, 1, 1)
+
+    def _preprocessing(self) -> dict[str, Any]:
+        return {**self.plan.geometry.describe(), "scaler": "swscale", "antialias": True, **self.pixels.describe()}

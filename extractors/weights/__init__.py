@@ -1,0 +1,1 @@
+"""Published weights: their records, files and hashes."""

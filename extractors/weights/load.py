@@ -1,0 +1,165 @@
+"""Weights: found, checked, read, or made at random.
+
+A file is looked for at the path that the user names, else in the weights folder, else downloaded there (`files`). Its
+whole hash is compared each time before it is read, and it is read as tensors only: a pickle that holds code is refused
+and its code does not run. Without weights, `random_weights` gives seeded ones, for tests and the demo.
+"""
+
+import hashlib
+import logging
+import math
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+import torch
+from torch import Tensor, nn
+
+from reelmill.extractors.weights.checkpoints import Checkpoint, Layout
+from reelmill.extractors.weights.files import download, place, trusted
+from reelmill.extractors.weights.hashes import Hash
+from reelmill.storage.arrays import check_zip
+from reelmill.storage.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The tensors of a network, by its own names, and where they are from."""
+
+    name: str
+    """Of the checkpoint, or `random-<seed>`."""
+    sha256: str
+    """Of the file, or of the random tensors' bytes."""
+    state: Mapping[str, Tensor] = field(repr=False, compare=False)
+
+
+def load(record: Checkpoint, *, path: Path | None = None, sha256: str | None = None) -> Weights:
+    """The tensors of a checkpoint, by our names, from `path` or the weights folder; downloaded there if need be.
+
+    `sha256` is the hash of the file that the user trusts; without it, that which `files.trusted` finds. Raises
+    InputError when there is none, when the file is not there and cannot be fetched, has another hash, or holds anything
+    but tensors.
+    """
+    file = path or place(record)
+    expected = trusted(record, file, sha256)
+    if not file.is_file():
+        if path is not None:
+            raise InputError(f"weights {path}: no such file")
+        download(record, file, expected)
+    with file.open("rb") as handle:  # one open file: what is hashed is what is read
+        found = Hash.of(handle, expected.kind)
+        if found != expected:
+            raise InputError(
+                f"{file}: its {found.kind} is {found.digits}, that of {record.name} should be {expected.digits}. "
+                "Delete the file to have it fetched again, or give its hash as weights_sha256 if you trust it"
+            )
+        known = found if found.kind == "sha256" else Hash.of(handle, "sha256")
+        tensors = _read(handle, file)
+    _tell_licence(record.name, record.licence, record.non_commercial)
+    return Weights(record.name, known.digits, _renamed(tensors, record.layout))
+
+
+def _read(handle: IO[bytes], file: Path) -> dict[str, Tensor]:
+    """Name → tensor. Raises InputError for what is no checkpoint, or holds more than tensors."""
+    try:
+        if zipfile.is_zipfile(handle):
+            with zipfile.ZipFile(handle) as archive:
+                check_zip(archive)
+        handle.seek(0)
+        content = torch.load(handle, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{file}: it holds more than tensors, reading it could run code. Refused; save its state dict alone"
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file}: not a checkpoint that torch can read ({error})") from error
+    for wrapper in ("state_dict", "model_state"):
+        if isinstance(content, Mapping) and wrapper in content:
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{file}: neither a state dict nor one under 'state_dict' or 'model_state'")
+    return dict(content)
+
+
+def _renamed(tensors: Mapping[str, Tensor], layout: Layout | None) -> dict[str, Tensor]:
+    """By our names. A name that the layout does not know is kept, so that `install` can complain of it."""
+    if layout is None:
+        return dict(tensors)
+    renamed = {}
+    for key, tensor in tensors.items():
+        module, _, kind = key.rpartition(".")
+        ours = layout.get(module, module)
+        if ours is not None:
+            renamed[f"{ours}.{kind}"] = tensor
+    return renamed
+
+
+@cache
+def _tell_licence(name: str, licence: str, non_commercial: bool) -> None:
+    """Once a process."""
+    logger.log(logging.WARNING if non_commercial else logging.INFO, "weights %s: licence %s", name, licence)
+
+
+def random_weights(network: nn.Module, seed: int, gains: Mapping[str, float]) -> Weights:
+    """Seeded weights that keep the variance of activations from layer to layer, for a network on any device, even meta.
+
+    Convolutions and linear layers: normal, variance 2 / fan-in (He et al., ICCV 2015, eq. 10), biases zero.
+    Batch-norm: the identity. `gains` multiplies the tensors whose names end so. The random state of the process is
+    neither used nor changed.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    digest = hashlib.sha256()
+    state = {}
+    for key, like in sorted(network.state_dict().items()):
+        if like.ndim > 1:  # (out, in, …): fan-in is what one output sees
+            std = math.sqrt(2 / math.prod(like.shape[1:]))
+            tensor = torch.empty(like.shape, device="cpu").normal_(0.0, std, generator=generator)
+        elif key.endswith(("weight", "running_var")):
+            tensor = torch.ones(like.shape, device="cpu")
+        else:
+            tensor = torch.zeros(like.shape, dtype=like.dtype, device="cpu")
+        for suffix, gain in gains.items():
+            if key.endswith(suffix):
+                tensor *= gain
+        digest.update(key.encode())
+        digest.update(tensor.numpy().data)
+        state[key] = tensor
+    return Weights(f"random-{seed}", digest.hexdigest(), state)
+
+
+def install(network: nn.Module, weights: Weights) -> None:
+    """Put the weights into a network (built on the meta device), every tensor and no other.
+
+    Raises InputError that names a few of the tensors that are missing, unexpected or of another shape.
+    """
+    own = network.state_dict()
+    # batches counted by batch-norm: files older than PyTorch 0.4.1 lack them, and only training reads them
+    counters = {
+        key: torch.zeros(like.shape, dtype=like.dtype, device="cpu")
+        for key, like in own.items()
+        if key.endswith(".num_batches_tracked")
+    }
+    state = {**counters, **weights.state}
+    wanted = {key: tuple(tensor.shape) for key, tensor in own.items()}
+    given = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    complaints = {
+        "missing": [key for key in wanted if key not in given],
+        "unexpected": [key for key in given if key not in wanted],
+        "of another shape": [
+            f"{key} {given[key]} for {wanted[key]}" for key in wanted if key in given and given[key] != wanted[key]
+        ],
+    }
+    if any(complaints.values()):
+        told = "; ".join(f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in complaints.items() if keys)
+        raise InputError(
+            f"weights {weights.name}: not those of this network: {told}. Which names are expected follows from the "
+            "name of the file, as `reelmill weights` lists them; has it another?"
+        )
+    network.load_state_dict(state, strict=True, assign=True)
+    network.requires_grad_(False)

@@ -1,0 +1,67 @@
+"""The `reelmill` command: thin verbs over flows and functions that a program can call as well.
+
+Results go to stdout, everything else to stderr. With `--json` a verb prints one JSON object there and nothing else.
+Exit status: 0 done (failures that were known before included), 1 something failed that had not failed before,
+2 the input breaks a rule, 130 stopped by Ctrl-C. With REELMILL_DEBUG set, errors of the system keep their traceback.
+"""
+
+import json
+import os
+import sys
+
+import typer
+
+from reelmill.flows.cli import verbs_jobs, verbs_keep, verbs_results, verbs_root, verbs_serve  # noqa: F401 (makes their verbs known)
+from reelmill.flows.cli.command import app
+from reelmill.flows.progress import console, safe
+from reelmill.storage.errors import InputError, ReelmillError
+
+
+def main() -> None:
+    """Run the command; errors of the input and of the system are one message, not a traceback."""
+    try:
+        status = app(standalone_mode=False)  # Typer turns Ctrl-C into 130
+    except (typer.Abort, KeyboardInterrupt):
+        status = 130
+    except ReelmillError as error:
+        status = _failed(error, str(error), 2 if isinstance(error, InputError) else 1)
+    except OSError as error:
+        if os.environ.get("REELMILL_DEBUG"):
+            raise
+        where = f": {error.filename}" if error.filename is not None else ""
+        status = _failed(error, f"{error.strerror or error}{where}", 1)
+    except Exception as error:
+        if (lost := _lost_server(error)) is not None:
+            sys.exit(_failed(error, lost, 1))
+        if not (type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message")):
+            _as_json(error, str(error))
+            raise
+        error.show()  # type: ignore[attr-defined]
+        _as_json(error, error.format_message())
+        status = 2
+    if status == 130:
+        console.print("[yellow]stopped; everything finished so far is kept, run the same command to go on[/]")
+    sys.exit(status)
+
+
+def _lost_server(error: Exception) -> str | None:
+    """What to say when the Prefect server does not answer, or no longer; None of any other error."""
+    if not (type(error).__module__.startswith("httpx") or "Failed to reach API" in str(error)):
+        return None
+    server = os.environ.get("PREFECT_API_URL", "of this machine")
+    return (
+        f"the Prefect server {server} does not answer ({str(error) or type(error).__name__}); everything finished so "
+        "far is kept: start it again, or unset PREFECT_API_URL to do without, and run the same command"
+    )
+
+
+def _failed(error: Exception, message: str, status: int) -> int:
+    console.print(f"[bold red]error:[/] {safe(message)}", highlight=False, soft_wrap=True)
+    _as_json(error, message)
+    return status
+
+
+def _as_json(error: Exception, message: str) -> None:
+    """The object that a program waits for on stdout."""
+    if "--json" in sys.argv[1:]:
+        sys.stdout.write(json.dumps({"error": {"class": type(error).__name__, "message": message}}) + "\n")

@@ -1,0 +1,100 @@
+"""Recommendations as a short table for people, of the same dict that `--json` prints."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from reelmill.flows.progress import safe
+
+TITLE = 40
+"""Most characters of a title."""
+
+COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "rank": lambda row: str(row["rank"]),
+    "video": lambda row: safe(row["video_id"]),
+    "title": lambda row: safe(row.get("title", "")[:TITLE]),
+    "segment": lambda row: str(row.get("segment_index", "")),
+    "time": lambda row: row.get("clock") or "",
+    "score": lambda row: f"{row['score']:.3f}",
+    "probability": lambda row: f"{row['probability']:.3f}" if "probability" in row else "",
+    "new": lambda row: "new" if row.get("new") else "",
+    "why": lambda row: _why(row["why"]) if "why" in row else "",
+}
+"""{heading: what a row has there}; a column that is empty in every row is not shown."""
+
+
+def recommend(out: Console, figures: dict[str, Any]) -> None:
+    """The list, for whom it was computed, what a reader should know of it."""
+    user, rows = figures["user"], figures["recommended"]
+    who = "nobody in particular" if user["id"] is None else safe(user["id"])
+    out.print(f"{_what(figures)} for {who}, by {safe(figures['run'])}", soft_wrap=True)
+    out.print(_table(rows))
+    out.print(f"user: {'known' if user['known'] else 'not known'}: {safe(user['how'])}", soft_wrap=True)
+    if figures["about"]:
+        out.print(f"video: {_listed(figures['about'])}", soft_wrap=True)
+    for note in figures["notes"]:
+        out.print(f"note: {safe(note)}", soft_wrap=True)
+    if left := {what: count for what, count in figures["left_out"].items() if count}:
+        out.print(f"left out: {_listed(left)}", soft_wrap=True)
+    if "gif" in figures:
+        cut = figures["gif"]
+        seconds = (cut["stop_ms"] - cut["start_ms"]) / 1000
+        out.print(f"cut: {safe(cut['file'])}, {seconds:.1f} s of {safe(cut['video_id'])}", soft_wrap=True)
+
+
+def _what(figures: dict[str, Any]) -> str:
+    """`3 of 12 segments of v041`; a whole video is just named."""
+    unit, video = figures["unit"], figures["video"]
+    if video is not None and unit in ("item", "video"):
+        return f"{unit} {safe(video)}"
+    where = f" of {safe(video)}" if video is not None else ""
+    return f"{len(figures['recommended'])} of {figures['candidates']:,} {unit}s{where}"
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    shown = {name: [cell(row) for row in rows] for name, cell in COLUMNS.items()}
+    shown = {name: cells for name, cells in shown.items() if any(cells)}
+    for name in shown:
+        table.add_column(name, overflow="fold", no_wrap=name == "time")
+    for cells in zip(*shown.values(), strict=True):
+        table.add_row(*cells)
+    return table
+
+
+def _why(why: dict[str, Any]) -> str:
+    """One line of reasons, whatever the recommender gives."""
+    said = [_listed({name: value for name, value in why.items() if isinstance(value, int | float)})]
+    said += [_listed(why.get("modalities", {}))]
+    for name, what, figure in (
+        ("nearest_liked", "like", "cosine"), ("history", "liked", "weight"), ("nearest_watched", "like", "cosine"),
+        ("frames", "sees", "attention"),
+    ):  # fmt: skip
+        if why.get(name):
+            said.append(f"{what} {', '.join(_thing(thing, figure) for thing in why[name])}")
+    said += [f"{' × '.join(map(safe, pair['fields']))} {_figure(pair):.2f}" for pair in why.get("pairs", [])]
+    return "; ".join(filter(None, said))
+
+
+def _thing(thing: Mapping[str, Any], figure: str) -> str:
+    """A piece of a video, with what speaks for it."""
+    place = " ".join(safe(thing[name]) for name in ("video_id", "clock") if name in thing)
+    return f"{place} ({thing[figure]:.2f})"
+
+
+def _figure(pair: Mapping[str, Any]) -> float:
+    return next(float(value) for name, value in pair.items() if name != "fields")
+
+
+def _listed(figures: Mapping[str, Any]) -> str:
+    """`rating 0.412, new no`."""
+
+    def word(value: Any) -> str:
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
+
+    return ", ".join(f"{safe(name.replace('_', ' '))} {word(value)}" for name, value in figures.items())

@@ -1,0 +1,1 @@
+"""What verbs and flows do, as plain functions."""

@@ -1,0 +1,53 @@
+"""Features that lack: `extract` for chosen extractors and videos, the most wanted first."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import flow
+
+from reelmill.extractors.text.encoders import ENCODERS
+from reelmill.flows.jobs.check import check_extract
+from reelmill.flows.jobs.extract import extract
+from reelmill.flows.settings.sections import ExtractorSettings, Settings
+from reelmill.pipeline.planning.select import Order, Selection
+from reelmill.storage.errors import InputError, nearest
+
+
+@flow(name="backfill", validate_parameters=False)
+def backfill(
+    settings: Settings,
+    extractors: Sequence[str] = (),
+    since: str | None = None,
+    where: str | None = None,
+    limit: int | None = None,
+    order: Order = "labels",
+) -> dict[str, Any]:
+    """Exactly the missing (video, spec) cells of these extractors (the settings' own if none is named), in order.
+
+    `since`: only videos fetched at this time or later. `where`: only videos of which the filter is true (see
+    `pipeline/where.py`). `limit`: so many videos. `order`: labels, newest, shortest or any (`pipeline/select.py`).
+    Raises InputError for a value that breaks a rule."""
+    selection = Selection(since, where, limit, order)
+    return extract(narrowed(settings, extractors, selection), selection)
+
+
+def narrowed(settings: Settings, names: Sequence[str], selection: Selection) -> Settings:
+    """Settings with these extractors only, each as the settings have it, else with its defaults.
+
+    Encoders of text read all texts of the root, in seconds: where videos are selected they are left out, or refused if
+    they were named. Raises InputError for an unknown name."""
+    from reelmill.extractors.registry import EXTRACTORS
+
+    own, known = settings.extract.extractors, (*EXTRACTORS, *ENCODERS)
+    for name in names:
+        if name not in known:
+            raise InputError(f"--extractor {name!r}: {nearest(name, known)}")
+    if selection.narrows and (texts := [name for name in names if name in ENCODERS]):
+        raise InputError(f"--extractor {texts[0]} reads all texts of the root: leave out --since, --where and --limit")
+    wanted = dict.fromkeys(names) or [name for name in own if not (selection.narrows and name in ENCODERS)]
+    if not wanted:
+        raise InputError("the settings name encoders of text only: leave out --since, --where and --limit")
+    chosen = {name: own.get(name, ExtractorSettings()) for name in wanted}
+    narrow = settings.model_copy(update={"extract": settings.extract.model_copy(update={"extractors": chosen})})
+    check_extract(narrow.extract)
+    return narrow

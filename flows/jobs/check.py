@@ -1,0 +1,90 @@
+"""Mistakes in any section of the settings, found before the first download instead of hours later."""
+
+from typing import TYPE_CHECKING
+
+from reelmill.flows.settings.sections import ExtractorSettings, ExtractSettings, Settings, TrainSettings
+from reelmill.storage.errors import InputError, nearest
+from reelmill.storage.features import list_stores
+
+if TYPE_CHECKING:
+    from reelmill.extractors.registry import Kind
+
+
+def check(settings: Settings) -> None:
+    """Everything that can be known without loading weights or reading a table. Raises InputError."""
+    if settings.source is not None and not settings.source.path.exists():
+        raise InputError(f"source {settings.source.path} does not exist; check source.path")
+    from reelmill.flows.serve.spread import check_engine
+    from reelmill.models.registry import find, stores_of
+
+    check_engine(settings.engine)
+    check_train(settings.train)
+    layers = check_extract(settings.extract)
+    known = [*list_stores(settings.root), *(f"{layer}-" for layer in layers)]
+    for name, model in settings.train.models.items():
+        for role, wanted in stores_of(name, model.stores or None).items():
+            where = f"train.models.{name}.stores.{role} {wanted!r}"
+            several = [layer for layer in layers if wanted and f"{layer}-".startswith(wanted)]
+            if len(several) > 1:
+                raise InputError(f"{where} is ambiguous: extract will write {', '.join(several)}; name one")
+            if not any(store.startswith(wanted) or (store[-1] == "-" and wanted.startswith(store)) for store in known):
+                raise InputError(f"{where} is not among what extract will write: {', '.join(layers)}")
+        known += [f"{layer}-" for layer in find(name).writes]
+
+
+def check_train(chosen: TrainSettings) -> None:
+    """Models, their roles and hyper-parameters, device."""
+    from reelmill.models.core import fit
+    from reelmill.models.registry import stores_of
+
+    if not chosen.models:
+        raise InputError("train.models is empty; name at least one, such as {transgrec: {}}")
+    for name, model in chosen.models.items():
+        fit.settings_for(name, model.options)
+        stores_of(name, model.stores or None)
+    fit.find_device(chosen.device)
+
+
+def check_extract(chosen: ExtractSettings) -> list[str]:
+    """Device, precision, networks, layers, weights; returns `c3d-fc6` and so on, the stores' names without hashes."""
+    from reelmill.extractors.core.device import choose_device, choose_precision
+    from reelmill.extractors.registry import EXTRACTORS
+    from reelmill.extractors.text.encoders import ENCODERS
+    from reelmill.flows.jobs.texts import encoders
+
+    choose_precision(chosen.precision, choose_device(chosen.device))
+    if not chosen.extractors:
+        raise InputError("extract.extractors is empty; name at least one, such as {c3d: {}}")
+    stores = [f"{encoder.name}-{layer}" for encoder, _ in encoders(chosen) for layer in encoder.chosen]
+    for name, how in chosen.extractors.items():
+        if name in ENCODERS:
+            continue
+        if name not in EXTRACTORS:
+            raise InputError(f"extractor {name!r}: {nearest(name, (*EXTRACTORS, *ENCODERS))}")
+        stores += [f"{name}-{layer}" for layer in _layers(EXTRACTORS[name], how.layers)]
+        _check_others(EXTRACTORS[name], how)
+        _check_weights(EXTRACTORS[name], how.weights)
+    return stores
+
+
+def _layers(network: "Kind", layers: list[str] | None) -> list[str]:
+    for layer in layers or ():
+        if layer not in network.dims:
+            raise InputError(f"layer {layer!r} of {network.name}: {nearest(layer, tuple(network.dims))}")
+    return list(layers or network.default_layers)
+
+
+def _check_others(network: "Kind", how: ExtractorSettings) -> None:
+    for key in network.only_others:
+        if getattr(how, key) != ExtractorSettings.model_fields[key].default:
+            raise InputError(f"{key}: {network.name} has no such setting; remove it")
+
+
+def _check_weights(network: "Kind", weights: str) -> None:
+    from reelmill.extractors.weights import checkpoints
+
+    if "weights" in network.only_others:
+        return
+    _, path = checkpoints.find(weights, network.name)
+    if path is not None and not path.is_file():
+        raise InputError(f"weights {path} of {network.name}: no such file")

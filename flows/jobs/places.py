@@ -1,0 +1,131 @@
+"""Where a fit takes its data from, if not from the root as it is: a published data set, or a planted world."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from reelmill.flows.jobs.steps import root_of
+from reelmill.flows.settings.document import plain
+from reelmill.flows.settings.load import value
+from reelmill.flows.settings.sections import ExtractorSettings, ModelSettings, Settings
+from reelmill.pipeline import dataset
+from reelmill.storage import parts
+from reelmill.storage.errors import InputError, nearest
+from reelmill.storage.place import AnyPath, place
+
+
+def of_data(settings: Settings, path: Path) -> tuple[Settings, dict[str, Any]]:
+    """Read a data set into the root; the settings with each recommender's stores as the data set has them, where the
+    settings do not say, and what was read. Nothing is downloaded: what needs pictures gets what lies beside the table.
+
+    Texts and topics of recommenders that read them (`drnn`) are encoded from titles and tags, and `multimodal` goes
+    without modalities if there are none; `without` says what is not there, and why."""
+    from reelmill.models.registry import find
+
+    found = dataset.read(root_of(settings), path)
+    models, chosen = {}, settings.train.models
+    without: dict[str, str] = {}
+    for name, model in chosen.items():
+        roles, optional = find(name).roles, find(name).optional
+        stores = dataset.stores_for(found, roles, optional)
+        if "topics" in roles:
+            read, lacking = _texts(settings, {*roles} & {"text", "topics"} - {*found.stores})
+            stores |= read
+            without |= lacking
+        own = model.stores if isinstance(model.stores, dict) else dict.fromkeys(roles, model.stores)
+        stores |= own
+        options = {"split": "given"} if len(found.sources) > 1 and "split" in _options(name) else {}
+        if "modalities" in _options(name) and not any(stores.values()) and "modalities" not in model.options:
+            options["modalities"] = "none"
+            without["modalities"] = f"there are no vectors beside the table; {name} reads the other fields"
+        models[name] = ModelSettings(stores=stores, options={**options, **model.options})
+    return settings.model_copy(update={"train": settings.train.model_copy(update={"models": models})}), {
+        **plain(found),
+        "without": without,
+    }
+
+
+def of_world(settings: Settings, name: str, knobs: str) -> Settings:
+    """Write a recommender's planted world, unless it is there; the settings for a fit on it, with hyper-parameters that
+    suit its size. `knobs`: "default", or "telling=0.5,seed=1"; each world has its own folder in the root."""
+    from reelmill.models.core.world_settings import FITS
+    from reelmill.models.core.worlds import WORLDS
+
+    kind = "multimodal" if name in ("fm", "deepfm") else name
+    if kind not in WORLDS:
+        raise InputError(f"no world is planted for {name!r}; {nearest(name, list(WORLDS))}")
+    world_of, write = WORLDS[kind]
+    turned = _knobs(world_of, kind, knobs)
+    tag = hashlib.sha256(json.dumps(turned, sort_keys=True).encode()).hexdigest()[:8]
+    root = place(root_of(settings)) / f"{kind}-{tag}"
+    if parts.size(root / "world.json") is None:
+        stores = _written(root, write, world_of(**turned), turned)
+    else:
+        stores = json.loads(parts.read_file(root / "world.json"))["stores"]
+    own = settings.train.models[name]
+    roles = stores if name == kind else {}
+    model = ModelSettings(stores=roles, options={**FITS[name], **own.options})
+    train = settings.train.model_copy(update={"models": {name: model}})
+    return settings.model_copy(update={"root": str(root), "train": train})
+
+
+def _written(root: AnyPath, write: Any, world: Any, turned: dict[str, Any]) -> dict[str, str]:
+    """Write a world beside its place and move it there as a whole, so that half of one is never fitted. On an object
+    store nothing moves: `world.json` comes last, and what a killed writer left is replaced video by video."""
+    if not isinstance(root, Path):
+        stores = write(str(root), world)
+        parts.write_file(root / "world.json", json.dumps({"knobs": turned, "stores": stores}, indent=1).encode())
+        return stores
+    beside = root.with_name(f".{root.name}-{uuid4().hex[:8]}")
+    stores = write(beside, world)
+    (beside / "world.json").write_text(json.dumps({"knobs": turned, "stores": stores}, indent=1))
+    try:
+        beside.rename(root)
+    except OSError:  # another process has just written the same
+        shutil.rmtree(beside)
+    return stores
+
+
+def _knobs(world: type[Any], name: str, text: str) -> dict[str, Any]:
+    """The knobs that are turned, by name. Raises InputError for one that the world does not have, or a wrong value."""
+    turned: dict[str, Any] = {}
+    known = {field.name: type(field.default) for field in fields(world)}
+    for pair in () if text == "default" else text.split(","):
+        key, equals, said = pair.partition("=")
+        if not equals:
+            raise InputError(f"--world {pair!r}: give default, or knob=value,…, such as {next(iter(known))}=…")
+        if key not in known:
+            raise InputError(f"--world {key!r}: the world of {name} has no such knob; {nearest(key, list(known))}")
+        given = value(said)
+        given = float(given) if known[key] is float and type(given) is int else given
+        if type(given) is not known[key]:
+            raise InputError(f"--world {pair!r}: {key} must be of type {known[key].__name__}")
+        turned[key] = given
+    return turned
+
+
+def _texts(settings: Settings, wanted: set[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """{role: store} of what the encoders of text give, and {role: why not} of the others."""
+    from reelmill.flows.jobs import texts
+
+    extract = settings.extract.model_copy(
+        update={"extractors": {n: settings.extract.extractors.get(n, ExtractorSettings()) for n in sorted(wanted)}}
+    )
+    stores, without = {}, {}
+    for encoder, refit in texts.encoders(extract):
+        figures = texts.encode(settings, encoder, refit)
+        if figures["reason"] is None:
+            stores[encoder.name] = figures["stores"][0]
+        else:
+            without[encoder.name] = figures["reason"]
+    return stores, without
+
+
+def _options(name: str) -> set[str]:
+    from reelmill.models.registry import find
+
+    return {field.name for field in fields(find(name).settings)}

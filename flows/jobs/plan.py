@@ -1,0 +1,141 @@
+"""What is missing and what it will cost, without doing any of it."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from reelmill.extractors.text import fitted
+from reelmill.flows.jobs import steps, texts
+from reelmill.flows.settings.sections import Settings
+from reelmill.pipeline.extract.texts import UNITS
+from reelmill.pipeline.extract.videos import ExtractOptions, Todo, Video
+from reelmill.pipeline.planning.cost import Cost, Facts, cost, facts_of, picture_bytes, ratios
+from reelmill.pipeline.planning.rates import Rates, together
+from reelmill.pipeline.planning.select import Selection, described
+from reelmill.storage import Tables
+from reelmill.storage.features import present
+
+if TYPE_CHECKING:
+    from reelmill.extractors.core.base import Extractor
+
+STAGES: tuple[str, ...] = ("download", "extract", "texts", "train")
+UNKNOWN_MS = 60_000
+"""Taken for the length of a video of which nothing is known."""
+
+
+def plan(
+    settings: Settings, selection: Selection | None = None, stages: Sequence[str] = STAGES, calibrate: bool = False
+) -> dict[str, Any]:
+    """What each stage lacks: videos, frames, rows, bytes, and the seconds that it will take on this machine, as far as
+    it has been measured here; with `calibrate` it is measured now, on a piece of a missing video."""
+    found: dict[str, Any] = {}
+    if "download" in stages:
+        found["download"] = _download(settings)
+    if "extract" in stages:
+        found["extract"] = _extract(settings, selection, calibrate, ahead="download" in stages)
+    if "texts" in stages:
+        found["texts"] = _texts(settings)
+    if "train" in stages:
+        found["train"] = {name: model.stores for name, model in settings.train.models.items()}
+    parts = [found[stage] for stage in ("download", "extract") if stage in found]
+    unknown = [part["seconds"] is None for part in parts]
+    seconds = None if any(unknown) else sum(part["seconds"] for part in parts)
+    finish = None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
+    return {
+        "root": steps.root_of(settings), "stages": found, "seconds": seconds,
+        "bytes": sum(part["bytes"] or 0 for part in parts),
+        "finish": finish.isoformat(timespec="seconds") if finish else None,
+    }  # fmt: skip
+
+
+def _download(settings: Settings) -> dict[str, Any]:
+    """Videos to fetch, taking them to be as large and as slow as those fetched before."""
+    wanted, tables = steps.download_plan(settings), Tables(steps.root_of(settings))
+    mean = pc.mean(tables.read("media", ["bytes"])["bytes"]).as_py()
+    log = tables.read("outcomes", ["stage", "status", "seconds"])
+    done = log.filter(pc.and_(pc.equal(log["stage"], "download"), pc.equal(log["status"], "done")))
+    each = pc.mean(done["seconds"]).as_py()
+    count = len(wanted)
+    seconds = 0.0 if not count else None if each is None else count * each / min(settings.download.workers, count)
+    return {"videos": count, "bytes": 0 if not count else None if mean is None else round(count * mean),
+            "seconds": seconds}  # fmt: skip
+
+
+def _extract(settings: Settings, selection: Selection | None, calibrate: bool, ahead: bool) -> dict[str, Any]:
+    """`ahead`: count also the videos that will be fetched before, by their claimed lengths."""
+    began = time.monotonic()
+    networks, options = steps.extractors(settings), steps.extract_options(settings)
+    loading = time.monotonic() - began
+    root, names = steps.root_of(settings), steps.spec_names(settings, networks)
+    lacking = steps.extract_plan(settings, networks)
+    todo, left = steps.selected(settings, lacking, selection)
+    there = {spec.name: len(present(root, spec)) for specs in steps.specs(settings, networks) for spec in specs}
+    facts, here = facts_of(root), len(todo)
+    if ahead and networks and (selection is None or not selection.narrows):
+        coming, guessed = _coming(settings, networks, facts)
+        todo, facts = [*todo, *coming], facts | guessed
+    seen, shared = steps.have_pictures(settings), ratios(root, names, options.format)
+    rates = _rates(root, todo[:here], networks, options, calibrate)
+    picture = picture_bytes(root) or rates.picture
+    whole = cost(todo, facts, networks, options, seen, settings.extract.block, shared, picture)
+    seconds = _seconds(whole, networks, rates, options.workers)
+    blocks = -(-whole.videos // settings.extract.block)
+    whole.seal(blocks + int((seconds or 0.0) // options.seal_seconds))
+    return {
+        "videos": whole.videos, "not_fetched": whole.videos - here, "left": left,
+        "frames": whole.frames, "segments": whole.segments,
+        "video_seconds": round(whole.video_seconds, 3), "bytes": whole.bytes, "picture_bytes": whole.picture_bytes,
+        "load_seconds": round(loading, 3) if whole.videos else 0.0,
+        "seconds": None if seconds is None else round(seconds + (loading if whole.videos else 0.0), 3),
+        "stores": {name: {"there": there[name], **(vars(whole.stores[name]) if name in whole.stores else
+                          {"videos": 0, "rows": 0, "bytes": 0})} for name in names},
+    }  # fmt: skip
+
+
+def _coming(
+    settings: Settings, networks: "Sequence[Extractor]", facts: dict[str, Facts]
+) -> tuple[list[Todo], dict[str, Facts]]:
+    """Videos still to be fetched, as long as they claim to be, else as the others are, and lacking everything."""
+    rows = described(steps.root_of(settings)).select(["video_id", "claimed_duration_ms"]).to_pylist()
+    claimed = {row["video_id"]: row["claimed_duration_ms"] for row in rows}
+    usual = round(float(np.mean([fact.duration_ms for fact in facts.values()]))) if facts else UNKNOWN_MS
+    every = dict(enumerate(steps.specs(settings, networks)))
+    guessed = {w.video_id: Facts(claimed.get(w.video_id) or usual) for w in steps.download_plan(settings)}
+    return [(Video(v, "", "", 0, fact.duration_ms), every) for v, fact in guessed.items()], guessed
+
+
+def _rates(
+    root: str, todo: Sequence[Todo], networks: "Sequence[Extractor]", options: ExtractOptions, calibrate: bool
+) -> Rates:
+    """Those measured before, or else now."""
+    if not calibrate:
+        return Rates.read(root)
+    from reelmill.pipeline.planning.calibrate import calibrate as measure
+
+    return measure(todo, networks, options)
+
+
+def _seconds(whole: Cost, networks: "Sequence[Extractor]", rates: Rates, workers: int) -> float | None:
+    """Of all sets of extractors one after another; None if something was never measured."""
+    total = 0.0
+    for numbers, amounts in whole.amounts.items():
+        part = rates.seconds(together([networks[number] for number in numbers]), amounts, workers)
+        if part is None:
+            return None
+        total += part
+    return total
+
+
+def _texts(settings: Settings) -> dict[str, Any]:
+    """Videos, or users with posts, that each encoder has not encoded."""
+    root, found = steps.root_of(settings), {}
+    for encoder, refit in texts.encoders(settings.extract):
+        units = {unit.key for unit in UNITS[encoder.rows](root)[0]}
+        known = fitted.find(root, encoder) and not refit
+        there = set.intersection(*(present(root, spec) for spec in encoder.specs().values())) if known else set()
+        found[encoder.name] = {"missing": len(units - there), "there": len(units & there), "fitted": known}
+    return found

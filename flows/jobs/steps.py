@@ -1,0 +1,263 @@
+"""What the flows' tasks do: plain functions over settings, callable without Prefect. Each returns its figures."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reelmill.flows.progress import current
+from reelmill.flows.settings.document import plain
+from reelmill.flows.settings.sections import Settings
+from reelmill.pipeline import labels, sources
+from reelmill.pipeline.decode import Limits
+from reelmill.pipeline.download.fetch import DownloadOptions
+from reelmill.pipeline.download.ingest import Wanted, fetch_media, missing_media
+from reelmill.pipeline.extract.videos import (
+    ExtractOptions,
+    ExtractSummary,
+    Todo,
+    Video,
+    extract_missing,
+    missing,
+    pictured,
+    specs_of,
+    still_missing,
+)
+from reelmill.pipeline.planning import rates
+from reelmill.pipeline.planning.select import Selection, first, ordered
+from reelmill.storage import Outcome, Spec, Tables
+from reelmill.storage.errors import InputError, nearest
+from reelmill.storage.features import list_stores, open_store, sweep
+from reelmill.storage.parts import list_parts
+from reelmill.storage.place import AnyPath, address, below, is_url, place
+
+if TYPE_CHECKING:
+    from reelmill.extractors.core.base import Extractor
+
+MANY_PARTS = 64
+"""A table of more parts is merged: each costs a reader about a millisecond."""
+
+
+def root_of(settings: Settings) -> str:
+    """The root as text that holds in every process: an absolute path, or the URL of an object store."""
+    return address(settings.root)
+
+
+def read_source(settings: Settings) -> dict[str, Any]:
+    """Source table → events, rejects, videos. Does nothing when the source stands in the tables already."""
+    source = settings.source
+    if source is None:
+        return {"read": False}
+    root = root_of(settings)
+    if source.format == "folder":
+        result = sources.read_folder(source.path, source.name)
+    else:
+        media = Tables(root).read("media", ["video_id", "duration_ms"])
+        measured = dict(zip(media["video_id"].to_pylist(), media["duration_ms"].to_pylist(), strict=True))
+        result = sources.read(
+            source.path, source.format, mapping=source.mapping or None, url_template=source.url_template,
+            name=source.name, durations=measured,
+        )  # fmt: skip
+    return {"read": True, **plain(sources.write_source(root, result))}
+
+
+def download_plan(settings: Settings) -> list[Wanted]:
+    """Videos without media."""
+    return missing_media(root_of(settings), retry=settings.retry_failed)
+
+
+def fetch_block(settings: Settings, wanted: Sequence[Wanted], stop: threading.Event | None = None) -> list[Outcome]:
+    """Fetch and measure some videos, one after another, until `stop` is set."""
+    report = current()
+
+    def seen(_: Wanted, outcome: Outcome) -> None:
+        report.advance("download", note="" if outcome.status == "done" else f"{outcome.key}: {outcome.error_class}")
+
+    return fetch_media(root_of(settings), wanted, download_options(settings), limits(settings), seen, stop)
+
+
+def label(settings: Settings) -> dict[str, Any]:
+    """Grid and labels of every video that has a duration."""
+    grid = settings.segments
+    return plain(labels.write_labels(root_of(settings), grid.segment_ms, grid.theta))
+
+
+def extractors(settings: Settings) -> "list[Extractor]":
+    """The networks that the settings name, with their weights loaded."""
+    from reelmill.extractors.registry import EXTRACTORS, build
+    from reelmill.extractors.text.encoders import ENCODERS
+
+    chosen = settings.extract
+    if not chosen.extractors:
+        raise InputError("extract.extractors is empty; name at least one, such as {c3d: {}}")
+    common = {"device": chosen.device, "precision": chosen.precision, "compile": chosen.compile}
+    built = []
+    for name, how in chosen.extractors.items():
+        if name in ENCODERS:
+            continue  # see flows/texts.py
+        if name not in EXTRACTORS:
+            raise InputError(f"extractor {name!r}: {nearest(name, (*EXTRACTORS, *ENCODERS))}")
+        given = {key: value for key, value in how.model_dump().items() if value is not None}
+        if how.layers:
+            given["layers"] = tuple(how.layers)
+        built.append(build(name, **common, **given))
+    return built
+
+
+def extract_plan(settings: Settings, networks: "Sequence[Extractor]") -> list[Todo]:
+    """Videos with media that lack a block of some spec, with what they lack."""
+    videos = media_videos(settings)
+    return missing(root_of(settings), videos, networks, extract_options(settings), retry=settings.retry_failed)
+
+
+def selected(settings: Settings, todo: Sequence[Todo], selection: Selection | None) -> tuple[list[Todo], int]:
+    """Those of the videos to do that are selected, in the order to do them, and how many are left out."""
+    if selection is None:
+        return list(todo), 0
+    by_video = {video.video_id: (video, lacking) for video, lacking in todo}
+    chosen = first(selection, ordered(root_of(settings), selection), by_video)
+    return [by_video[video] for video in chosen], len(todo) - len(chosen)
+
+
+def media_videos(settings: Settings) -> list[Video]:
+    """Every video with media."""
+    root = root_of(settings)
+    columns = ["video_id", "uri", "sha256", "start_ms", "duration_ms", "bytes"]
+    rows = Tables(root).read("media", columns).sort_by("video_id").to_pylist()
+    return [
+        Video(r["video_id"], str(below(root, r["uri"])), r["sha256"], r["start_ms"], r["duration_ms"], r["bytes"])
+        for r in rows
+    ]
+
+
+def extract_block(
+    settings: Settings, todo: Sequence[Todo], networks: "Sequence[Extractor]", have_pictures: set[str]
+) -> ExtractSummary:
+    """Decode some videos and run on them what nobody else has run meanwhile."""
+    report = current()
+
+    def seen(video: Video, outcome: Outcome) -> None:
+        note = "" if outcome.status == "done" else f"{video.video_id}: {outcome.error_class}"
+        report.advance("extract", video.duration_ms / 1000, note=note)
+
+    options = extract_options(settings)
+    left = still_missing(root_of(settings), todo)
+    for video, _ in todo[len(left) :]:
+        report.advance("extract", video.duration_ms / 1000)
+    done = extract_missing(root_of(settings), left, networks, options, have_pictures, seen)
+    rates.keep(root_of(settings), networks, done.parts)
+    return done
+
+
+def complete(settings: Settings, stores: Sequence[str]) -> int:
+    """Videos with media that stand in every one of these stores."""
+    root = root_of(settings)
+    known = set(list_stores(root))
+    videos = {video.video_id for video in media_videos(settings)}
+    for name in stores:
+        videos &= set(open_store(root, name).keys()) if name in known else set()
+    return len(videos)
+
+
+def have_pictures(settings: Settings) -> set[str]:
+    """Videos whose key frames are kept already."""
+    return pictured(root_of(settings), settings.segments.segment_ms)
+
+
+def tidy(settings: Settings) -> None:
+    """Remove what dead writers left behind, and merge the small parts of tables that have many."""
+    tables = Tables(root_of(settings))
+    tables.sweep()
+    sweep(root_of(settings))
+    for name in ("videos", "media", "frames", "outcomes", "rates"):
+        if len(list_parts(tables.folder / name)) > MANY_PARTS:
+            tables.compact(name)
+
+
+def spec_names(settings: Settings, networks: "Sequence[Extractor]") -> list[str]:
+    """Names of the stores that these networks write."""
+    return [spec.name for of_one in specs(settings, networks) for spec in of_one]
+
+
+def specs(settings: Settings, networks: "Sequence[Extractor]") -> list[list[Spec]]:
+    """The specs of each network's layers."""
+    return specs_of(networks, extract_options(settings))
+
+
+def has_events(settings: Settings) -> bool:
+    """Whether there is anything to fit."""
+    return Tables(root_of(settings)).read("events", ["video_id"]).num_rows > 0
+
+
+def floors(root: str | Path, data: Path | None = None) -> dict[str, Any]:
+    """Rankings without features or training on a root's labels, after a published table was read into it, if given."""
+    from reelmill.models.metrics.floors import floors as measured
+    from reelmill.pipeline import dataset
+
+    read = plain(dataset.read(root, data)) if data is not None else None
+    return {**measured(root), **({"data": {**read, "without": {}}} if read is not None else {})}
+
+
+def report(settings: Settings, runs: Iterable[str] = ()) -> AnyPath:
+    """The HTML page over everything in the root."""
+    from reelmill.models.core.runs import list_runs
+    from reelmill.models.report.page import write_report
+
+    root = root_of(settings)
+    path = place(settings.report) if is_url(settings.report) else below(root, settings.report)
+    folders = [place(r) for r in runs] or sorted((run.folder for run in list_runs(root)), key=lambda f: f.name)
+    return write_report(root, path, title=f"reelmill · {place(root).name}", runs=folders)
+
+
+def newest_failures(root: str) -> list[dict[str, Any]]:
+    """Every (stage, key, spec) whose newest outcome is a failure, the newest first, with one line of its message."""
+    columns = ["stage", "key", "spec", "status", "error_class", "permanent", "message", "time"]
+    newest: dict[tuple[str, str, str | None], dict[str, Any]] = {}
+    for row in Tables(root).read("outcomes", columns).to_pylist():
+        stage = "download" if row["stage"] == "probe" else row["stage"]  # one attempt ends as one of the two
+        newest[stage, row["key"], row["spec"]] = row
+    failed = sorted((r for r in newest.values() if r["status"] == "failed"), key=lambda r: r["time"], reverse=True)
+    return [
+        {
+            "stage": r["stage"], "key": r["key"], "spec": r["spec"], "class": r["error_class"],
+            "permanent": bool(r["permanent"]), "message": _line(r["message"]), "time": r["time"].isoformat(),
+        }
+        for r in failed
+    ]  # fmt: skip
+
+
+def download_options(settings: Settings) -> DownloadOptions:
+    """The downloader's own options."""
+    chosen = settings.download.model_dump(exclude={"workers"})
+    chosen["proxy"] = chosen["proxy"].get_secret_value() if chosen["proxy"] is not None else None
+    chosen["cookies_file"] = str(chosen["cookies_file"]) if chosen["cookies_file"] else None
+    return DownloadOptions(**chosen)
+
+
+def extract_options(settings: Settings) -> ExtractOptions:
+    """The extraction stage's own options."""
+    chosen = settings.extract
+    return ExtractOptions(
+        segment_ms=settings.segments.segment_ms, rows=chosen.rows, thumbnail_height=chosen.thumbnail_height,
+        decoder=chosen.decoder, format=chosen.format, workers=chosen.workers, limits=limits(settings),
+    )  # fmt: skip
+
+
+def limits(settings: Settings) -> Limits:
+    """Bounds of decoding."""
+    chosen = settings.extract
+    return Limits(
+        max_seconds=chosen.max_seconds, max_pixels=chosen.max_pixels, wall_seconds=chosen.wall_seconds
+    )  # fmt: skip
+
+
+def by_class(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    """Failures by class."""
+    return dict(Counter(str(o.error_class) for o in outcomes if o.status == "failed"))
+
+
+def _line(message: str | None) -> str:
+    """The first line of a message; of a traceback the last, which says what it was."""
+    lines = (message or "").strip().splitlines() or [""]
+    return lines[-1 if any(line.startswith(("Traceback ", '  File "')) for line in lines) else 0]

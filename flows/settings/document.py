@@ -1,0 +1,70 @@
+"""The settings as text and as rows: every key with its meaning and its default, read off the models."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from reelmill.flows.settings.sections import Settings, section_of
+
+
+def document(model: type[BaseModel] = Settings, indent: int = 0) -> str:
+    """The whole settings file as commented YAML: every key, its meaning, its default."""
+    lines = []
+    for name, field in model.model_fields.items():
+        pad = "  " * indent
+        lines.append(f"{pad}# {field.description}")
+        section = section_of(field.annotation)
+        if section is not None and (example := _example(field)):
+            lines += [f"{pad}{name}:", f"{pad}  {example}:", document(section, indent + 2).rstrip("\n")]
+        elif section is not None:
+            lines += [f"{pad}{name}:", document(section, indent + 1).rstrip("\n")]
+        elif field.is_required():
+            lines.append(f"{pad}{name}: …  # required")
+        else:
+            lines.append(f"{pad}{name}: {_one_line(_default(field))}")
+    return "\n".join(lines) + "\n"
+
+
+def described(model: type[BaseModel] = Settings, prefix: str = "") -> list[dict[str, Any]]:
+    """The same as rows {key, required, default, meaning}, keys as `--set` takes them; c3d stands for any
+    extractor, transgrec for any recommender."""
+    rows: list[dict[str, Any]] = []
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{name}"
+        section = section_of(field.annotation)
+        if section is not None:
+            rows += described(section, ".".join(filter(None, (key, _example(field)))) + ".")
+            continue
+        required = field.is_required()
+        default = None if required else _default(field)
+        rows.append({"key": key, "required": required, "default": default, "meaning": field.description})
+    return rows
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, models and paths as plain data, for JSON."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if hasattr(value, "__dataclass_fields__"):
+        return asdict(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def _example(field: FieldInfo) -> str:
+    """The name that a table of sections has by default; empty for a section that stands alone."""
+    default = field.get_default(call_default_factory=True)
+    return next(iter(default)) if isinstance(default, dict) else ""
+
+
+def _default(field: FieldInfo) -> Any:
+    value = field.get_default(call_default_factory=True)
+    return str(value) if isinstance(value, Path) else value
+
+
+def _one_line(value: Any) -> str:
+    """A value as one line of YAML."""
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").rstrip("\n")

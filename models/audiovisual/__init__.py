@@ -1,0 +1,1 @@
+"""The audio-visual feature network of the multimodal click-through paper."""

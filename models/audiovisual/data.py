@@ -1,0 +1,72 @@
+"""What videos look and sound like, and what they are: two stores and the table `videos` of a root as arrays.
+
+A video counts if the table names something that may be its class, and the store of pictures has a usable row of it;
+sound may lack. Nothing is left out silently: what falls away stands in `counts`.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from reelmill.models.audiovisual.model import MODALITIES
+from reelmill.models.protocols.clicks.data import LISTS, NAMES, Column, facts, mean_vectors
+from reelmill.storage import Tables, open_store
+from reelmill.storage.errors import InputError
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Videos are numbers here; the list gives their names."""
+
+    videos: list[str]
+    """N video ids, sorted."""
+    picture: np.ndarray
+    """(N, ·) float32, mean over the usable rows."""
+    sound: np.ndarray
+    """(N, ·) float32; NaN of a video without a usable row."""
+    named: dict[str, Column]
+    """{column of the table: codes (N, Q) and their names}, of the columns that say anything."""
+    stores: dict[str, str]
+    """{role: name of the feature store}."""
+    counts: dict[str, int]
+    fingerprint: str
+    """64 hex digits: hash of the ids, the names, all vectors and the specs of the stores."""
+
+
+def load(root: str | Path, picture: str, sound: str) -> Clips:
+    """Read the table and both stores. Raises InputError if no video has a name of a class, or one of the stores has no
+    usable row of those that have."""
+    tables = Tables(root)
+    videos = sorted(tables.units("videos"))
+    said = [column for column in facts(tables, videos) if column.name in (*LISTS, *NAMES)]
+    told = np.zeros(len(videos), bool)
+    for column in said:
+        told |= (column.table >= 0).any(1)
+    if not told.any():
+        raise InputError(
+            f"no video of {root} has categories, tags or an uploader, of which its class could be made; ingest a "
+            "source that names them (source.mapping), or download the videos from pages that do (reelmill ingest)"
+        )
+    counts = {"videos": len(videos), "videos_without_a_name": int((~told).sum())}
+    chosen = [videos[n] for n in np.flatnonzero(told)]
+    vectors, specs, stores = {}, [], {}
+    for role, name in zip(MODALITIES, (picture, sound), strict=True):
+        store = open_store(root, name)
+        vectors[role], lost = mean_vectors(store, chosen)
+        counts |= {f"{what}_{role}".replace("items", "videos"): number for what, number in lost.items()}
+        specs.append(store.spec.to_json())
+        stores[role] = store.spec.name
+    seen = ~np.isnan(vectors["picture"][:, 0])
+    kept, place = [chosen[n] for n in np.flatnonzero(seen)], np.flatnonzero(told)[seen]
+    named = {c.name: Column(c.name, c.kind, c.side, c.table[place], c.names) for c in said}
+    both = {role: table[seen] for role, table in vectors.items()}
+    if np.isnan(both["sound"][:, 0]).all():
+        raise InputError(f"no video has both a picture in {stores['picture']} and sound in {stores['sound']}")
+    sha = hashlib.sha256("\0".join([*kept, "", *specs]).encode())
+    for column in named.values():
+        sha.update("\0".join([column.name, *column.names, str(column.table.shape)]).encode() + column.table.tobytes())
+    for table in both.values():
+        sha.update(table.tobytes())
+    return Clips(kept, both["picture"], both["sound"], named, stores, counts, sha.hexdigest())

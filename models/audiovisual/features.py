@@ -1,0 +1,208 @@
+"""Audio-visual features of micro-videos, private and public (Hasama and Li, §3.1 and 3.4): what the multimodal
+click-through model reads as modalities, learnt by classifying the videos.
+
+N videos, C classes, D dimensions; v is picture, a is sound, p private, s public (shared).
+
+    picture (N, 3, 32, 224, 224) ──► private tower ──► H_v^p ─┐
+                              └────► public tower ───► H_v^s ─┼─► classes (C)
+    sound   (N, 1, 32, 224, 224) ──► the same tower ─► H_a^s ─┤
+                              └────► private tower ──► H_a^p ─┘
+
+`PrivatePublic` is the paper's losses over whatever branches there are. `FeatureNetwork` has the paper's, three I3D that
+read pixels; `audiovisual` has branches over the vectors of feature stores, and is what `reelmill train` fits.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reelmill.extractors.video.i3d import I3DNetwork
+from reelmill.models.core.base import FitSettings, Model
+
+COLOURS = 3
+"""Channels of a picture; a spectrogram has one."""
+
+Tower = Callable[[int], nn.Module]
+"""channels → a network from (N, channels, frames, rows, columns) to (N, out, frames', rows', columns')."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings(FitSettings):
+    """The paper names no figure but the 32 frames and their 224 × 224 pixels."""
+
+    batch: int = 16
+    """Videos a step; three I3D over 32 frames are what a large GPU holds."""
+    learning_rate: float = 1e-4
+    """Of Adam, for towers that start from weights trained elsewhere."""
+    dim: int = 256
+    """D, of each of the four features ("fine-tuned the output channels")."""
+    similarity: float = 1.0
+    """α, weight of L_S (eq. 10)."""
+    difference: float = 1.0
+    """β, weight of what keeps private and public apart."""
+    apart: Literal["hinge", "orthogonal", "as_printed"] = "hinge"
+    """How β keeps them apart: mean(relu(margin − KL)), or ‖HᵖᵀHˢ‖². As printed the divergence of eq. 11 itself is
+    minimised, which makes private equal public, against its purpose."""
+    margin: float = 1.0
+    """Bits of divergence that are enough for the hinge."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least(dim=1, similarity=0, difference=0, margin=0)
+        self.one_of(apart=("hinge", "orthogonal", "as_printed"))
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """N videos."""
+
+    picture: Tensor
+    """(N, 3, 32, 224, 224), −1 … 1."""
+    sound: Tensor
+    """(N, 1, 32, rows, columns), spectrograms of 32 equal parts of the sound, −1 … 1."""
+    has_sound: Tensor
+    """(N,) bool."""
+    label: Tensor
+    """(N,) classes; or (N, C), the share of each class in what the video is."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """(N, D) each; of a video without sound `sound_*` are zero."""
+
+    picture_private: Tensor
+    picture_public: Tensor
+    sound_private: Tensor
+    sound_public: Tensor
+
+    @property
+    def joint(self) -> Tensor:
+        """The global feature (N, 4 D)."""
+        return torch.cat([self.picture_private, self.picture_public, self.sound_private, self.sound_public], 1)
+
+
+class Branch(nn.Module):
+    """Tower, mean over time and place, fully connected layer: (N, channels, frames, rows, columns) → (N, D)."""
+
+    def __init__(self, tower: nn.Module, columns: int, dim: int) -> None:
+        super().__init__()
+        self.tower, self.full = tower, nn.Linear(columns, dim)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return self.full(self.tower(clip).mean((2, 3, 4)))
+
+
+class PrivatePublic(Model):
+    """The four features of videos, their classes, and the losses of §3.4. A subclass says what the branches are."""
+
+    settings: FeatureSettings
+    picture: nn.Module
+    """Private to pictures."""
+    sound: nn.Module
+    """Private to sound."""
+    classify: nn.Linear
+    """(N, 4 D) → (N, C)."""
+
+    def public_of_picture(self, picture: Tensor) -> Tensor:
+        """H_v^s (n, D)."""
+        raise NotImplementedError
+
+    def public_of_sound(self, sound: Tensor) -> Tensor:
+        """H_a^s (n, D) of videos with sound, by the weights of `public_of_picture`."""
+        raise NotImplementedError
+
+    def initialise(self, generator: torch.Generator) -> Self:
+        """Draw all weights with variance 2 / (inputs) (He). What was trained elsewhere is loaded after this."""
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, nn.Linear | nn.Conv3d):
+                    module.weight.normal_(0, (2 / module.weight[0].numel()) ** 0.5, generator=generator)
+                    if module.bias is not None:
+                        module.bias.zero_()
+        return self
+
+    def embed(self, picture: Tensor, sound: Tensor, has_sound: Tensor) -> Features:
+        """The four features. Towers see the sound of videos that have one only, as their batch-norm counts along."""
+        heard = sound[has_sound]
+        private, public = (picture.new_zeros(len(picture), self.settings.dim) for _ in range(2))
+        if len(heard):
+            private = private.index_put((has_sound,), self.sound(heard))
+            public = public.index_put((has_sound,), self.public_of_sound(heard))
+        return Features(self.picture(picture), self.public_of_picture(picture), private, public)
+
+    def loss(self, batch: FeatureBatch, turn: int = 0) -> dict[str, Tensor]:
+        """Cross entropy of the classes + α L_S + β times what keeps private and public apart."""
+        found = self.embed(batch.picture, batch.sound, batch.has_sound)
+        classes = F.cross_entropy(self.classify(found.joint), batch.label)
+        both = batch.has_sound
+        similarity = similarity_loss(found.sound_public[both], found.picture_public[both])
+        difference = self._apart(found, both)
+        total = classes + self.settings.similarity * similarity + self.settings.difference * difference
+        return {"loss": total, "classes": classes, "similarity": similarity, "difference": difference}
+
+    def _apart(self, found: Features, both: Tensor) -> Tensor:
+        """Over the pairs of one video's private and public feature of one modality, 2 N if all have sound."""
+        private = torch.cat([found.picture_private, found.sound_private[both]])
+        public = torch.cat([found.picture_public, found.sound_public[both]])
+        if self.settings.apart == "hinge":
+            return F.relu(self.settings.margin - divergence(private, public)).mean()
+        if self.settings.apart == "as_printed":
+            return divergence(private, public).sum() / len(found.picture_private)
+        return sum(
+            (overlap(found.picture_private, found.picture_public), overlap(private[len(both) :], public[len(both) :])),
+            start=private.new_zeros(()),
+        )
+
+    @torch.no_grad()
+    def score(self, picture: Tensor, sound: Tensor, has_sound: Tensor) -> Tensor:
+        """Probabilities of the classes (N, C)."""
+        return self.classify(self.embed(picture, sound, has_sound).joint).softmax(1)
+
+
+class FeatureNetwork(PrivatePublic):
+    """Three branches: private to pictures, private to sound, public.
+
+    The public one has one set of weights for both, so it must take both: a spectrogram enters it three times over, as
+    a grey picture does."""
+
+    def __init__(self, settings: FeatureSettings, classes: int, columns: int = 1024, tower: Tower = I3DNetwork) -> None:
+        """`tower` makes a network of `columns` output channels; a checkpoint of another than I3D is rebuilt with it."""
+        super().__init__()
+        self.settings, self.sizes = settings, {"classes": classes, "columns": columns}
+        self.picture = Branch(tower(COLOURS), columns, settings.dim)
+        self.sound = Branch(tower(1), columns, settings.dim)
+        self.public = Branch(tower(COLOURS), columns, settings.dim)
+        self.classify = nn.Linear(4 * settings.dim, classes)
+
+    def public_of_picture(self, picture: Tensor) -> Tensor:
+        return self.public(picture)
+
+    def public_of_sound(self, sound: Tensor) -> Tensor:
+        return self.public(sound.expand(-1, COLOURS, -1, -1, -1))
+
+
+def similarity_loss(sound: Tensor, picture: Tensor) -> Tensor:
+    """Eq. 10: 1/(2N) Σ_n |(H_a^s)_n − (H_v^s)_n|², of (N, D) each; 0 of none."""
+    return (sound - picture).square().sum() / (2 * max(len(sound), 1))
+
+
+def divergence(private: Tensor, public: Tensor) -> Tensor:
+    """One term of eq. 11 for each row: Σ_d P log₂(P / Q) in bits, of (N, D) each: (N,).
+
+    The paper does not say what distributions: P = softmax of the private feature's D numbers, Q of the public one's
+    (under the line of eq. 11 stands Q(H_a^s), and Q(H_v^s) in its second term)."""
+    p, q = private.log_softmax(1), public.log_softmax(1)
+    return (p.exp() * (p - q)).sum(1) / math.log(2)
+
+
+def overlap(private: Tensor, public: Tensor) -> Tensor:
+    """‖HᵖᵀHˢ‖² / N², of (N, D) each, rows at unit length so that shrinking does not serve; 0 of none.
+
+    0 if over the N videos no number of one goes with any number of the other; of a single video it is always 1."""
+    shared = F.normalize(private, dim=1).T @ F.normalize(public, dim=1)
+    return shared.square().sum() / max(len(private), 1) ** 2

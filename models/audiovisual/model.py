@@ -1,0 +1,105 @@
+"""The audio-visual feature network of the multimodal click-through model, over feature stores (Hasama and Li, §3.1 and
+3.4; its equations are in `multimodal_features`): one vector of a video's picture and one of its sound, each a private
+and a public half, learnt by classifying videos. `audiovisual_write` puts them into stores, where that model reads them.
+
+N videos, W columns, D dimensions. The paper's towers are I3D, trained along with the rest. Here towers are what wrote
+the stores (`i3d` and `i3d_sound` are the paper's) and stay as they are; trained is all that stands on them:
+
+    picture x_v ──► private layer (W) ─ ReLU ─► private full (D) ─► H_v^p ─┐
+            └─────► entry of pictures (W) ─ ReLU ─┐                        │
+                                                  ├► public full (D) ─► H_v^s, H_a^s ─► classes
+            ┌─────► entry of sound (W) ─── ReLU ─┘                         │
+    sound x_a ────► private layer (W) ─ ReLU ─► private full (D) ─► H_a^p ─┘
+
+The vectors of two stores have no number in common, so each has an entry of its own to the public weights, where the
+paper's single tower takes a spectrogram for a grey picture.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from reelmill.models.audiovisual.features import FeatureSettings, PrivatePublic
+from reelmill.storage.errors import InputError
+
+MODALITIES = ("picture", "sound")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioVisualSettings(FeatureSettings):
+    """Those of the network, with smaller steps' worth of data: stores are in memory, and nothing is fine-tuned."""
+
+    epochs: int = 100
+    patience: int = 10
+    batch: int = 64
+    """Videos a step."""
+    learning_rate: float = 1e-3
+    """Of Adam. The paper names none."""
+    dim: int = 64
+    """D, of each of the four features."""
+    width: int = 256
+    """W, of what stands between a store's vectors and a feature."""
+    classes: Literal["categories", "tags", "uploader"] = "categories"
+    """Column of the table `videos` that names a video's classes. The paper has one class a video; of several, each
+    counts for its share."""
+    least: int = 5
+    """Training videos that a name needs to be a class."""
+    validation_share: float = 0.1
+    """Of the videos with a class."""
+    test_share: float = 0.1
+    """The same."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least(width=1, least=1, validation_share=0)
+        self.one_of(classes=("categories", "tags", "uploader"))
+        if not 0 < self.test_share < 1 - self.validation_share:
+            raise InputError(f"test_share {self.test_share}: must be above 0 and leave something to train on")
+
+
+class AudioVisual(PrivatePublic):
+    """The four features from vectors of stores: pictures (N, picture) and sound (N, sound) as the stores give them,
+    means over a video's rows. They are centred and scaled to numbers of variance 1; both stay in the checkpoint."""
+
+    settings: AudioVisualSettings
+    picture_mean: Tensor
+    picture_scale: Tensor
+    sound_mean: Tensor
+    sound_scale: Tensor
+
+    def __init__(self, settings: AudioVisualSettings, classes: int, picture: int, sound: int) -> None:
+        super().__init__()
+        self.settings, self.sizes = settings, {"classes": classes, "picture": picture, "sound": sound}
+        width, dim = settings.width, settings.dim
+        self.picture = nn.Sequential(_entry(picture, width), nn.Linear(width, dim))
+        self.sound = nn.Sequential(_entry(sound, width), nn.Linear(width, dim))
+        self.picture_entry, self.sound_entry = _entry(picture, width), _entry(sound, width)
+        self.public = nn.Linear(width, dim)
+        self.classify = nn.Linear(4 * dim, classes)
+        for modality, size in zip(MODALITIES, (picture, sound), strict=True):
+            self.register_buffer(f"{modality}_mean", torch.zeros(size))
+            self.register_buffer(f"{modality}_scale", torch.ones(()))
+
+    def public_of_picture(self, picture: Tensor) -> Tensor:
+        return self.public(self.picture_entry(picture))
+
+    def public_of_sound(self, sound: Tensor) -> Tensor:
+        return self.public(self.sound_entry(sound))
+
+    def standardise(self, modality: str, vectors: Tensor) -> Tensor:
+        """Vectors (n, ·) of a store → (vector − mean) / scale; NaN stays NaN."""
+        return (vectors - getattr(self, f"{modality}_mean")) / getattr(self, f"{modality}_scale")
+
+    @torch.no_grad()
+    def describe(self, modality: str, vectors: Tensor) -> Tensor:
+        """[Hᵖ; Hˢ] (n, 2 D) of one modality, from vectors (n, ·) of a store: what is written."""
+        x = self.standardise(modality, vectors)
+        if modality == "picture":
+            return torch.cat([self.picture(x), self.public_of_picture(x)], 1)
+        return torch.cat([self.sound(x), self.public_of_sound(x)], 1)
+
+
+def _entry(columns: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(columns, width), nn.ReLU())

@@ -1,0 +1,1 @@
+"""BPR and VBPR."""

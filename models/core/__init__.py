@@ -1,0 +1,1 @@
+"""What every recommender has in common: settings, model, task, trainer, runs, charts."""

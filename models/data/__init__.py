@@ -1,0 +1,1 @@
+"""Tables and stores of a root as arrays, and splits of them."""

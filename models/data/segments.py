@@ -1,0 +1,310 @@
+"""Who liked which segment, read from the tables and one feature store of a root.
+
+Nothing is left out silently: what a row of the tables loses on its way into `Interactions` stands in `Counts`.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reelmill.storage import FeatureStore, Spec, Tables, open_store
+from reelmill.storage.errors import InputError
+from reelmill.storage.features import NO_DATA, Block, features_folder
+
+CHUNK = 4096
+"""Vectors read at once where all of them pass by: 64 MiB of 4096 float32."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was used and what was left out."""
+
+    users: int
+    """Users with at least one positive."""
+    videos: int
+    """Videos that such a user touched and that have usable features."""
+    segments: int
+    """Segments of these videos with usable features."""
+    positives: int
+    """(user, segment) pairs."""
+    users_without_positives: int
+    """Users with events but without a label on a usable segment."""
+    videos_without_features: int
+    """Videos with events or labels of which no segment has usable features, or no grid."""
+    segments_without_features: int
+    """Segments of touched videos whose feature is missing, had no decodable frame, or is not finite."""
+    segments_not_finite: int
+    """… of these, those whose feature holds NaN or infinity although the store calls it valid."""
+    labels_without_features: int
+    """Labels on such segments or videos."""
+    labels_repeated: int
+    """Labels that say again what another one said."""
+    views_without_event: int
+    """(user, video) pairs that have a label but no event to date them; taken as the user's oldest."""
+    users_ordered_by_row: int
+    """Users of whom some event has no time, so that the order is that of the source's rows."""
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Positives and the order of views. Users, videos and segments are numbers here; the lists give their names."""
+
+    users: list[str]
+    """M user ids, sorted."""
+    videos: list[str]
+    """V video ids, sorted."""
+    segment_video: np.ndarray
+    """(N,) int64, video of each segment; segments stand by video, then by index."""
+    segment_index: np.ndarray
+    """(N,) int64, place of the segment in its video's grid."""
+    positive_user: np.ndarray
+    """(P,) int64; positives stand by user, then by segment."""
+    positive_segment: np.ndarray
+    """(P,) int64."""
+    positive_part: np.ndarray
+    """(P,) int64: place in `splits.PARTS` of the source that names the positive; −1 where a source has another name, or
+    labels have none."""
+    view_user: np.ndarray
+    """(H,) int64; views are the distinct (user, video) pairs, by user, then oldest first."""
+    view_video: np.ndarray
+    """(H,) int64."""
+    store: FeatureStore
+    """Where the vectors are."""
+    rows: np.ndarray
+    """(N,) int64, row of each segment in the store."""
+    counts: Counts
+    fingerprint: str
+    """64 hex digits: hash of the spec, the ids, all arrays and all vectors."""
+
+    @property
+    def stores(self) -> dict[str, str]:
+        return {"features": self.store.spec.name}
+
+    @property
+    def dim(self) -> int:
+        """Length of one vector."""
+        return self.store.spec.dim
+
+    @cached_property
+    def video_start(self) -> np.ndarray:
+        """(V + 1,) int64: video v holds segments video_start[v] … video_start[v + 1] − 1."""
+        return np.searchsorted(self.segment_video, np.arange(len(self.videos) + 1))
+
+    def vectors(self, segments: np.ndarray) -> np.ndarray:
+        """Features (n, dim) float32 of segments (n,), copied out of the memory map."""
+        return self.store.take(self.rows[segments]).astype(np.float32, copy=False)
+
+    def spread(self, segments: np.ndarray) -> tuple[np.ndarray, float]:
+        """Mean vector (dim,) of segments (n,), and root mean square of their distances from it."""
+        chunks = [segments[i : i + CHUNK] for i in range(0, len(segments), CHUNK)]
+        mean = sum(self.vectors(c).sum(axis=0, dtype=np.float64) for c in chunks) / len(segments)
+        square = sum(float(np.square(self.vectors(c) - mean).sum()) for c in chunks)
+        return mean, float(np.sqrt(square / len(segments)))
+
+
+def load(root: str | Path, features: str) -> Interactions:
+    """Read labels, segments, events and one store of segment features. Raises InputError if one of them is empty, the
+    features are constant, or they were cut at another grid than that of the tables."""
+    store = open_store(root, features)
+    if store.spec.rows != "segment":
+        raise InputError(f"store {store.spec.name} has one row a {store.spec.rows}; this model needs one row a segment")
+    return _interactions(root, store, partial(_Grid.read, store))
+
+
+def load_labels(root: str | Path) -> Interactions:
+    """The same of all segments that the tables know, with an empty store: for rankings that ask for no vector. Left out
+    are videos without a grid, because nobody knows how long they are."""
+    spec = Spec("none", "none", 1, "segment")
+    return _interactions(root, FeatureStore(features_folder(root) / spec.name, spec), _Grid.planned)
+
+
+def _interactions(
+    root: str | Path, store: FeatureStore, grid_of: "Callable[[pa.Table, pa.Array], _Grid]"
+) -> Interactions:
+    """Positives and views on the grid of (segments, ids of the videos touched)."""
+    tables = Tables(root)
+    labels = tables.read("labels", ["user_id", "video_id", "segment_index"])
+    segments = tables.read("segments", ["video_id", "segment_index", "start_ms", "stop_ms"])
+    events = tables.read("events", ["user_id", "video_id", "kind", "time", "last_video", "source", "source_row"])
+    events = events.filter(pc.equal(events["kind"], "highlight"))
+    if not labels.num_rows:
+        raise InputError(f"{root} has no labels; ingest events and probe videos first (reelmill ingest)")
+
+    touched = pc.unique(pa.chunked_array([*labels["video_id"].chunks, *events["video_id"].chunks], pa.string()))
+    grid = grid_of(segments, touched)
+    users = sorted(set(labels["user_id"].to_pylist()))
+    user, number, lost, repeated = _positives(labels, users, grid)
+    if not len(user):
+        raise InputError(f"no label of {root} falls on a segment with features in {store.spec.name}; extract it first")
+    alive, user = np.unique(user, return_inverse=True)
+    users = [users[u] for u in alive]
+    view_user, view_video, undated, by_row = _views(events, users, grid, user, grid.video[number])
+    seen = set(events["user_id"].to_pylist()) | set(labels["user_id"].to_pylist())
+    counts = Counts(
+        users=len(users),
+        videos=len(grid.videos),
+        segments=len(grid.rows),
+        positives=len(user),
+        users_without_positives=len(seen) - len(users),
+        videos_without_features=len(touched) - len(grid.videos),
+        segments_without_features=grid.missing,
+        segments_not_finite=grid.not_finite,
+        labels_without_features=lost,
+        labels_repeated=repeated,
+        views_without_event=undated,
+        users_ordered_by_row=by_row,
+    )
+    arrays = (grid.video, grid.index, user, number, np.full(len(user), -1), view_user, view_video)
+    print_ = fingerprint(store, [*users, "", *grid.videos], arrays, grid.digest)
+    return Interactions(users, grid.videos, *arrays, store, grid.rows, counts, print_)
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The usable segments of the touched videos."""
+
+    videos: list[str]
+    video: np.ndarray
+    index: np.ndarray
+    rows: np.ndarray
+    missing: int
+    not_finite: int
+    digest: bytes
+
+    @classmethod
+    def read(cls, store: FeatureStore, segments: pa.Table, touched: pa.Array) -> "_Grid":
+        """Pass once over the blocks of the touched videos; keep what is on the grid, valid and finite."""
+        wanted = sorted(touched.to_pylist())
+        of, index = _codes(segments["video_id"], wanted), segments["segment_index"].to_numpy().astype(np.int64)
+        planned, place = np.unique(np.where(of >= 0, _key(of, index), -1), return_index=True)
+        ranges = np.column_stack([segments[name].to_numpy() for name in ("start_ms", "stop_ms")])[place]
+        planned, ranges = planned[planned >= 0], ranges[planned >= 0]
+        found: list[np.ndarray] = []
+        not_finite, sha = 0, hashlib.sha256()
+        low, high = np.full(store.spec.dim, np.inf), np.full(store.spec.dim, -np.inf)
+        for code, video in enumerate(wanted):
+            if video not in store:
+                continue
+            block = store.read(video)
+            key = _key(np.full(len(block), code), block.segment_index.astype(np.int64))
+            start, stop = np.searchsorted(planned, [code * STRIDE, (code + 1) * STRIDE])
+            on_grid = np.isin(key, planned[start:stop])
+            _check_grid(store, block, on_grid, ranges[np.searchsorted(planned, key[on_grid])])
+            usable = (block.mask > NO_DATA) & on_grid
+            finite = np.isfinite(block.features).all(axis=1)
+            not_finite += int((usable & ~finite).sum())
+            vectors = block.features[usable & finite]
+            if len(vectors):
+                found.append(key[usable & finite])
+                sha.update(np.ascontiguousarray(vectors).view(np.uint8).data)
+                low, high = np.minimum(low, vectors.min(axis=0)), np.maximum(high, vectors.max(axis=0))
+        if not found:
+            raise InputError(f"{store.spec.name} holds no feature of a labelled video; extract them first")
+        if (low == high).all():
+            raise InputError(f"features of {store.spec.name} are constant: every segment has one vector; extract anew")
+        keys = np.concatenate(found)
+        number, index = np.divmod(keys, STRIDE)
+        alive, video = np.unique(number, return_inverse=True)
+        videos = [wanted[v] for v in alive]
+        rows = store.locate(zip([wanted[v] for v in number], index.tolist(), strict=True))
+        missing = int(len(planned) - len(keys))
+        return cls(videos, video.astype(np.int64), index, rows, missing, not_finite, sha.digest())
+
+    @classmethod
+    def planned(cls, segments: pa.Table, touched: pa.Array) -> "_Grid":
+        """All segments of the touched videos that have any; there are no rows of a store."""
+        wanted = sorted(touched.to_pylist())
+        of, index = _codes(segments["video_id"], wanted), segments["segment_index"].to_numpy().astype(np.int64)
+        number, index = np.divmod(np.unique(_key(of, index)[of >= 0]), STRIDE)
+        alive, video = np.unique(number, return_inverse=True)
+        rows = np.full(len(video), -1)
+        return cls([wanted[v] for v in alive], video.astype(np.int64), index, rows, 0, 0, b"")
+
+    def number(self, video: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """Segment number (n,) of video numbers and indices (n,); −1 where it is not usable."""
+        known, asked = _key(self.video, self.index), _key(video, index)
+        at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+        return np.where((known[at] == asked) & (video >= 0), at, -1)
+
+
+def _check_grid(store: FeatureStore, block: Block, on_grid: np.ndarray, ranges: np.ndarray) -> None:
+    """Raise InputError unless the rows of a block that are on the grid (rows,) bool cover what the tables say, (n, 2)
+    start_ms and stop_ms: a vector of another piece of the video would pass for this segment's."""
+    cut = np.column_stack([block.start_ms, block.stop_ms])[on_grid]
+    wrong = np.flatnonzero((cut != ranges).any(axis=1))
+    if len(wrong):
+        (a, b), (start, stop) = cut[wrong[0]].tolist(), ranges[wrong[0]].tolist()
+        raise InputError(
+            f"store {store.spec.name} has segment {block.segment_index[on_grid][wrong[0]]} of video "
+            f"{block.video_id!r} at {a}–{b} ms, the tables at {start}–{stop} ms: the grid has changed since; run "
+            "`reelmill extract` with the settings of the last ingest (segments.segment_ms) and train on what it "
+            "writes, or ingest with those of the store"
+        )
+
+
+def _positives(labels: pa.Table, users: list[str], grid: _Grid) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """User and segment (P,) of the distinct labels on usable segments; how many labels were lost and repeated."""
+    user = _codes(labels["user_id"], users)
+    number = grid.number(_codes(labels["video_id"], grid.videos), labels["segment_index"].to_numpy().astype(np.int64))
+    kept = number >= 0
+    pair = np.unique(user[kept] * len(grid.rows) + number[kept])
+    user, number = np.divmod(pair, len(grid.rows))
+    return user, number, int((~kept).sum()), int(kept.sum()) - len(pair)
+
+
+def _views(
+    events: pa.Table, users: list[str], grid: _Grid, positive_user: np.ndarray, positive_video: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """User and video (H,) of the distinct views, by user and then in the order in which they began: by time where all
+    events of the user have one, else by the source's rows; the video that the source marks as the last comes last.
+    Views known from labels only come first."""
+    user, video = _codes(events["user_id"], users), _codes(events["video_id"], grid.videos)
+    kept = (user >= 0) & (video >= 0)
+    user, video = user[kept], video[kept]
+    time = events["time"].cast(pa.int64()).filter(pa.array(kept))
+    dated = pc.is_valid(time).to_numpy(zero_copy_only=False)
+    by_row = np.zeros(len(users), bool)
+    by_row[user[~dated]] = True
+    ms = np.where(by_row[user], 0, pc.fill_null(time, 0).to_numpy())
+    source = _codes(events["source"], sorted(set(events["source"].to_pylist())))[kept]
+    pair = user * len(grid.videos) + video
+    marked = pc.fill_null(events["last_video"], False).to_numpy()[kept]
+    last = np.isin(pair, pair[marked])
+    order = np.lexsort((events["source_row"].to_numpy()[kept], source, ms, last, user))
+    pair = pair[order]
+    pair = pair[np.sort(np.unique(pair, return_index=True)[1])]
+    undated = np.setdiff1d(positive_user * len(grid.videos) + positive_video, pair)
+    pair = np.concatenate([undated, pair])
+    user, video = np.divmod(pair, len(grid.videos))
+    order = np.argsort(user, kind="stable")
+    return user[order], video[order], len(undated), int(by_row.sum())
+
+
+STRIDE = np.int64(1) << 32
+
+
+def _key(video: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """One integer for a segment; sorts by video, then by index."""
+    return video.astype(np.int64) * STRIDE + index
+
+
+def _codes(column: pa.ChunkedArray, names: list[str]) -> np.ndarray:
+    """Place (n,) int64 of each value in the list of names; −1 where it is not in it."""
+    codes = pc.index_in(column, value_set=pa.array(names, pa.string()))
+    return pc.fill_null(codes, -1).to_numpy().astype(np.int64)
+
+
+def fingerprint(store: FeatureStore, names: list[str], arrays: tuple[np.ndarray, ...], vectors: bytes) -> str:
+    """64 hex digits: hash of the spec, the names, the arrays and a digest of the vectors."""
+    sha = hashlib.sha256(store.spec.to_json().encode())
+    sha.update("\0".join(names).encode())
+    for array in arrays:
+        sha.update(np.ascontiguousarray(array, np.int64).view(np.uint8).data)
+    sha.update(vectors)
+    return sha.hexdigest()

@@ -1,0 +1,1 @@
+"""The Dynamic RNN (ACM Multimedia 2017)."""

@@ -1,0 +1,259 @@
+"""Who rated which item, the frames of each item, and who liked which frame: tables and one store of a root as arrays.
+
+**What counts as a rating.** Every event of kind `rating`, whatever its value (the paper's data are implicit). A root
+without any such event takes `highlight` and `watch` events in their place: who marks or watches a video chose it.
+
+**What counts as a frame.** Every usable row of the store: a sampled frame in a store of windows, a whole segment in a
+store of segments. A frame stands from its start to the start of the next one; the last one to its stop, or as long as
+the one before it stood if that is later.
+
+**What counts as a frame like.** Every `frame_like` event whose start falls into a frame. A root without any such event
+takes its labels in their place: who likes a segment likes each frame that starts in it.
+
+Nothing is left out silently: what falls away stands in `RatingCounts`.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reelmill.storage import FeatureStore, Tables, open_store
+from reelmill.storage.errors import InputError
+from reelmill.storage.features import NO_DATA
+
+IN_PLACE_OF_RATINGS = ["highlight", "watch"]
+
+
+@dataclass(frozen=True)
+class RatingCounts:
+    """What was read and what was left out."""
+
+    rating_events: int
+    """Events that count as ratings."""
+    ratings_repeated: int
+    """… of these, those whose user and item another one names."""
+    items_without_frames: int
+    """Rated items of which the store has no usable frame; they are judged by habit alone."""
+    frames: int
+    """Usable frames of rated items."""
+    frames_without_data: int
+    """Rows of rated items that the store calls empty: nothing could be decoded."""
+    frames_not_finite: int
+    """Rows that hold NaN or infinity although the store calls them valid."""
+    frame_likes: int
+    """(user, frame) pairs, of rated items."""
+    frame_likes_from_labels: int
+    """1 if they are labels of segments, since nobody liked a frame."""
+    frame_likes_of_strangers: int
+    """Likes of a user or item without any rating."""
+    frame_likes_off_frame: int
+    """Likes where no usable frame stands, or a label whose segment is in no table or holds none."""
+    frame_likes_repeated: int
+    """Likes that say again what another one said."""
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Ratings and likes. Users, items and frames are numbers here; frames stand by item, then by time."""
+
+    users: list[str]
+    """User ids, sorted."""
+    items: list[str]
+    """Video ids, sorted."""
+    user: np.ndarray
+    """(P,) int64; ratings are distinct pairs, by user, then by item."""
+    item: np.ndarray
+    """(P,) int64."""
+    frame_start: np.ndarray
+    """(items + 1,) int64: item i has frames frame_start[i] … frame_start[i + 1] − 1, or none."""
+    frame_row: np.ndarray
+    """(L,) int64, place of each frame in its item's block."""
+    like_user: np.ndarray
+    """(K,) int64; likes are distinct pairs, by user, then by frame."""
+    like_frame: np.ndarray
+    """(K,) int64."""
+    store: FeatureStore
+    """Where the vectors are."""
+    counts: RatingCounts
+    fingerprint: str
+    """64 hex digits: hash of the spec, the ids, all arrays and all vectors."""
+
+    @property
+    def stores(self) -> dict[str, str]:
+        return {"frames": self.store.spec.name}
+
+    @property
+    def dim(self) -> int:
+        """Length of one vector."""
+        return self.store.spec.dim
+
+    @cached_property
+    def frame_count(self) -> np.ndarray:
+        """(items,) int64, frames of each item."""
+        return np.diff(self.frame_start)
+
+    def vectors(self, items: np.ndarray) -> Iterator[np.ndarray]:
+        """Features (frames, dim) float32 of each item of (n,) that has any, in that order."""
+        for item in items[self.frame_count[items] > 0].tolist():
+            rows = self.frame_row[self.frame_start[item] : self.frame_start[item + 1]]
+            yield self.store.read(self.items[item]).features[rows].astype(np.float32, copy=False)
+
+    def spread(self, items: np.ndarray) -> tuple[np.ndarray, float]:
+        """Mean vector (dim,) of the frames of items (n,), and root mean square of their distances from it. Raises
+        InputError if they have no frame."""
+        frames = int(self.frame_count[items].sum())
+        if not frames:
+            raise InputError(f"no item that is trained on has a frame in {self.store.spec.name}; extract them first")
+        mean = sum((c.sum(axis=0, dtype=np.float64) for c in self.vectors(items)), np.zeros(self.dim)) / frames
+        square = sum(float(np.square(c - mean).sum()) for c in self.vectors(items))
+        return mean, float(np.sqrt(square / frames))
+
+
+def load(root: str | Path, frames: str) -> Ratings:
+    """Read events, labels and one store of frames. Raises InputError if the store has other rows than frames, nobody
+    rated anything, or the frames are missing or constant."""
+    tables, store = Tables(root), open_store(root, frames)
+    if store.spec.rows not in ("window", "segment"):
+        raise InputError(
+            f"store {store.spec.name} has one row a {store.spec.rows}; this model reads frames: a store with one row a "
+            "window (reelmill extract with vgg19 and rows: window) or a segment"
+        )
+    events = tables.read("events", ["user_id", "video_id", "kind", "start_ms"])
+    rated = events.filter(pc.equal(events["kind"], "rating"))
+    if not rated.num_rows:
+        rated = events.filter(pc.is_in(events["kind"], value_set=pa.array(IN_PLACE_OF_RATINGS)))
+    if not rated.num_rows:
+        raise InputError(f"{root} has no event of kind rating, highlight or watch; ingest some first (reelmill ingest)")
+    users, items = (sorted(pc.unique(rated[name]).to_pylist()) for name in ("user_id", "video_id"))
+    pair = np.unique(_codes(rated["user_id"], users) * len(items) + _codes(rated["video_id"], items))
+    user, item = np.divmod(pair, len(items))
+    read = _Frames.read(store, items)
+    likes, from_labels = _likes(tables, events)
+    like_user, like_frame, lost = _place(likes, users, items, read)
+    start = np.concatenate([[0], np.cumsum(np.bincount(read.item[read.usable], minlength=len(items)))])
+    counts = RatingCounts(
+        rating_events=rated.num_rows,
+        ratings_repeated=rated.num_rows - len(pair),
+        items_without_frames=int((np.diff(start) == 0).sum()),
+        frames=int(start[-1]),
+        frames_without_data=read.empty,
+        frames_not_finite=read.not_finite,
+        frame_likes=len(like_user),
+        frame_likes_from_labels=int(from_labels),
+        **lost,
+    )
+    arrays = (user, item, start, read.row[read.usable], like_user, like_frame)
+    sha = hashlib.sha256(store.spec.to_json().encode())
+    sha.update("\0".join([*users, "", *items]).encode())
+    for array in arrays:
+        sha.update(len(array).to_bytes(8, "little") + np.ascontiguousarray(array, np.int64).tobytes())
+    sha.update(read.digest)
+    return Ratings(users, items, *arrays, store, counts, sha.hexdigest())
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """All rows of the rated items, (R,) by item, then by time; not all of them are usable."""
+
+    item: np.ndarray
+    row: np.ndarray
+    start_ms: np.ndarray
+    stop_ms: np.ndarray
+    """Where the next one begins, or the last one ends."""
+    usable: np.ndarray
+    empty: int
+    not_finite: int
+    digest: bytes
+
+    @classmethod
+    def read(cls, store: FeatureStore, items: list[str]) -> "_Frames":
+        """Pass once over the blocks of the items. Raises InputError."""
+        found: list[tuple[np.ndarray, ...]] = []
+        empty = not_finite = 0
+        sha, low, high = hashlib.sha256(), np.full(store.spec.dim, np.inf), np.full(store.spec.dim, -np.inf)
+        for number, video in enumerate(items):
+            if video not in store or not len(block := store.read(video)):
+                continue
+            row = np.argsort(block.start_ms, kind="stable")
+            vectors = block.features[row]
+            valid, finite = block.mask[row] > NO_DATA, np.isfinite(vectors).all(axis=1)
+            empty, not_finite = empty + int((~valid).sum()), not_finite + int((valid & ~finite).sum())
+            start, vectors = block.start_ms[row], np.ascontiguousarray(vectors[valid & finite])
+            last = max(block.stop_ms[row[-1]], 2 * start[-1] - start[-2] if len(start) > 1 else 0)
+            found.append((np.full(len(row), number), row, start, np.append(start[1:], last), valid & finite))
+            if len(vectors):
+                sha.update(vectors.view(np.uint8).data)
+                low, high = np.minimum(low, vectors.min(axis=0)), np.maximum(high, vectors.max(axis=0))
+        item, row, start_ms, stop_ms, usable = (
+            (np.concatenate(c) for c in zip(*found, strict=True)) if found else [np.zeros(0, bool)] * 5
+        )
+        if not usable.any():
+            raise InputError(f"{store.spec.name} holds no usable frame of a rated item; extract them first")
+        if (low == high).all():
+            raise InputError(f"features of {store.spec.name} are constant: every frame has one vector; extract anew")
+        return cls(item, row, start_ms, stop_ms, usable, empty, not_finite, sha.digest())
+
+
+def _likes(tables: Tables, events: pa.Table) -> tuple[pa.Table, bool]:
+    """user_id, video_id, start_ms, stop_ms of what was liked, and whether that is labels. A like of a frame stops
+    where it starts; a label without its segment has neither."""
+    liked = events.filter(pc.equal(events["kind"], "frame_like"))
+    if liked.num_rows:
+        return liked.select(["user_id", "video_id", "start_ms"]).append_column("stop_ms", liked["start_ms"]), False
+    labels = tables.read("labels", ["user_id", "video_id", "segment_index"])
+    grid = tables.read("segments", ["video_id", "segment_index", "start_ms", "stop_ms"])
+    keys = ["video_id", "segment_index"]
+    return labels.join(grid, keys, join_type="left outer").drop_columns(["segment_index"]), bool(labels.num_rows)
+
+
+def _place(
+    likes: pa.Table, users: list[str], items: list[str], frames: _Frames
+) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """User and usable frame (K,) of the distinct likes, and what was lost on the way.
+
+    A moment is of the frame that stands there; a range of those that start in it."""
+    user, item = _codes(likes["user_id"], users), _codes(likes["video_id"], items)
+    start, stop = (pc.fill_null(likes[name], -1).to_numpy().astype(np.int64) for name in ("start_ms", "stop_ms"))
+    known = (user >= 0) & (item >= 0)
+    dated = known & (start >= 0)
+    user, item, start, stop = (a[dated] for a in (user, item, start, stop))
+    keys = _key(frames.item, frames.start_ms)
+    moment = start == stop
+    at = np.searchsorted(keys, _key(item, start), side="right") - 1  # the last frame that starts no later
+    here = (at >= 0) & (frames.item[at] == item) & (start < frames.stop_ms[at])
+    first = np.where(moment, at, np.searchsorted(keys, _key(item, start), side="left"))
+    beyond = np.where(moment, at + here, np.searchsorted(keys, _key(item, stop), side="left"))
+    size = beyond - first
+    like = np.repeat(np.arange(len(size)), size)
+    frame = np.arange(len(like)) - np.repeat(np.cumsum(size) - size - first, size)
+    like, frame = like[frames.usable[frame]], frame[frames.usable[frame]]
+    number = (np.cumsum(frames.usable) - 1)[frame]
+    total = int(frames.usable.sum())
+    pair = np.unique(user[like] * total + number)
+    lost = {
+        "frame_likes_of_strangers": int((~known).sum()),
+        "frame_likes_off_frame": int(known.sum()) - len(np.unique(like)),
+        "frame_likes_repeated": len(like) - len(pair),
+    }
+    return *np.divmod(pair, total), lost
+
+
+STRIDE = np.int64(1) << 36
+"""Longer than any video in milliseconds (two years)."""
+
+
+def _key(item: np.ndarray, ms: np.ndarray) -> np.ndarray:
+    """One integer for a moment of an item; sorts by item, then by time."""
+    return item.astype(np.int64) * STRIDE + ms
+
+
+def _codes(column: pa.ChunkedArray, names: list[str]) -> np.ndarray:
+    """Place (n,) int64 of each value in the list of names; −1 where it is not in it."""
+    codes = pc.index_in(column, value_set=pa.array(names, pa.string()))
+    return pc.fill_null(codes, -1).to_numpy().astype(np.int64)

@@ -1,0 +1,242 @@
+"""JIFR: personalised multimedia item and key frame recommendation (Wu et al., IJCAI 2019). Equation numbers are the
+paper's.
+
+M users, N items, L frames, d dimensions of either space, h hidden units of an attention network. Vectors are rows
+here, so a matrix of the paper stands transposed: U and W (M, d), V and X (N, d), frame features c (L, dim).
+
+No frame likes take part in training: W is learnt from item ratings alone, and scores frames as it stands (eq. 4).
+No code of the authors is public. Where the paper leaves a gap, the choice made here stands where it is made.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reelmill.models.core.base import FitSettings, Model
+from reelmill.models.jifr.parts import Frames, RatingAttention, VisualAttention
+from reelmill.models.transgrec.model import pick
+from reelmill.storage.errors import InputError
+
+PAIRS_AT_ONCE = 1 << 18
+"""Full ranking holds the hidden layer of so many pairs at a time, 67 MB at h = 32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JIFRSettings(FitSettings):
+    """JIFR by default; `JIFRSettings.averaging()` is JIFR_NA. Defaults are the paper's (§3.1, §4, §4.1).
+
+    The rows of table 2 are the four values of (visual_attention, rating_attention).
+    """
+
+    batch: int = 256
+    """Positives a step. The paper does not say; a step's cost is that of the frames of its distinct items."""
+    dim: int = 32
+    """d = d1 = d2; the paper tried 16, 32 and 64. Eq. 9 shares W² between the two spaces, so they must be equal."""
+    hidden: int = 32
+    """h, rows of W⁰, W¹ and W². The paper does not say."""
+    visual_attention: bool = True
+    """Eq. 5 to 7; off, every frame of an item weighs the same (eq. 1)."""
+    rating_attention: bool = True
+    """Eq. 8 to 10; off, β = (½, ½)."""
+    attention_bias: bool = True
+    """In the hidden layers of both networks. Eq. 6 and 9 print none; then a network's score is zero at zero and doubles
+    with its input, whatever that is. Elsewhere a bias would change nothing: that of W⁰ is one of W¹, and those of w¹
+    and w² cancel in the soft-max."""
+    objective: Literal["log_sigmoid", "as_printed"] = "log_sigmoid"
+    """−ln σ(r̂_ai − r̂_aj), which is BPR, or σ(r̂_ai − r̂_aj) as eq. 3 prints it; minimised, that ranks what a user liked
+    below what she did not."""
+    l2: float = 1e-3
+    """λ₁ of eq. 3, on the rows of U, V and W in the batch; the paper tried 1e-4 to 0.1."""
+    negatives: int = 10
+    """For each positive, from the items that its user did not rate; drawn anew each epoch (§3.1)."""
+    init_std: float = 0.1
+    """Of U, V, W, P and W⁰. The paper does not say."""
+    standardise: Literal["centre", "scale", "none"] = "centre"
+    """Frame features c → (c − mean) / rms, c / rms or c, over the frames of the training items; mean and rms stay in
+    the checkpoint. The paper does not say. What all frames share adds a constant to a user's visual ratings, changes
+    none of her frame rankings, and drowns what tells frames apart."""
+    least_ratings: int = 5
+    """Users and items with fewer are left out (§4)."""
+    validation_share: float = 0.1
+    """Of the ratings (§4)."""
+    test_share: float = 0.2
+    """Of the ratings (§4)."""
+    test_negatives: int = 1000
+    """Unrated items that a user's test positives are ranked among (§4.1)."""
+    test_repeats: int = 10
+    """Draws of them; the figures are their mean (§4.1)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least(dim=1, hidden=1, l2=0, negatives=1, init_std=0, least_ratings=1, test_negatives=1, test_repeats=1)
+        self.at_least(validation_share=0, test_share=0)
+        self.one_of(objective=("log_sigmoid", "as_printed"), standardise=("centre", "scale", "none"))
+        if not self.validation_share + self.test_share <= 0.9:
+            raise InputError(
+                f"validation_share {self.validation_share} and test_share {self.test_share}: together at most 0.9, "
+                "so that something is left to train on"
+            )
+
+    @classmethod
+    def averaging(cls, **settings: object) -> Self:
+        """JIFR_NA, without any attention: VBPR on averaged frames (§3.2), its ratings times ½."""
+        return cls.from_dict({"visual_attention": False, "rating_attention": False, **settings})
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B positives (a, i), each with S negatives j."""
+
+    user: Tensor
+    """(B,)."""
+    item: Tensor
+    """(n,) distinct items: all that the batch needs to know of."""
+    positive: Tensor
+    """(B,) places in `item`."""
+    negative: Tensor
+    """(B, S) places in `item`."""
+    frames: Frames
+    """Of the n items."""
+
+    @classmethod
+    def build(cls, user: Tensor, positive: Tensor, negative: Tensor, frames: Frames) -> "Batch":
+        """From items (B,) and (B, S), and the frames of all N items."""
+        item, place = torch.unique(torch.cat([positive[:, None], negative], 1), return_inverse=True)
+        return cls(user, item, place[:, 0], place[:, 1:], frames.of(item))
+
+
+class JIFR(Model):
+    """Two spaces, each with a row for a user and one for an item, and up to two attention networks.
+
+    The paper does not say how the matrices start. Here P and W⁰ start as U, V and W do, so that with standardised
+    features Pc has the spread of v, and the others with variance 2 / (columns) (He), so that no layer changes the
+    scale. A and B are halves of W², which has the columns of both.
+    """
+
+    feature_mean: Tensor
+    feature_scale: Tensor
+    final_items: Tensor
+    framed: Tensor
+
+    def __init__(self, settings: JIFRSettings, users: int, items: int, features: int) -> None:
+        super().__init__()
+        self.settings, self.sizes = settings, {"users": users, "items": items, "features": features}
+        d = settings.dim
+        self.u = nn.Parameter(torch.empty(users, d))
+        self.v = nn.Parameter(torch.empty(items, d))
+        self.w = nn.Parameter(torch.empty(users, d))
+        self.p = nn.Linear(features, d, bias=False)
+        h, bias = settings.hidden, settings.attention_bias
+        self.visual = VisualAttention(features, d, h, bias) if settings.visual_attention else None
+        self.rating = RatingAttention(d, h, bias) if settings.rating_attention else None
+        self.register_buffer("feature_mean", torch.zeros(features))
+        self.register_buffer("feature_scale", torch.ones(()))
+        self.register_buffer("final_items", torch.zeros(items, d))
+        self.register_buffer("framed", torch.zeros(items, dtype=torch.bool))
+
+    def initialise(self, generator: torch.Generator) -> Self:
+        """Draw all weights."""
+        with torch.no_grad():
+            for table in (self.u, self.v, self.w):
+                table.normal_(0, self.settings.init_std, generator=generator)
+            for name, layer in self.named_modules():
+                if isinstance(layer, nn.Linear):
+                    columns = 2 * layer.in_features if name in ("rating.a", "rating.b") else layer.in_features
+                    std = self.settings.init_std if name in ("p", "visual.w0") else (2 / columns) ** 0.5
+                    layer.weight.normal_(0, std, generator=generator)
+                    if layer.bias is not None:
+                        layer.bias.zero_()
+        return self
+
+    def standardise(self, features: Tensor) -> Tensor:
+        """c (…, dim) as the store gives it → (c − mean) / rms."""
+        return (features - self.feature_mean) / self.feature_scale
+
+    def attend(self, items: Tensor, frames: Frames) -> Tensor:
+        """α (L,) of the frames of items (n,): eq. 6 and 7, or 1 / |S_i| without visual attention."""
+        if self.visual is None:
+            return 1 / frames.count[frames.owner].to(self.v.dtype)
+        return self.visual(pick(self.v, items), frames).squeeze(-1)
+
+    def embed(self, items: Tensor, frames: Frames) -> Tensor:
+        """Eq. 5, or 1: x_i = Σ_{j ∈ S_i} α_ij P c_j, (n, d), of items (n,); zero for an item without frames."""
+        return frames.sum(self.attend(items, frames)[:, None] * self.p(frames.features))
+
+    def _users(self, users: Tensor) -> Tensor:
+        """[u_a, w_a] of users (…), each followed by its half of eq. 9: (…, 2, d + h), or (…, 2, d) without."""
+        both = torch.stack([pick(self.u, users), pick(self.w, users)], -2)
+        return both if self.rating is None else torch.cat([both, self.rating.a(both)], -1)
+
+    def _items(self, items: Tensor, x: Tensor) -> Tensor:
+        """[v_i, x_i] of items (…) and x (…, d), each followed by its half of eq. 9: (…, 2, d + h), or (…, 2, d)."""
+        both = torch.stack([pick(self.v, items), x], -2)
+        return both if self.rating is None else torch.cat([both, self.rating.b(both)], -1)
+
+    def _blend(self, user: Tensor, item: Tensor, framed: Tensor) -> tuple[Tensor, Tensor]:
+        """Eq. 8: r̂_ai = β_ai1 u_a·v_i + β_ai2 w_a·x_i, (…), and β (…, 2), of `_users` and `_items`, which broadcast.
+
+        Without rating attention β = (½, ½) for every item, also one without frames: r̂ is then half of eq. 2, one
+        factor for all items, and ranks as VBPR."""
+        d = self.settings.dim
+        ratings = torch.einsum("...kd,...kd->...k", user[..., :d], item[..., :d])
+        if self.rating is None:
+            return ratings.mean(-1), torch.full_like(ratings, 0.5)
+        beta = self.rating(user[..., d:], item[..., d:], framed)
+        return (beta * ratings).sum(-1), beta
+
+    def loss(self, batch: Batch, turn: int = 0) -> dict[str, Tensor]:
+        """Eq. 3: mean over (a, i, j) of −ln σ(r̂_ai − r̂_aj) + λ₁ (|u_a|² + |w_a|² + |v_i|² + |v_j|²).
+
+        The paper sums where we take means, which leaves λ₁ independent of the batch size; σ in place of −ln σ is
+        `objective: as_printed`."""
+        places = torch.cat([batch.positive[:, None], batch.negative], 1)
+        items = self._items(batch.item, self.embed(batch.item, batch.frames))
+        user, item = self._users(batch.user)[:, None], pick(items.flatten(1), places).unflatten(-1, items.shape[1:])
+        rated, _ = self._blend(user, item, batch.frames.count[places] > 0)
+        behind = rated[:, 1:] - rated[:, :1]
+        log = self.settings.objective == "log_sigmoid"
+        bpr = (F.softplus(behind) if log else torch.sigmoid(-behind)).mean()
+        d = self.settings.dim
+        of_user, of_item = user[..., :d].square().sum((-2, -1)), item[..., 0, :d].square().sum(-1)
+        l2 = (of_user + of_item[:, :1] + of_item[:, 1:]).mean()
+        return {"loss": bpr + self.settings.l2 * l2, "bpr": bpr, "l2": l2}
+
+    @torch.no_grad()
+    def settle(self, items: Tensor, frames: Frames) -> None:
+        """Keep x of items (n,), so that `score` needs no frames. All N at once, or a part at a time."""
+        self.final_items[items] = self.embed(items, frames)
+        self.framed[items] = frames.count > 0
+
+    @torch.no_grad()
+    def score(self, users: Tensor, items: Tensor) -> Tensor:
+        """Eq. 8: r̂ of users (…) and items (…), which broadcast, with the x that `settle` kept."""
+        return self._pairs(users, items)[0]
+
+    @torch.no_grad()
+    def balance(self, users: Tensor, items: Tensor) -> Tensor:
+        """Eq. 10: β (…, 2), habit and sight, of users (…) and items (…), which broadcast."""
+        return self._pairs(users, items)[1]
+
+    def _pairs(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        return self._blend(self._users(users), self._items(items, self.final_items[items]), self.framed[items])
+
+    @torch.no_grad()
+    def rank(self, users: Tensor) -> Iterator[Tensor]:
+        """Eq. 8 for full ranking: r̂ of users (m,) with all N items, a few users at a time, (·, N) each.
+
+        A·u, A·w and B·v, B·x are computed once; only β depends on the pair."""
+        every = torch.arange(len(self.v), device=self.v.device)
+        user, item = self._users(users), self._items(every, self.final_items)
+        for some in user.split(max(1, PAIRS_AT_ONCE // len(every))):
+            yield self._blend(some[:, None], item, self.framed)[0]
+
+    @torch.no_grad()
+    def score_frames(self, users: Tensor, features: Tensor) -> Tensor:
+        """Eq. 4: l̂_ak = w_a·P c_k of users (…) and features (…, dim) as in the store, whose (…) broadcast.
+
+        Neither α nor β takes part."""
+        return (pick(self.w, users) * self.p(self.standardise(features))).sum(-1)

@@ -1,0 +1,1 @@
+"""Metrics, their intervals, and rankings without training to compare with."""

@@ -1,0 +1,277 @@
+"""Ranking metrics over many cases at once. A case is one list of candidates, some of them relevant: here mostly the
+segments of one video for one user.
+
+Notation of the formulas: a case has n candidates, R ≥ 1 of them relevant; p = 1 … n is a place in the ranking, rel_p is
+1 if the candidate there is relevant, H_p = rel_1 + … + rel_p.
+
+**Ties count by expectation**: candidates with equal scores are taken to stand in random order, and a metric is its
+expected value over these orders, computed exactly. Constant scores therefore give the random ranking's expected value,
+and a model cannot gain or lose by the order in which its input happens to stand.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from reelmill.storage.errors import InputError
+
+TOP = (1, 2, 3, 4, 5)
+"""Lengths N of the top lists (TransGRec, table 3)."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Cases ranked by score. Arrays over places are (T,), T candidates of all cases together, best first within a
+    case; arrays over tie groups are (G,); arrays over cases are (C,)."""
+
+    start: np.ndarray
+    """(C + 1,) int64: case c holds places start[c] … start[c + 1] − 1."""
+    case: np.ndarray
+    """(T,) case of each place."""
+    place: np.ndarray
+    """(T,) p, from 1 in each case."""
+    score: np.ndarray
+    """(T,) float64, falling within a case."""
+    group: np.ndarray
+    """(T,) tie group of each place; groups are numbered in order."""
+    offset: np.ndarray
+    """(T,) place within its tie group, from 0."""
+    size: np.ndarray
+    """(G,) candidates in the group, s."""
+    hits: np.ndarray
+    """(G,) relevant ones among them, r."""
+    above: np.ndarray
+    """(G,) candidates of the case above the group, a."""
+    hits_above: np.ndarray
+    """(G,) relevant ones among those, h."""
+    relevant: np.ndarray
+    """(C,) R."""
+
+    @property
+    def expected(self) -> np.ndarray:
+        """(T,) E[rel_p] = r / s of the place's group."""
+        return (self.hits / self.size)[self.group]
+
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """(C,) sum over the places of each case of values (T,)."""
+        return np.add.reduceat(values, self.start[:-1])
+
+
+def rank(score: np.ndarray, relevant: np.ndarray, start: np.ndarray) -> Ranking:
+    """Rank candidates (T,) of cases given by start (C + 1,). Scores must be finite; every case needs a relevant
+    candidate. Raises InputError."""
+    score, relevant = np.asarray(score, np.float64), np.asarray(relevant, np.int64)
+    sizes = np.diff(start)
+    if len(sizes) == 0 or score.shape != (start[-1],) or relevant.shape != score.shape:
+        raise InputError(f"{len(score)} scores, {len(relevant)} truths and {len(sizes)} cases do not fit together")
+    if not np.isfinite(score).all():
+        raise InputError(
+            "a score is NaN or infinite: the model diverged; lower the learning rate or check the features"
+        )
+    if (sizes < 1).any() or (np.add.reduceat(relevant, start[:-1]) < 1).any():
+        raise InputError("a case has no relevant candidate: leave such cases out and count them")
+    case = np.repeat(np.arange(len(sizes)), sizes)
+    order = np.lexsort((-score, case))
+    score, relevant = score[order], relevant[order]
+    first = np.ones(len(score), bool)
+    first[1:] = (np.diff(case) != 0) | (np.diff(score) != 0)
+    begin = np.flatnonzero(first)
+    group = np.cumsum(first) - 1
+    hits = np.add.reduceat(relevant, begin)
+    before = np.concatenate([[0], np.cumsum(relevant)])
+    return Ranking(
+        start=np.asarray(start, np.int64),
+        case=case,
+        place=np.arange(len(score)) - start[case] + 1,
+        score=score,
+        group=group,
+        offset=np.arange(len(score)) - begin[group],
+        size=np.diff(np.append(begin, len(score))),
+        hits=hits,
+        above=begin - start[case[begin]],
+        hits_above=before[begin] - before[start[case[begin]]],
+        relevant=np.add.reduceat(relevant, start[:-1]),
+    )
+
+
+def hit_ratio(ranking: Ranking, top: int) -> np.ndarray:
+    """(C,) HR@N = H_N / min(N, R). TransGRec's Table 3 sits on exactly this lattice."""
+    return _hits(ranking, top) / np.minimum(top, ranking.relevant)
+
+
+def recall(ranking: Ranking, top: int) -> np.ndarray:
+    """(C,) Recall@N = H_N / R."""
+    return _hits(ranking, top) / ranking.relevant
+
+
+def any_hit(ranking: Ranking, top: int) -> np.ndarray:
+    """(C,) Hit@N = 1 if H_N ≥ 1, else 0; other papers call this the hit ratio.
+
+    With ties 1 − Π_p (s − r − t) / (s − t) over the places p ≤ N, t the place within its group: the chance that none
+    is relevant, drawing without replacement."""
+    size, hits = ranking.size[ranking.group], ranking.hits[ranking.group]
+    misses = np.maximum(size - hits - ranking.offset, 0) / (size - ranking.offset)
+    misses[ranking.place > top] = 1.0
+    return 1.0 - np.multiply.reduceat(misses, ranking.start[:-1])
+
+
+def ndcg(ranking: Ranking, top: int) -> np.ndarray:
+    """(C,) NDCG@N = Σ_{p ≤ N} rel_p / log2(p + 1)  over  Σ_{p ≤ min(N, R)} 1 / log2(p + 1)."""
+    discount = np.where(ranking.place <= top, 1.0 / np.log2(ranking.place + 1), 0.0)
+    ideal = np.cumsum(1.0 / np.log2(np.arange(top) + 2))
+    return ranking.total(ranking.expected * discount) / ideal[np.minimum(top, ranking.relevant) - 1]
+
+
+def average_precision(ranking: Ranking) -> np.ndarray:
+    """(C,) segment-level AP = 1/R Σ_p rel_p · H_p / p over all candidates. Its mean is MAP.
+
+    With ties E[rel_p · H_p] = r/s · (h + 1 + t (r − 1)/(s − 1)): given that place p is relevant, each of the t places
+    above it in its group is relevant with chance (r − 1)/(s − 1)."""
+    size, hits = ranking.size[ranking.group], ranking.hits[ranking.group]
+    above = ranking.hits_above[ranking.group] + ranking.offset * (hits - 1) / np.maximum(size - 1, 1)
+    return ranking.total(ranking.expected * (above + 1) / ranking.place) / ranking.relevant
+
+
+def nmsd(ranking: Ranking) -> np.ndarray:
+    """(C,) normalised meaningful summary duration (Video2GIF): how much is watched until half the truth was seen.
+
+    th = median score of the relevant candidates (linear between the two middle ones), D = number of candidates with
+    score ≥ th, m = R/2, nMSD = (D − m) / (n − m). 0 is best, random about one half.
+
+    Published like this it is the one metric here that sees more than the order: with R even the threshold lies midway
+    between two *scores*, so that skewed scores of a model without any skill come out about 0.01 better than random.
+
+    With ties: the k-th of a group's r relevant ones has on average k (s − r)/(r + 1) others above it, and when both
+    middle ones are in one group the threshold falls on average halfway between them."""
+    truths = ranking.relevant
+    upper, lower = (truths + 1) // 2, truths // 2 + 1
+    earlier = np.concatenate([[0], np.cumsum(truths)])[:-1]
+    seen = np.cumsum(ranking.hits)
+    high, low = np.searchsorted(seen, earlier + upper), np.searchsorted(seen, earlier + lower)
+    k = upper - ranking.hits_above[high]
+    others = (ranking.size - ranking.hits)[high] / (ranking.hits[high] + 1)
+    tied = ranking.above[high] + k + (k + (lower - upper) / 2) * others
+    begin = np.searchsorted(ranking.group, np.stack([high, low]))
+    threshold = ranking.score[begin].mean(axis=0)
+    apart = ranking.total((ranking.score >= threshold[ranking.case]).astype(np.int64))
+    watched = np.where(high == low, tied, apart)
+    return (watched - truths / 2) / (np.diff(ranking.start) - truths / 2)
+
+
+def highlight_ap(ranking: Ranking) -> np.ndarray:
+    """(C,) average precision of highlight detection (Video2GIF): precision along the ranking, made monotone, and its
+    **unweighted mean** over the places where recall changes: 1/R Σ_k max_{j ≥ k} j / p_j, p_j the place of the j-th
+    relevant candidate. Never below the segment-level AP."""
+    mixed = (ranking.hits > 0) & (ranking.hits < ranking.size)
+    truth = np.flatnonzero(ranking.expected > 0.5)  # exact where no group is mixed
+    case = ranking.case[truth]
+    j = np.arange(len(truth)) - np.searchsorted(case, case) + 1
+    precision = np.zeros((len(ranking.relevant), int(j.max(initial=1))))
+    precision[case, j - 1] = j / ranking.place[truth]
+    monotone = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    monotone[np.arange(monotone.shape[1]) >= ranking.relevant[:, None]] = 0.0
+    value = monotone.sum(axis=1) / ranking.relevant
+    home = ranking.case[np.searchsorted(ranking.group, np.arange(len(ranking.size)))]
+    for c in np.unique(home[mixed]).tolist():
+        a, b = np.searchsorted(home, [c, c + 1])
+        value[c] = _expected_highlight_ap(tuple(ranking.size[a:b].tolist()), tuple(ranking.hits[a:b].tolist()))
+    return value
+
+
+@lru_cache(maxsize=1 << 14)
+def _expected_highlight_ap(sizes: tuple[int, ...], hits: tuple[int, ...]) -> float:
+    """Highlight AP of one case with ties, exactly: walk from the last place up and carry the distribution of (relevant
+    ones left in the group, largest precision so far)."""
+    n, total = sum(sizes), sum(hits)
+    j = np.arange(1, total + 1)[:, None]
+    level = np.unique(np.append((j / np.maximum(j, np.arange(1, n + 1))).ravel(), 0.0))
+    mass = np.zeros(len(level))
+    mass[0] = 1.0
+    value, place, above = 0.0, n, total
+    for s, r in zip(reversed(sizes), reversed(hits), strict=True):
+        above -= r
+        left = np.zeros((r + 1, len(level)))
+        left[r] = mass
+        for t in range(s, 0, -1):
+            now = left.copy()
+            for k in range(max(1, r - (s - t)), min(r, t) + 1):  # k relevant ones left among t places
+                drawn = left[k] * (k / t)
+                now[k] -= drawn
+                at = np.searchsorted(level, (above + k) / place)
+                raised = np.where(np.arange(len(level)) < at, 0.0, drawn)
+                raised[at] += drawn[:at].sum()
+                now[k - 1] += raised
+                value += float(raised @ level)
+            left, place = now, place - 1
+        mass = left[0]
+    return value / total
+
+
+def _hits(ranking: Ranking, top: int) -> np.ndarray:
+    return ranking.total(np.where(ranking.place <= top, ranking.expected, 0.0))
+
+
+class Metric(NamedTuple):
+    """A metric as the tables name it."""
+
+    of: Callable[[Ranking], np.ndarray]
+    better: Literal["higher", "lower"]
+
+
+def _at(metric: Callable[[Ranking, int], np.ndarray], top: int) -> Metric:
+    return Metric(lambda ranking: metric(ranking, top), "higher")
+
+
+METRICS: dict[str, Metric] = {
+    "map": Metric(average_precision, "higher"),
+    "highlight_ap": Metric(highlight_ap, "higher"),
+    "nmsd": Metric(nmsd, "lower"),
+    **{f"hr@{n}": _at(hit_ratio, n) for n in TOP},
+    **{f"recall@{n}": _at(recall, n) for n in TOP},
+    **{f"ndcg@{n}": _at(ndcg, n) for n in TOP},
+    **{f"any_hit@{n}": _at(any_hit, n) for n in TOP},
+}
+
+LONG: dict[str, Metric] = {
+    **{
+        f"{name}@{n}": _at(of, n)
+        for name, of in (("recall", recall), ("ndcg", ndcg), ("hr", hit_ratio))
+        for n in (10, 20)
+    },
+    "map": METRICS["map"],
+}
+"""Metrics of lists of hundreds, as `ranking` has them."""
+
+
+def measure(
+    score: np.ndarray, relevant: np.ndarray, start: np.ndarray, metrics: Mapping[str, Metric] = METRICS
+) -> dict[str, np.ndarray]:
+    """Every metric of every case, {name: (C,)}."""
+    ranking = rank(score, relevant, start)
+    return {name: metric.of(ranking) for name, metric in metrics.items()}
+
+
+def interval(
+    values: np.ndarray, rng: np.random.Generator, level: float = 0.95, resamples: int = 2000
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bootstrap interval of the mean over cases: values (C, …) → low and high (…), percentiles of the resampled means.
+    Columns are resampled together, so pass paired differences for a paired interval."""
+    low, high = np.quantile(resampled(values, rng, resamples), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
+def resampled(values: np.ndarray, rng: np.random.Generator, resamples: int = 2000) -> np.ndarray:
+    """Means (resamples, …) over as many cases, drawn with repetition, of values (C, …); columns stay together."""
+    flat = values.reshape(len(values), -1)
+    share = np.full(len(flat), 1 / len(flat))
+    chunk = max(1, (1 << 24) // len(flat))
+    means = np.concatenate(
+        [
+            rng.multinomial(len(flat), share, size=min(chunk, resamples - done)) @ flat / len(flat)
+            for done in range(0, resamples, chunk)
+        ]
+    )
+    return means.reshape(-1, *values.shape[1:])

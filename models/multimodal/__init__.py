@@ -1,0 +1,1 @@
+"""The attention-based multimodal click-through model (Hasama and Li)."""

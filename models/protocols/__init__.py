@@ -1,0 +1,1 @@
+"""Data, split, batches and tests that several recommenders share."""

@@ -1,0 +1,1 @@
+"""Click-through prediction: who clicked what, described by fields."""

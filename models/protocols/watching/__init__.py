@@ -1,0 +1,1 @@
+"""Next videos: who watched what when, and what they watch next."""

@@ -1,0 +1,1 @@
+"""TransGRec: learning to transfer graph embeddings (Wu et al., SIGIR 2020)."""

@@ -1,0 +1,123 @@
+"""Sound of a video on the clock of its picture: one forward pass, each run of samples placed by its timestamp.
+
+Within a run samples follow one another, so that timestamps that a container rounds do not tear it; a jump begins a new
+run. What is before the first frame of the picture is cut; a gap stays a gap.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import av
+import numpy as np
+
+from reelmill.pipeline.decode import Limits, Tally, bounded_sound, open_video
+
+JUMP_S = 0.015
+"""Timestamps further than this from where the run has got to begin a new one. Containers round them to 1 ms or less,
+and the shortest frame that is usual, lost, leaves a gap of 20 ms."""
+
+LOUDEST = 1000.0
+"""Samples beyond this (60 dB over full scale) come from damaged data and are taken for none."""
+
+Samples: TypeAlias = tuple[int, np.ndarray]
+"""Number of the first sample, counted from the first frame of the picture, and the samples (n,) float32."""
+
+
+def identity() -> str:
+    """Goes into the specs of sound: decoders and the resampler change the samples."""
+    libraries = (f"{name}-{'.'.join(map(str, av.library_versions[name]))}" for name in ("libavcodec", "libswresample"))
+    return f"pyav-{av.__version__}-in-order-{'-'.join(libraries)}"
+
+
+def read_sound(path: str | Path, start_ms: int, rate: int, limits: Limits, tally: Tally) -> Iterator[Samples]:
+    """Samples of the first sound stream in ascending order, never overlapping, channels averaged, `rate` a second; NaN
+    where a sample is no number. Nothing, if there is no such stream or none of it can be decoded.
+
+    `start_ms`: time of the first frame of the picture on the container's clock, sample 0. Raises what `open_video`
+    raises.
+    """
+    reached = 0
+    with open_video(path, limits) as (container, _):
+        for first, samples in _runs(container, start_ms / 1000, rate, limits, tally):
+            skip = max(reached - first, 0)
+            if skip < len(samples):
+                reached = first + len(samples)
+                yield first + skip, np.where(np.abs(samples[skip:]) <= LOUDEST, samples[skip:], np.float32(np.nan))
+
+
+def _runs(
+    container: av.container.InputContainer, start: float, rate: int, limits: Limits, tally: Tally
+) -> Iterator[Samples]:
+    run: _Run | None = None
+    for frame in _decode(container, limits, tally):
+        if not bounded_sound(frame.layout.nb_channels, frame.sample_rate, limits):
+            tally.sound_errors += 1  # it changes on the way
+            continue
+        time = frame.time - start if frame.time is not None else run.until if run else 0.0
+        try:
+            if run is None or not run.goes_on(frame, time):
+                if run is not None:
+                    yield from run.take(None)
+                run = _Run(frame, time, rate)
+            tally.sound_seconds += frame.samples / frame.sample_rate
+            yield from run.take(frame)
+        except (av.FFmpegError, ValueError):  # a layout that cannot be resampled
+            tally.sound_errors += 1
+            run = None
+    if run is not None:
+        yield from run.take(None)
+
+
+class _Run:
+    """Sound without a jump or a change of format, through one resampler."""
+
+    def __init__(self, frame: av.AudioFrame, time: float, rate: int) -> None:
+        self.format = self._format(frame)
+        self.until = time
+        """End of what was taken in, seconds."""
+        self.next = round(time * rate)
+        """Number of the sample that comes out next: only the first timestamp counts."""
+        # packed: PyAV counts the planes of 8 channels or more past the end of their list, and crashes
+        self.resampler = av.AudioResampler(format="flt", rate=rate)
+
+    def goes_on(self, frame: av.AudioFrame, time: float) -> bool:
+        return self._format(frame) == self.format and abs(time - self.until) <= JUMP_S
+
+    def take(self, frame: av.AudioFrame | None) -> Iterator[Samples]:
+        """Resampled; None at the end, for what the resampler held back."""
+        if frame is not None:
+            self.until += frame.samples / frame.sample_rate
+        elif self.resampler.is_passthrough:
+            return
+        for resampled in self.resampler.resample(frame):
+            samples = resampled.to_ndarray().reshape(-1, resampled.layout.nb_channels).T.mean(axis=0)
+            yield self.next, samples
+            self.next += len(samples)
+
+    def _format(self, frame: av.AudioFrame) -> tuple[str, str, int]:
+        return frame.format.name, frame.layout.name, frame.sample_rate
+
+
+def _decode(container: av.container.InputContainer, limits: Limits, tally: Tally) -> Iterator[av.AudioFrame]:
+    """Frames of the first sound stream that has a decoder, in order; packets that cannot be decoded are counted."""
+    stream = container.streams.audio[0] if container.streams.audio else None
+    if stream is None:
+        return
+    codec = stream.codec_context
+    if codec is None or not bounded_sound(codec.layout.nb_channels, codec.sample_rate, limits):
+        tally.sound_errors += 1
+        return
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except (av.FFmpegError, IndexError):  # IndexError: a damaged file begins a stream in its middle
+            tally.sound_errors += 1
+            return
+        try:
+            yield from packet.decode()
+        except av.FFmpegError:
+            tally.sound_errors += 1

@@ -1,0 +1,1 @@
+"""Fetching videos with yt-dlp: one child process a video, pauses per host, errors as classes."""

@@ -1,0 +1,162 @@
+"""Why a download failed: from whatever yt-dlp raised to one class of `errors`.
+
+yt-dlp's errors say little by their type and much by their text, and the cause is wrapped up to four deep. So the whole
+chain is looked at, in this order: what the site says in words, the HTTP status, the type, the words of the transport.
+Types are known by their names; a test holds them against the installed yt-dlp.
+"""
+
+import re
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from reelmill.pipeline import errors
+from reelmill.pipeline.download.hosts import Refused
+from reelmill.pipeline.secrets import redact
+
+ROBOT_PAUSE_S = 3600.0
+"""Pause for a host that takes us for a robot; such a ban is lifted within about an hour."""
+
+MESSAGE_LENGTH = 1500
+
+SITE_SAYS: tuple[tuple[type[errors.VideoError], str], ...] = (
+    (errors.OutOfSpace, r"no space left on device|disk quota exceeded"),
+    (errors.RateLimited, r"not a (ro)?bot\b|captcha|try again later|unusual traffic|rate.?limit"),
+    (errors.AgeRestricted, r"confirm your age|age.?restricted|age.?verif|inappropriate for some users"),
+    (errors.NotYet, r"will begin|premieres? in|not currently live|is offline|live event has ended"),
+    (errors.GeoBlocked, r"(in|from) your (country|region|location)|geo.?(restrict|block)"),
+    (
+        errors.Private,
+        r"private video|(video|album|post) is private|members.only|join this channel|registered users|subscriber|"
+        r"log.?in (is )?(required|to)|sign in|account credentials|use --cookies|premium|requires? payment|rental",
+    ),
+    (
+        errors.Removed,
+        r"video (is |has been )?(unavailable|removed|deleted|not found)|no longer available|does(n.t| not) exist|"
+        r"(been|account) (removed|deleted|terminated|suspended|closed)|copyright|taken down",
+    ),
+    (errors.UnsafeUrl, r"file:// urls are disabled|no connection adapters|unsupported url scheme"),
+    (
+        errors.Unsupported,
+        r"unsupported url|not a valid url|no video formats|requested format is not available|\bdrm\b|"
+        r"no suitable extractor|unusual and will be skipped|unsafe file extension|unable to handle request",
+    ),
+)
+"""What a site, or yt-dlp for it, says in words: the first that fits counts. Live and upcoming ones have no class of
+their own: not permanent, and not worth another attempt at once."""
+
+TRANSPORT_SAYS: tuple[tuple[type[errors.VideoError], str], ...] = (
+    (errors.CutShort, r"bytes read|content too short|downloaded \d+ bytes, expected|did not get any data"),
+    (
+        errors.Network,
+        r"timed? ?out|connection.{0,20}(refused|reset|aborted|broken|closed)|remote end closed|name resolution|"
+        r"failed to resolve|getaddrinfo|unreachable|no route to host|\bssl\b|certificate|eof occurred|proxy",
+    ),
+)
+
+TYPES: dict[str, type[errors.VideoError]] = {
+    "GeoRestrictedError": errors.GeoBlocked,
+    "UnsupportedError": errors.Unsupported,
+    "UnsupportedRequest": errors.Unsupported,
+    "NoSupportingHandlers": errors.Unsupported,
+    "_UnsafeExtensionError": errors.Unsupported,
+    "EntryNotInPlaylist": errors.Unsupported,
+    "SameFileError": errors.Unsupported,
+    "DownloadCancelled": errors.Unsupported,
+    "CookieLoadError": errors.Forbidden,
+    "PostProcessingError": errors.Corrupt,
+    "ContentTooShortError": errors.CutShort,
+    "IncompleteRead": errors.CutShort,
+    "ReExtractInfo": errors.Network,
+    "TransportError": errors.Network,
+    "ConnectionError": errors.Network,
+    "TimeoutError": errors.Network,
+    "gaierror": errors.Network,
+}
+"""By the name of the type or of one of its bases."""
+
+
+def classify(error: BaseException) -> errors.VideoError:
+    """The error of ours that says why this one came up; ours stay as they are. What is not recognised is a plain
+    VideoError (`unknown`): a broken extractor with its message, anything else with its traceback."""
+    if isinstance(error, Refused):
+        return error.error
+    chain = list(_chain(error))
+    for link in chain:
+        if isinstance(link, errors.VideoError):
+            return link
+    text = tidy(str(error))
+    words = re.sub(r"\S+://\S+|HTTP Error \d+:[^()]*", " ", text)
+    if found := _first(SITE_SAYS, words):
+        known = found(text)
+        known.retry_after_s = ROBOT_PAUSE_S if found is errors.RateLimited else None
+        return known
+    for link in chain:
+        if isinstance(status := getattr(link, "status", None), int):
+            headers = getattr(getattr(link, "response", None), "headers", {})
+            return _by_status(status, text, retry_after_s(headers))
+    if status_text := re.search(r"HTTP Error (\d{3})", text):
+        return _by_status(int(status_text[1]), text, None)
+    for link in chain:
+        for base in type(link).__mro__:
+            if base.__name__ in TYPES:
+                return TYPES[base.__name__](text)
+    if found := _first(TRANSPORT_SAYS, words):
+        return found(text)
+    if any(base.__name__ == "YoutubeDLError" for base in type(error).__mro__):
+        return errors.VideoError(text)
+    return errors.VideoError(redact("".join(traceback.format_exception(error)))[-MESSAGE_LENGTH:])
+
+
+def retry_after_s(headers: Mapping[str, Any], now: float | None = None) -> float | None:
+    """Seconds that a Retry-After header asks for, given as seconds or as a date; None without one."""
+    value = str(headers.get("Retry-After") or "").strip()
+    if value.isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value).timestamp()
+    except ValueError:
+        return None
+    return max(0.0, moment - (time.time() if now is None else now))
+
+
+def tidy(text: str) -> str:
+    """A message of yt-dlp without its trimmings and secrets."""
+    text = re.sub(r"\x1b\[[0-9;]*m|^\s*ERROR:\s*|^\s*\[download\] Got error:\s*", "", text)
+    return redact(text.split("; please report this issue")[0]).strip()[:MESSAGE_LENGTH]
+
+
+def _by_status(status: int, text: str, wait_s: float | None) -> errors.VideoError:
+    kind: type[errors.VideoError]
+    if status in (404, 410, 451):
+        kind = errors.Removed
+    elif status in (401, 402, 403, 407):
+        kind = errors.Forbidden
+    elif status == 429:
+        kind = errors.RateLimited
+    elif status in (408, 425):
+        kind = errors.Network
+    else:
+        kind = errors.ServerError if status >= 500 else errors.Unsupported
+    known = kind(text)
+    known.retry_after_s = wait_s
+    return known
+
+
+def _first(table: tuple[tuple[type[errors.VideoError], str], ...], words: str) -> type[errors.VideoError] | None:
+    return next((kind for kind, pattern in table if re.search(pattern, words, re.IGNORECASE)), None)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that it wraps, from the outside in."""
+    waiting: list[Any] = [error]
+    seen: set[int] = set()
+    while waiting:
+        link = waiting.pop(0)
+        if isinstance(link, BaseException) and id(link) not in seen:
+            seen.add(id(link))
+            yield link
+            wrapped = getattr(link, "exc_info", None) or (None, None, None)
+            waiting += [wrapped[1], getattr(link, "cause", None), link.__cause__, link.__context__]

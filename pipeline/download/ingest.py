@@ -1,0 +1,196 @@
+"""Bring the media of a root's videos in: download or find each file, measure it, write `media` and `videos`.
+
+What is to do is asked of the tables: videos without a media row, less those that failed for good.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reelmill.pipeline.decode import Limits
+from reelmill.pipeline.download.fetch import Downloader, DownloadOptions, Fetched
+from reelmill.pipeline.media import at_hand
+from reelmill.pipeline.process.child import Child
+from reelmill.storage import Outcome, Outcomes, Tables, parts
+from reelmill.storage.place import address, below, place
+
+COMMIT_SECONDS = 20.0
+"""Fetched videos are written to the tables at least this often."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A video to fetch."""
+
+    video_id: str
+    url: str
+
+
+def missing_media(root: str, *, retry: bool = False) -> list[Wanted]:
+    """Videos with an address and without media, in the order of their ids; permanent failures only on `retry`.
+
+    Media counts while its file is there and has the size that was measured.
+    """
+    tables = Tables(root)
+    videos = tables.read("videos", ["video_id", "url"])
+    videos = videos.filter(pc.is_valid(videos["url"]))
+    media = tables.read("media", ["video_id", "uri", "bytes"]).to_pylist()
+    size_of = _sizes(root)
+    done = {row["video_id"] for row in media if size_of(row["uri"]) == row["bytes"]}
+    if not retry:
+        done |= Outcomes(root).permanently_failed("download") | Outcomes(root).permanently_failed("probe")
+    return sorted(
+        (
+            Wanted(v, u)
+            for v, u in zip(*(videos[c].to_pylist() for c in ("video_id", "url")), strict=True)
+            if v not in done
+        ),
+        key=lambda wanted: wanted.video_id,
+    )
+
+
+def fetch_media(
+    root: str,
+    wanted: Sequence[Wanted],
+    options: DownloadOptions,
+    limits: Limits,
+    on_video: Callable[[Wanted, Outcome], None] | None = None,
+    stop: threading.Event | None = None,
+) -> list[Outcome]:
+    """Fetch and measure videos one after another; one thread. A failure becomes an outcome and the next video follows.
+
+    Setting `stop` ends this within a second, also in the middle of a download. Whatever was fetched is written to the
+    tables also when this ends early.
+    """
+    outcomes: list[Outcome] = []
+    batch = _Rows(root, [entry.video_id for entry in wanted])
+    stop = stop or threading.Event()
+    with (
+        Downloader(root, options, stop=stop) as downloader,
+        Child("reelmill.pipeline.probe:measure", memory_bytes=limits.memory_bytes) as prober,
+        _interrupted(stop, downloader, prober),
+    ):
+        try:
+            for entry in wanted:
+                outcome = _fetch_one(root, entry, downloader, prober, limits, batch)
+                if stop.is_set():
+                    break  # this one was interrupted: that is no outcome
+                outcomes.append(outcome)
+                batch.outcomes.append(outcome)
+                batch.commit_if_due()
+                if on_video:
+                    on_video(entry, outcome)
+        finally:
+            batch.commit()
+    return outcomes
+
+
+@contextlib.contextmanager
+def _interrupted(stop: threading.Event, *busy: Downloader | Child) -> Iterator[None]:
+    """Interrupt what is busy as soon as `stop` is set."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            if stop.wait(0.2):
+                for one in busy:
+                    one.interrupt()
+                over.wait(0.2)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _sizes(root: str) -> Callable[[str], int | None]:
+    """Gives the size of a file by its `uri`, None if it is not there. An object store is asked for all at once."""
+    media = place(root) / "media"
+    if isinstance(media, Path):
+        return lambda uri: parts.size(below(root, uri))
+    known = {f"media/{name}": size for name, size in parts.walk(media).items()}
+    return lambda uri: parts.size(Path(uri)) if Path(uri).is_absolute() else known.get(uri)
+
+
+def _fetch_one(
+    root: str, entry: Wanted, downloader: Downloader, prober: Child, limits: Limits, batch: "_Rows"
+) -> Outcome:
+    began = time.monotonic()
+    try:
+        fetched = downloader.fetch(entry.video_id, entry.url)
+    except Exception as error:
+        tries = getattr(error, "attempts", 1)
+        return Outcome.failure("download", entry.video_id, error, attempt=tries, seconds=time.monotonic() - began)
+    try:
+        with at_hand(fetched.path if fetched.uri is None else below(root, fetched.uri)) as file:
+            (facts,) = prober.run({"path": str(file), "limits": limits}, limits.wall_seconds)
+    except Exception as error:
+        return Outcome.failure("probe", entry.video_id, error, seconds=time.monotonic() - began)
+    batch.media.append(_media_row(root, entry, fetched, facts))
+    batch.info[entry.video_id] = fetched.info
+    return Outcome(
+        "download", entry.video_id, "done", attempt=fetched.attempts, seconds=time.monotonic() - began,
+        message=f"{facts['bytes']} bytes, {facts['duration_ms']} ms, {facts['codec']}",
+    )  # fmt: skip
+
+
+def _media_row(root: str, entry: Wanted, fetched: Fetched, facts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **facts,
+        "video_id": entry.video_id,
+        "uri": fetched.uri or _uri(root, fetched.path.resolve()),
+        "downloader": fetched.downloader,
+        "format_id": fetched.format_id,
+    }
+
+
+def _uri(root: str, path: Path) -> str:
+    """Relative to the root, if the file is in it."""
+    home = place(root)
+    inside = isinstance(home, Path) and path.is_relative_to(home.resolve())
+    return str(path.relative_to(address(root))) if inside else str(path)
+
+
+class _Rows:
+    """Rows on their way into the tables."""
+
+    def __init__(self, root: str, ids: list[str]) -> None:
+        self.root, self.ids = root, ids
+        self.known: dict[str, dict[str, Any]] | None = None
+        self.media: list[dict[str, Any]] = []
+        self.info: dict[str, dict[str, Any]] = {}
+        self.outcomes: list[Outcome] = []
+        self.committed = time.monotonic()
+
+    def commit_if_due(self) -> None:
+        if time.monotonic() - self.committed > COMMIT_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        tables = Tables(self.root)
+        if self.info:
+            if self.known is None:  # once: the table is large, and nobody else writes these videos now
+                videos = tables.read("videos")
+                videos = videos.filter(pc.is_in(videos["video_id"], pa.array(self.ids)))
+                self.known = {row["video_id"]: row for row in videos.to_pylist()}
+            news = []
+            for video_id, info in self.info.items():
+                said = {k: v for k, v in self.known.get(video_id, {}).items() if v is not None}
+                row = {"video_id": video_id, **info, **said}  # what the source says stays; the page fills the gaps
+                if row != {"video_id": video_id, **said}:
+                    news.append(row)
+            tables.write("videos", news)
+        tables.write("media", self.media)
+        Outcomes(self.root).write(self.outcomes)
+        self.media, self.info, self.outcomes = [], {}, []
+        self.committed = time.monotonic()

@@ -1,0 +1,223 @@
+"""Texts → feature stores: a row for each video (title, tags, categories, description), or for each post of a user.
+
+An encoder is fitted on the texts of the root once, is kept there (`reelmill.extractors.text.fitted`), and encodes what
+comes later. What is to do is asked of the stores: a block is made again when its text is not the one that it was made
+from. A text without a known word is a masked row, never zeros."""
+
+import hashlib
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reelmill.extractors.text import fitted
+from reelmill.extractors.text.fitted import Encoder, Progress
+from reelmill.extractors.text.words import Document, TooLittleText
+from reelmill.storage import Block, FeatureWriter, Outcome, Outcomes, Spec, Tables
+from reelmill.storage.blocks import NO_DATA, VALID
+from reelmill.storage.features import FeatureStore, Format, features_folder
+
+FIT_ROWS = 200_000
+"""Texts that an encoder is fitted on at most, spread evenly: what it learns changes little by then, memory would not
+end."""
+CHUNK_ROWS = 8192
+"""Texts that are encoded and committed at once."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """What becomes one row: fields of raw text, and its time."""
+
+    fields: tuple[str, ...]
+    start_ms: int
+    stop_ms: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What becomes one block: a video, or a user with all posts in order of time."""
+
+    key: str
+    texts: tuple[Text, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Of everything that the block is made from."""
+        said = [(text.fields, text.start_ms, text.stop_ms) for text in self.texts]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+    @property
+    def documents(self) -> list[Document]:
+        """Its texts as words."""
+        return [Document.of(*text.fields, author=self.key, time_ms=text.start_ms) for text in self.texts]
+
+
+@dataclass
+class TextSummary:
+    """What one encoder did. Counts are of videos, or of users with posts."""
+
+    stores: list[str] = field(default_factory=list)
+    done: int = 0
+    skipped: int = 0
+    """There already, from the same text."""
+    rows: int = 0
+    """Of those done."""
+    without_text: int = 0
+    """Rows of those done that have no word that the encoder knows: masked."""
+    undated: int = 0
+    """Posts without a time, which no order of time can hold: left out."""
+    fitted: bool = False
+    """The encoder was fitted now, on the texts as they are."""
+    seconds: float = 0.0
+    reason: str | None = None
+    """Why there is nothing."""
+
+
+def video_units(root: str) -> tuple[list[Unit], int]:
+    """Every video of the table `videos`, with one text: title, tags, categories, description; it spans the measured
+    duration, else the claimed one, else 1 ms."""
+    tables = Tables(root)
+    media = tables.read("media", ["video_id", "duration_ms"])
+    measured = dict(zip(media["video_id"].to_pylist(), media["duration_ms"].to_pylist(), strict=True))
+    columns = ["video_id", "title", "tags", "categories", "description", "claimed_duration_ms"]
+    units = []
+    for row in tables.read("videos", columns).sort_by("video_id").to_pylist():
+        lists = (" ".join(filter(None, row[name] or ())) for name in ("tags", "categories"))
+        said = (row["title"] or "", *lists, row["description"] or "")
+        duration = measured.get(row["video_id"]) or row["claimed_duration_ms"] or 1
+        units.append(Unit(row["video_id"], (Text(said, 0, max(duration, 1)),)))
+    return units, 0
+
+
+def post_units(root: str) -> tuple[list[Unit], int]:
+    """Every user with posts that have a time, the posts in its order; and the number of posts that have none."""
+    events = Tables(root).read("events", ["user_id", "kind", "time", "text", "source", "source_row"])
+    posts = events.filter(pc.equal(events["kind"], "post"))
+    dated = posts.filter(pc.is_valid(posts["time"]))
+    order = ["user_id", "time", "source", "source_row"]
+    dated = dated.sort_by([(name, "ascending") for name in order])
+    times = dated["time"].cast(pa.int64()).to_pylist()
+    rows = zip(dated["user_id"].to_pylist(), dated["text"].to_pylist(), times, strict=True)
+    units = [
+        Unit(user, tuple(Text((text or "",), ms, ms + 1) for _, text, ms in of_user))
+        for user, of_user in groupby(rows, key=lambda row: row[0])
+    ]
+    return units, len(posts) - len(dated)
+
+
+UNITS: dict[str, Callable[[str], tuple[list[Unit], int]]] = {"video": video_units, "post": post_units}
+
+
+def ready(
+    root: str, encoder: Encoder, units: Sequence[Unit], *, refit: bool = False, progress: Progress = lambda share: None
+) -> bool:
+    """Have the encoder take in what the root keeps of it, or else fit it on these units and keep that; True if it was
+    fitted. `refit`: fit again, unless the kept one was fitted on the same texts. Raises TooLittleText.
+    """
+    there = fitted.find(root, encoder)
+    if there and not refit:
+        return False
+    chosen = units[:: max(1, -(-sum(len(unit.texts) for unit in units) // FIT_ROWS))]
+    digest = hashlib.sha256(json.dumps([(unit.key, unit.sha256) for unit in chosen]).encode()).hexdigest()
+    if there and encoder.fitted_on == digest:
+        return False
+    encoder.fit([document for unit in chosen for document in unit.documents], progress)
+    encoder.fitted_on = digest
+    fitted.keep(root, encoder)
+    return True
+
+
+def extract_texts(
+    root: str,
+    encoder: Encoder,
+    *,
+    format: Format = "hdf5",
+    refit: bool = False,
+    progress: Progress = lambda share: None,
+    on_units: Callable[[int, int], None] = lambda done, todo: None,
+) -> TextSummary:
+    """Fit the encoder if need be, then write the blocks that lack, a store a layer.
+
+    `progress` is told the share of the fit that is done, `on_units` how many of the videos or users are written, of how
+    many. Leaving early keeps every committed chunk. Where there is too little text to learn from nothing is written,
+    and the summary says why.
+    """
+    began = time.monotonic()
+    units, undated = UNITS[encoder.rows](root)
+    summary = TextSummary(undated=undated)
+    try:
+        summary.fitted = ready(root, encoder, units, refit=refit, progress=progress)
+    except TooLittleText as error:
+        summary.reason, summary.seconds = str(error), time.monotonic() - began
+        return summary
+    specs = list(encoder.specs().values())
+    summary.stores = [spec.name for spec in specs]
+    hashes = {unit.key: unit.sha256 for unit in units}
+    lacking = {spec.name: hashes.keys() - _present(root, spec, hashes) for spec in specs}
+    todo = [unit for unit in units if any(unit.key in keys for keys in lacking.values())]
+    summary.skipped = len(units) - len(todo)
+    writers = {spec.name: FeatureWriter(root, spec, format, 1 << 62, 1 << 62) for spec in specs}
+    for chunk in _chunks(todo):
+        _encode(root, encoder, chunk, hashes, lacking, writers, summary)
+        on_units(summary.done, len(todo))
+    summary.seconds = time.monotonic() - began
+    return summary
+
+
+def _present(root: str, spec: Spec, hashes: dict[str, str]) -> set[str]:
+    """Those that have a block made from this very text."""
+    known = FeatureStore(features_folder(root) / spec.name, spec).provenance(hashes)
+    return {key for key, came in known.items() if came.get("text_sha256") == hashes[key]}
+
+
+def _chunks(units: Sequence[Unit]) -> Iterator[list[Unit]]:
+    """About `CHUNK_ROWS` rows at a time."""
+    chunk: list[Unit] = []
+    rows = 0
+    for unit in units:
+        chunk.append(unit)
+        rows += len(unit.texts)
+        if rows >= CHUNK_ROWS:
+            yield chunk
+            chunk, rows = [], 0
+    if chunk:
+        yield chunk
+
+
+def _encode(
+    root: str, encoder: Encoder, chunk: Sequence[Unit], hashes: dict[str, str], lacking: dict[str, set[str]],
+    writers: dict[str, FeatureWriter], summary: TextSummary,
+) -> None:  # fmt: skip
+    """Blocks, then outcomes, which speak of what stands."""
+    began = time.monotonic()
+    came = {"encoder": encoder.label, "reelmill": version("reelmill"), "host": socket.gethostname(),
+            "extracted_at": datetime.now(UTC).isoformat(timespec="seconds")}  # fmt: skip
+    layers = encoder.encode([document for unit in chunk for document in unit.documents])
+    edges = np.cumsum([0, *(len(unit.texts) for unit in chunk)])
+    told: list[tuple[str, str, str]] = []
+    for name, writer in writers.items():
+        vectors = layers[writer.spec.layer]
+        masks = np.where(np.isnan(vectors).any(1), NO_DATA, VALID).astype(np.uint8)
+        for unit, start, stop in zip(chunk, edges[:-1], edges[1:], strict=True):
+            if unit.key in lacking[name]:
+                times = np.array([(text.start_ms, text.stop_ms) for text in unit.texts], np.int64)
+                mask, index = masks[start:stop], np.arange(stop - start, dtype=np.int32)
+                provenance = {"text_sha256": hashes[unit.key], **came}
+                writer.add(Block(unit.key, vectors[start:stop], mask, index, times[:, 0], times[:, 1], provenance))
+                told.append((unit.key, name, f"{int((mask == NO_DATA).sum())} of {len(mask)} rows without a word"))
+        writer.seal()
+    each = (time.monotonic() - began) / max(len(told), 1)
+    Outcomes(root).write(
+        Outcome("extract", key, "done", spec=name, message=message, seconds=each) for key, name, message in told
+    )
+    summary.done += len(chunk)
+    summary.rows += int(edges[-1])
+    summary.without_text += int((masks == NO_DATA).sum())

@@ -1,0 +1,38 @@
+"""A short measurement in place of rates that nobody has measured yet: the real work on a piece of a missing video."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+
+from reelmill.extractors.core.base import Extractor
+from reelmill.pipeline.extract.videos import ExtractOptions, Todo, extract_missing
+from reelmill.pipeline.planning.cost import picture_bytes
+from reelmill.pipeline.planning.rates import Rates, together
+
+SEGMENTS = 4
+"""Length of the piece; one segment is run before, since a first batch is slower."""
+TRIES = 3
+"""Videos that may fail before it is given up."""
+
+
+def calibrate(todo: Sequence[Todo], extractors: Sequence[Extractor], options: ExtractOptions) -> Rates:
+    """Rates of every set of extractors that will run together, each measured on a video of middle length that lacks
+    them, and the size of a key frame. What comes out is thrown away: the root is not touched."""
+    rates = Rates()
+    for numbers in dict.fromkeys(tuple(sorted(lacking)) for _, lacking in todo):
+        among = [extractors[number] for number in numbers]
+        some = [(video, list(lacking.values())) for video, lacking in todo if tuple(sorted(lacking)) == numbers]
+        some.sort(key=lambda entry: entry[0].duration_ms)
+        middle = some[len(some) // 2 :] + some[: len(some) // 2]
+        for video, specs in middle[:TRIES]:
+            lacking = dict(enumerate(specs))
+            with tempfile.TemporaryDirectory(prefix="reelmill-") as folder:
+                for segments in (1, SEGMENTS):
+                    piece = replace(video, duration_ms=min(video.duration_ms, segments * options.segment_ms))
+                    done = extract_missing(f"{folder}/{segments}", [(piece, lacking)], among, options)
+                    found = picture_bytes(f"{folder}/{segments}")
+            if not done.failed:
+                rates.add(together(among), done.parts)
+                rates.picture = rates.picture or found
+                break
+    return rates

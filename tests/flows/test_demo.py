@@ -1,0 +1,99 @@
+"""What the demo claims: on the rendered corpus TransGRec-E finds the tastes, on its noise twin it finds nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reelmill.flows.jobs.fits import PAPERS
+from reelmill.pipeline.demo.planted import CorpusPlan
+
+pytestmark = pytest.mark.timeout(900)
+
+CODE = """
+import json, sys
+from pathlib import Path
+from reelmill.flows.jobs.demo import MODELS, NETWORKS, demo
+from reelmill.flows.settings.document import plain
+from reelmill.pipeline.demo.planted import CorpusPlan
+networks = {name: NETWORKS[name] for name in ("c3d", "logmel", "topics")}
+networks["c3d"] = {**networks["c3d"], "layers": ["fc6", "conv5"]}
+models = {
+    **MODELS,
+    "jifr": {**MODELS["jifr"], "stores": "c3d-fc6"},
+    "multimodal": {**MODELS["multimodal"], "stores": {"picture": "c3d-fc6", "sound": "logmel"}},
+    "drnn": {**MODELS["drnn"], "stores": {"frames": "", "text": ""}},
+}
+figures = demo(Path(sys.argv[1]), CorpusPlan(size=(160, 90)), networks, models)
+json.dump(figures, sys.stdout, default=plain)
+"""
+
+
+def small_demo(folder: Path, **environment: str) -> dict[str, Any]:
+    """The demo in small pictures and with one network, as a process of its own."""
+    command = [sys.executable, "-c", CODE, str(folder)]
+    chosen = {**os.environ, **environment}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=850, check=False, env=chosen)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return json.loads(ended.stdout)
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return small_demo(tmp_path_factory.mktemp("demo"))
+
+
+def row(fitted: dict[str, Any], metric: str, name: str = "transgrec") -> dict[str, Any]:
+    rows = fitted["fits"][name]["metrics"]
+    return next(r for r in rows if r["row"] == name and r["metric"] == metric)
+
+
+def test_the_fit_beats_chance_clearly_on_the_planted_corpus(figures: dict[str, Any]) -> None:
+    for metric in ("map", "ndcg@5", "hr@1"):
+        found = row(figures["run"]["train"], metric)
+        assert found["cases"] > 90
+        assert found["minus_random_low"] > 0.2
+
+
+def test_all_five_are_fitted_from_end_to_end(figures: dict[str, Any]) -> None:
+    """Moments and frames follow tastes; items are too few here to tell."""
+    fitted = figures["run"]["train"]
+    assert (list(fitted["fits"]), fitted["unfitted"]) == (list(PAPERS), {})
+    assert row(fitted, "map", "prnet")["minus_random_low"] > 0.03
+    assert row(fitted, "frame_hr@3", "jifr")["minus_random_low"] > 0.03
+    assert row(fitted, "auc", "multimodal")["cases"] > 100
+    assert row(fitted, "f@5", "drnn")["cases"] > 40
+    assert fitted["fits"]["multimodal"]["stores"].keys() == {"picture", "sound"}
+
+
+def test_it_stays_at_chance_on_the_noise_twin(figures: dict[str, Any]) -> None:
+    found = row(figures["control"]["train"], "map")
+    assert found["cases"] > 90
+    assert found["minus_random_low"] < 0 < found["minus_random_high"]
+
+
+def test_the_twin_costs_no_second_download_or_extraction(figures: dict[str, Any]) -> None:
+    assert figures["control"]["ingest"]["download"] == {"done": 0, "skipped": CorpusPlan().videos, "failed": {}}
+    assert figures["run"]["extract"]["done"] == CorpusPlan().videos
+    assert Path(figures["run"]["report"]).is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1300)
+def test_bfloat16_finds_what_float32_finds(figures: dict[str, Any]) -> None:
+    """Every metric of every ranking, within the interval that it has in the other precision."""
+    folder = Path(figures["run"]["report"]).parent
+    exact, rough = (
+        small_demo(folder, REELMILL__EXTRACT__PRECISION=precision)["run"]["train"]
+        for precision in ("float32", "bfloat16")
+    )
+    exact, rough = exact["fits"]["transgrec"], rough["fits"]["transgrec"]
+    assert exact["stores"] != rough["stores"]
+    for one, other in zip(exact["metrics"], rough["metrics"], strict=True):
+        assert (one["row"], one["metric"]) == (other["row"], other["metric"])
+        assert one["low"] <= other["mean"] <= one["high"], (one, other)
+        assert other["low"] <= one["mean"] <= other["high"], (one, other)
