@@ -24,14 +24,16 @@ from reelmill.models.baselines.fm import FM, DeepFM, DeepFMSettings, FMSettings
 from reelmill.models.baselines.vbpr import data as vbpr_data
 from reelmill.models.baselines.vbpr import model as vbpr
 from reelmill.models.baselines.vbpr import task as vbpr_task
-from reelmill.models.core.base import Data, FitSettings, Model, Task
+from reelmill.models.core.base import Data, Model, Task
+from reelmill.models.core.settings import FitSettings
 from reelmill.models.data import videos
 from reelmill.models.drnn import model as drnn
 from reelmill.models.drnn import task as drnn_task
 from reelmill.models.jifr import data as jifr_data
 from reelmill.models.jifr import model as jifr
 from reelmill.models.jifr import task as jifr_task
-from reelmill.models.multimodal.model import Multimodal, MultimodalSettings
+from reelmill.models.multimodal.model import Multimodal
+from reelmill.models.multimodal.settings import MultimodalSettings
 from reelmill.models.prnet import data as prnet_data
 from reelmill.models.prnet import model as prnet
 from reelmill.models.prnet import task as prnet_task

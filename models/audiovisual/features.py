@@ -15,46 +15,21 @@ read pixels; `audiovisual` has branches over the vectors of feature stores, and 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reelmill.extractors.video.i3d import I3DNetwork
-from reelmill.models.core.base import FitSettings, Model
+from reelmill.models.audiovisual.settings import FeatureSettings
+from reelmill.models.core.base import Model
 
 COLOURS = 3
 """Channels of a picture; a spectrogram has one."""
 
 Tower = Callable[[int], nn.Module]
 """channels → a network from (N, channels, frames, rows, columns) to (N, out, frames', rows', columns')."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureSettings(FitSettings):
-    """The paper names no figure but the 32 frames and their 224 × 224 pixels."""
-
-    batch: int = 16
-    """Videos a step; three I3D over 32 frames are what a large GPU holds."""
-    learning_rate: float = 1e-4
-    """Of Adam, for towers that start from weights trained elsewhere."""
-    dim: int = 256
-    """D, of each of the four features ("fine-tuned the output channels")."""
-    similarity: float = 1.0
-    """α, weight of L_S (eq. 10)."""
-    difference: float = 1.0
-    """β, weight of what keeps private and public apart."""
-    apart: Literal["hinge", "orthogonal", "as_printed"] = "hinge"
-    """How β keeps them apart: mean(relu(margin − KL)), or ‖HᵖᵀHˢ‖². As printed the divergence of eq. 11 itself is
-    minimised, which makes private equal public, against its purpose."""
-    margin: float = 1.0
-    """Bits of divergence that are enough for the hinge."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least(dim=1, similarity=0, difference=0, margin=0)
-        self.one_of(apart=("hinge", "orthogonal", "as_printed"))
 
 
 @dataclass(frozen=True)

@@ -15,48 +15,11 @@ The vectors of two stores have no number in common, so each has an entry of its 
 paper's single tower takes a spectrogram for a grey picture.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-from reelmill.models.audiovisual.features import FeatureSettings, PrivatePublic
-from reelmill.storage.errors import InputError
-
-MODALITIES = ("picture", "sound")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioVisualSettings(FeatureSettings):
-    """Those of the network, with smaller steps' worth of data: stores are in memory, and nothing is fine-tuned."""
-
-    epochs: int = 100
-    patience: int = 10
-    batch: int = 64
-    """Videos a step."""
-    learning_rate: float = 1e-3
-    """Of Adam. The paper names none."""
-    dim: int = 64
-    """D, of each of the four features."""
-    width: int = 256
-    """W, of what stands between a store's vectors and a feature."""
-    classes: Literal["categories", "tags", "uploader"] = "categories"
-    """Column of the table `videos` that names a video's classes. The paper has one class a video; of several, each
-    counts for its share."""
-    least: int = 5
-    """Training videos that a name needs to be a class."""
-    validation_share: float = 0.1
-    """Of the videos with a class."""
-    test_share: float = 0.1
-    """The same."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least(width=1, least=1, validation_share=0)
-        self.one_of(classes=("categories", "tags", "uploader"))
-        if not 0 < self.test_share < 1 - self.validation_share:
-            raise InputError(f"test_share {self.test_share}: must be above 0 and leave something to train on")
+from reelmill.models.audiovisual.features import PrivatePublic
+from reelmill.models.audiovisual.settings import MODALITIES, AudioVisualSettings
 
 
 class AudioVisual(PrivatePublic):

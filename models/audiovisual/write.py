@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reelmill.models.audiovisual.model import MODALITIES, AudioVisual
+from reelmill.models.audiovisual.model import AudioVisual
+from reelmill.models.audiovisual.settings import MODALITIES
 from reelmill.models.data.segments import CHUNK
 from reelmill.storage import Block, FeatureStore, FeatureWriter, Spec, open_store
 from reelmill.storage.features import NO_DATA, PADDED, VALID, features_folder

@@ -9,14 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from reelmill.models.protocols.clicks.fields import (
-    FieldModel,
-    FieldSettings,
-    FieldVectors,
-    Reading,
-    Values,
-    perceptron,
-)
+from reelmill.models.protocols.clicks.fields import FieldModel, FieldVectors, Reading, Values, perceptron
+from reelmill.models.protocols.clicks.settings import FieldSettings
 
 
 @dataclass(frozen=True, kw_only=True)

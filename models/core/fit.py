@@ -23,10 +23,11 @@ import torch
 
 from reelmill.models import registry
 from reelmill.models.core import logs
-from reelmill.models.core.base import FitSettings, Model, Task
+from reelmill.models.core.base import Model, Task
 from reelmill.models.core.logs import Log
 from reelmill.models.core.pictures import draw
 from reelmill.models.core.runs import Run, load, open_run
+from reelmill.models.core.settings import FitSettings
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import verify
 from reelmill.storage.place import AnyPath

@@ -29,7 +29,8 @@ from typing import Any
 import torch
 
 from reelmill.models import registry
-from reelmill.models.core.base import Data, FitSettings, Model
+from reelmill.models.core.base import Data, Model
+from reelmill.models.core.settings import FitSettings
 from reelmill.storage import cache, parts
 from reelmill.storage.arrays import check_zip
 from reelmill.storage.errors import CorruptPart, InputError

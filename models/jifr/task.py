@@ -27,8 +27,9 @@ from reelmill.models.jifr.cases import (
     metrics,
 )
 from reelmill.models.jifr.data import Ratings
-from reelmill.models.jifr.model import JIFR, Batch, JIFRSettings
+from reelmill.models.jifr.model import JIFR, Batch
 from reelmill.models.jifr.parts import Frames
+from reelmill.models.jifr.settings import JIFRSettings
 from reelmill.models.metrics import evaluate
 from reelmill.models.metrics import untrained as baselines
 from reelmill.storage.errors import InputError

@@ -13,7 +13,8 @@ from torch import Tensor
 from reelmill.models.core.advice import WHY, Adviser, Answer, Question, Scored, block_of, clock, meant, usable
 from reelmill.models.prnet.cells import Cells, spans
 from reelmill.models.prnet.data import Ranges, extent
-from reelmill.models.prnet.model import PRNet, PRNetSettings, Query
+from reelmill.models.prnet.model import PRNet, Query
+from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.prnet.task import AT_ONCE
 from reelmill.storage import FeatureStore, Tables
 from reelmill.storage.errors import InputError

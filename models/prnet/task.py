@@ -24,7 +24,8 @@ from reelmill.models.prnet.cases import GRID_METRICS, Past, Pooled, measured, st
 from reelmill.models.prnet.cases import STEP_METRICS as METRICS
 from reelmill.models.prnet.cells import spans
 from reelmill.models.prnet.data import Highlights
-from reelmill.models.prnet.model import Batch, PRNet, PRNetSettings, Query, Reasons
+from reelmill.models.prnet.model import Batch, PRNet, Query, Reasons
+from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.storage.errors import InputError
 
 AT_ONCE = 1 << 16

@@ -7,75 +7,15 @@ No code of the authors is public. Where the paper leaves a gap, the choice made 
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reelmill.models.core.base import FitSettings, Model
+from reelmill.models.core.base import Model
 from reelmill.models.core.graph import Graph
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransGRecSettings(FitSettings):
-    """TransGRec-E by default; `TransGRecSettings.adversarial()` is TransGRec-A. Defaults are the paper's (§4.1).
-
-    A step passes once over the whole graph whatever its batch (at the paper's size 0.9 s on two cores), so a batch of
-    some hundreds makes an epoch many times cheaper than the paper's 50; it wants more epochs.
-    """
-
-    variant: Literal["euclidean", "adversarial"] = "euclidean"
-    """How the transfer network is taught: eq. 12 or eq. 13."""
-    dim: int = 128
-    """D; the paper tried 32 to 256."""
-    depth: int = 2
-    """K, propagation layers: 2 is best for E, 1 for A (tables 4 and 5). 0 gives u = x, v = y."""
-    init_std: float = 0.1
-    """Of X and Z. The paper's "variance of 0.01"; read as a standard deviation it is 0.01."""
-    balance: float = 1.0
-    """λ of eq. 1; the paper tried 0.1, 1 and 10. Adversarial fits do not need it: T has its own optimiser."""
-    l2: float = 1e-4
-    """λ of eq. 14, on the rows of X and Z in the batch. The paper gives both λ one name; tune 1e-5 to 1e-3."""
-    negatives: int = 10
-    """For each positive, from all segments of training videos except the user's own."""
-    transfer_input: Literal["content", "fused"] = "content"
-    """What T is trained on. `fused` (y) is eq. 11; but at test time T gets g = W⁰f (text before eq. 18), as a new
-    segment has no z, so that `content` (g) trains T on what it will see."""
-    stop_grad_teacher: bool = False
-    """Let eq. 12 teach T only. As printed its gradient reaches the graph network as well."""
-    generator_loss: Literal["non_saturating", "as_printed"] = "non_saturating"
-    """What T minimises in A: −log D(fake), or log(1 − D(fake)) (eq. 16), whose gradient fades when D wins."""
-    edge_dropout: float = 0.0
-    """Share of edges left out of each step's graph. Without it v_i is pooled from the very user it is ranked for."""
-    standardise: Literal["centre", "scale", "none"] = "centre"
-    """Features f → (f − mean) / rms, f / rms or f, with the mean vector and the root mean square length (one number) of
-    the training items; both stay in the checkpoint. Without centring, what all segments share drowns the differences;
-    at unit length a step of Adam moves g about as far as z, whatever the number of features."""
-    split: Literal["last_video", "given"] = "last_video"
-    """`last_video`: the paper's, of segments. `given`: items are whole videos, an event belongs to its source, which is
-    called train, validation or test, and videos that no training user touched are ranked."""
-    least_videos: int = 5
-    """Users with so many distinct videos give their last one to the test."""
-    validation_share: float = 0.1
-    """Of the positives outside the test."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least(dim=1, depth=0, init_std=0, balance=0, l2=0, negatives=1, edge_dropout=0, least_videos=2)
-        self.at_most(edge_dropout=0.99, validation_share=0.9)
-        self.one_of(
-            variant=("euclidean", "adversarial"),
-            transfer_input=("content", "fused"),
-            generator_loss=("non_saturating", "as_printed"),
-            standardise=("centre", "scale", "none"),
-            split=("last_video", "given"),
-        )
-
-    @classmethod
-    def adversarial(cls, **settings: object) -> Self:
-        """TransGRec-A: the adversarial loss and K = 1."""
-        return cls.from_dict({"variant": "adversarial", "depth": 1, **settings})
+from reelmill.models.transgrec.settings import TransGRecSettings
 
 
 @dataclass(frozen=True)

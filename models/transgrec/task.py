@@ -15,7 +15,8 @@ from reelmill.models.data.segments import CHUNK, Interactions
 from reelmill.models.metrics import evaluate
 from reelmill.models.metrics import untrained as baselines
 from reelmill.models.metrics.ranking import LONG, METRICS
-from reelmill.models.transgrec.model import Batch, TransGRec, TransGRecSettings
+from reelmill.models.transgrec.model import Batch, TransGRec
+from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.storage.errors import InputError
 
 

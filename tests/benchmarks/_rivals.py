@@ -130,7 +130,7 @@ def vbpr_cornac_large(folder: Path) -> Turns:
 
 def bpr_ours(folder: Path) -> Turns:
     """Ours."""
-    from reelmill.models.baselines.vbpr.model import BPRSettings
+    from reelmill.models.baselines.vbpr.settings import BPRSettings
     from reelmill.models.baselines.vbpr.task import BPRTask
 
     settings = BPRSettings(validation_share=0, test_share=1e-4, dim=DIM)
@@ -140,7 +140,7 @@ def bpr_ours(folder: Path) -> Turns:
 
 def vbpr_ours(folder: Path) -> Turns:
     """Ours."""
-    from reelmill.models.baselines.vbpr.model import VBPRSettings
+    from reelmill.models.baselines.vbpr.settings import VBPRSettings
     from reelmill.models.baselines.vbpr.task import VBPRTask
 
     settings = VBPRSettings(validation_share=0, test_share=0.9, dim=DIM // 2, visual_dim=DIM // 2)

@@ -20,8 +20,8 @@ import torch
 
 from reelmill.models.baselines.fm import DeepFMSettings, FMSettings
 from reelmill.models.core.fit import train
-from reelmill.models.multimodal.model import MultimodalSettings
-from reelmill.models.protocols.clicks.fields import FieldSettings
+from reelmill.models.multimodal.settings import MultimodalSettings
+from reelmill.models.protocols.clicks.settings import FieldSettings
 from reelmill.pipeline import sources
 from tests.benchmarks._seeds import difference, markdown, mean
 

@@ -24,13 +24,13 @@ import pyarrow.parquet as pq
 import torch
 
 from reelmill.models.baselines.fm import FMSettings
-from reelmill.models.baselines.vbpr.model import BPRSettings, VBPRSettings
-from reelmill.models.core.base import FitSettings
+from reelmill.models.baselines.vbpr.settings import BPRSettings, VBPRSettings
 from reelmill.models.core.fit import train
+from reelmill.models.core.settings import FitSettings
 from reelmill.models.data.splits import PARTS
-from reelmill.models.multimodal.model import MultimodalSettings
-from reelmill.models.protocols.clicks.fields import FieldSettings
-from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.models.multimodal.settings import MultimodalSettings
+from reelmill.models.protocols.clicks.settings import FieldSettings
+from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.pipeline import sources
 from reelmill.pipeline.vectors import write_vectors
 from tests.benchmarks._seeds import markdown, mean

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from reelmill.models.audiovisual.model import AudioVisualSettings
+from reelmill.models.audiovisual.settings import AudioVisualSettings
 from reelmill.models.audiovisual.world import World, factors, write
 from reelmill.models.core.world_settings import FITS
-from reelmill.models.multimodal.model import MultimodalSettings
+from reelmill.models.multimodal.settings import MultimodalSettings
 from reelmill.storage import open_store
 from tests.benchmarks._seeds import difference, markdown, mean, train
 

@@ -18,10 +18,11 @@ import torch
 
 from reelmill.models.baselines.fm import DeepFMSettings, FMSettings
 from reelmill.models.core import runs
-from reelmill.models.multimodal.model import Multimodal, MultimodalSettings
+from reelmill.models.multimodal.model import Multimodal
+from reelmill.models.multimodal.settings import MultimodalSettings
 from reelmill.models.multimodal.world import World, ceiling, write
 from reelmill.models.protocols.clicks.data import load_clicks
-from reelmill.models.protocols.clicks.fields import FieldSettings
+from reelmill.models.protocols.clicks.settings import FieldSettings
 from reelmill.models.protocols.clicks.task import ClickTask
 from tests.benchmarks._seeds import difference, markdown, mean, train
 

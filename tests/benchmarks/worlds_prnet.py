@@ -18,7 +18,7 @@ from reelmill.models.data.splits import Cases
 from reelmill.models.metrics.ranking import interval
 from reelmill.models.prnet import data as prnet_data
 from reelmill.models.prnet.cases import measured
-from reelmill.models.prnet.model import PRNetSettings
+from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.prnet.task import PRNetTask
 from reelmill.models.prnet.world import World, ceiling, chance, write
 from tests.benchmarks._seeds import train

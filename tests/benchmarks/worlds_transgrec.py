@@ -27,7 +27,8 @@ from reelmill.models.core import runs
 from reelmill.models.data import segments as data
 from reelmill.models.data.splits import Cases
 from reelmill.models.metrics import evaluate
-from reelmill.models.transgrec.model import TransGRec, TransGRecSettings
+from reelmill.models.transgrec.model import TransGRec
+from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask
 from reelmill.models.transgrec.world import Truth, World, ceiling, write
 from tests.benchmarks._seeds import difference, markdown, train

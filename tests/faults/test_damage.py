@@ -11,7 +11,7 @@ import h5py
 import pytest
 
 from reelmill.models.core import fit
-from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.world import World, write
 from reelmill.pipeline.extract.videos import extract, missing
 from reelmill.storage import Spec, Tables, open_store, parts

@@ -10,7 +10,7 @@ import torch
 
 from reelmill.flows.cli.main import main
 from reelmill.models.core import fit, runs
-from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.world import World, write
 from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.demo.corpus import write_source

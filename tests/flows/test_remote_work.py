@@ -9,7 +9,7 @@ import pytest
 from reelmill.flows.jobs import places, steps
 from reelmill.flows.settings.load import load
 from reelmill.models.core import fit, runs
-from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.world import World, write
 from reelmill.pipeline import media
 from reelmill.pipeline.decode import Limits

@@ -16,14 +16,15 @@ from reelmill.flows.settings.load import load as settings_of
 from reelmill.models.audiovisual import write as audiovisual_write
 from reelmill.models.audiovisual.data import load
 from reelmill.models.audiovisual.features import FeatureBatch
-from reelmill.models.audiovisual.model import AudioVisual, AudioVisualSettings
+from reelmill.models.audiovisual.model import AudioVisual
+from reelmill.models.audiovisual.settings import AudioVisualSettings
 from reelmill.models.audiovisual.task import AudioVisualTask
 from reelmill.models.audiovisual.world import World, factors, write
 from reelmill.models.core import runs
 from reelmill.models.core.fit import FitResult, train
 from reelmill.models.core.recommend import recommend
 from reelmill.models.core.world_settings import FITS
-from reelmill.models.multimodal.model import MultimodalSettings
+from reelmill.models.multimodal.settings import MultimodalSettings
 from reelmill.storage import Block, FeatureStore, FeatureWriter, Tables, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA, PADDED, VALID, list_stores

@@ -11,7 +11,7 @@ import torch
 from reelmill.models.core.fit import train
 from reelmill.models.data import segments as data
 from reelmill.models.data import splits
-from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask
 from reelmill.models.transgrec.world import World, write
 from reelmill.storage import FeatureWriter, Spec, Tables, open_store

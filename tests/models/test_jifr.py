@@ -11,8 +11,9 @@ from torch import Tensor
 
 from reelmill.models.core.sampling import Negatives
 from reelmill.models.jifr import model as jifr
-from reelmill.models.jifr.model import JIFR, Batch, JIFRSettings
+from reelmill.models.jifr.model import JIFR, Batch
 from reelmill.models.jifr.parts import Frames
+from reelmill.models.jifr.settings import JIFRSettings
 from reelmill.storage.errors import InputError
 
 FEATURES = 5

@@ -16,7 +16,7 @@ from reelmill.models.jifr import data as jifr_data
 from reelmill.models.jifr import task as jifr_task
 from reelmill.models.jifr.cases import Lists, among_unrated, by_pair, frame_cases
 from reelmill.models.jifr.data import Ratings
-from reelmill.models.jifr.model import JIFRSettings
+from reelmill.models.jifr.settings import JIFRSettings
 from reelmill.models.jifr.task import JIFRTask
 from reelmill.models.jifr.world import World, write
 from reelmill.storage import FeatureWriter, Spec, Tables

@@ -9,7 +9,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from reelmill.models.core import fit
 from reelmill.models.core.fit import FitResult
-from reelmill.models.jifr.model import JIFRSettings
+from reelmill.models.jifr.settings import JIFRSettings
 from reelmill.models.jifr.world import World, write
 from reelmill.storage.errors import InputError
 

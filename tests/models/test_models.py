@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reelmill.models.core.base import FitSettings
 from reelmill.models.core.fit import train
 from reelmill.models.core.recommend import ADVISERS, recommend
+from reelmill.models.core.settings import FitSettings
 from reelmill.models.core.world_settings import FITS
 from reelmill.models.core.worlds import WORLDS
 from reelmill.models.registry import RECOMMENDERS

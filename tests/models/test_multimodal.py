@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from reelmill.models.baselines.fm import pairs
-from reelmill.models.multimodal.model import ABLATIONS, Multimodal, MultimodalSettings
+from reelmill.models.multimodal.model import Multimodal
 from reelmill.models.multimodal.parts import Crossing, Fusion, SelfAttention, soft_max
+from reelmill.models.multimodal.settings import ABLATIONS, MultimodalSettings
 from reelmill.models.protocols.clicks.fields import Batch, Field, sizes
 from reelmill.storage.errors import InputError
 from tests.models.test_fm import (

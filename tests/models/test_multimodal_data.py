@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from reelmill.models.baselines.fm import FM, FMSettings
-from reelmill.models.multimodal.model import Multimodal, MultimodalSettings
+from reelmill.models.multimodal.model import Multimodal
+from reelmill.models.multimodal.settings import MultimodalSettings
 from reelmill.models.protocols.clicks.cases import split
 from reelmill.models.protocols.clicks.data import Clicks, load_clicks
-from reelmill.models.protocols.clicks.fields import FieldSettings
+from reelmill.models.protocols.clicks.settings import FieldSettings
 from reelmill.models.protocols.clicks.task import ClickTask
 from reelmill.storage import Block, FeatureWriter, Spec, Tables
 from reelmill.storage.errors import InputError

@@ -8,14 +8,8 @@ import torch
 from torch import nn
 
 from reelmill.extractors.video.i3d import I3DNetwork
-from reelmill.models.audiovisual.features import (
-    FeatureBatch,
-    FeatureNetwork,
-    FeatureSettings,
-    divergence,
-    overlap,
-    similarity_loss,
-)
+from reelmill.models.audiovisual.features import FeatureBatch, FeatureNetwork, divergence, overlap, similarity_loss
+from reelmill.models.audiovisual.settings import FeatureSettings
 from reelmill.storage.errors import InputError
 from tests.models.test_fm import array, check_gradients, filled
 

@@ -16,10 +16,11 @@ from reelmill.models.core import runs
 from reelmill.models.core.fit import FitResult, train
 from reelmill.models.core.worlds import WORLDS
 from reelmill.models.metrics.clicks import auc
-from reelmill.models.multimodal.model import Multimodal, MultimodalSettings
+from reelmill.models.multimodal.model import Multimodal
+from reelmill.models.multimodal.settings import MultimodalSettings
 from reelmill.models.multimodal.world import World, ceiling, write
 from reelmill.models.protocols.clicks.data import load_clicks
-from reelmill.models.protocols.clicks.fields import FieldSettings
+from reelmill.models.protocols.clicks.settings import FieldSettings
 from reelmill.models.protocols.clicks.task import ClickTask
 from reelmill.storage.errors import InputError
 

@@ -13,12 +13,12 @@ from reelmill.models import registry
 from reelmill.models.core import charts, pictures, runs
 from reelmill.models.core.fit import FitResult, train
 from reelmill.models.core.worlds import WORLDS
-from reelmill.models.jifr.model import JIFRSettings
-from reelmill.models.multimodal.model import MultimodalSettings
-from reelmill.models.prnet.model import PRNetSettings
+from reelmill.models.jifr.settings import JIFRSettings
+from reelmill.models.multimodal.settings import MultimodalSettings
+from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.protocols.watching.settings import DRNNSettings
 from reelmill.models.transgrec import world as transgrec
-from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.models.transgrec.settings import TransGRecSettings
 
 CPU = torch.device("cpu")
 SVG = "{http://www.w3.org/2000/svg}"

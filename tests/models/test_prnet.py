@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from reelmill.models.prnet.model import TABLE_2, Batch, PRNet, PRNetSettings, Query, Reasons
+from reelmill.models.prnet.model import Batch, PRNet, Query, Reasons
 from reelmill.models.prnet.parts import LOSSES, Degrees, Residual, UNet, hardest
+from reelmill.models.prnet.settings import TABLE_2, PRNetSettings
 from reelmill.storage.errors import InputError
 
 DIM, FEATURES = 4, 6

@@ -19,7 +19,7 @@ from reelmill.models.prnet import data as prnet_data
 from reelmill.models.prnet.cases import Past, Pooled, measured, step_cases
 from reelmill.models.prnet.cells import Cells
 from reelmill.models.prnet.data import Highlights
-from reelmill.models.prnet.model import PRNetSettings
+from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.prnet.task import PRNetTask
 from reelmill.models.prnet.world import World, write
 from reelmill.storage import FeatureWriter, Spec, Tables

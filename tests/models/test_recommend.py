@@ -14,7 +14,8 @@ import torch
 from reelmill.models.baselines.fm import DeepFMSettings, FMSettings
 from reelmill.models.baselines.fpmc import FPMC, FPMCSettings, FPMCTask
 from reelmill.models.baselines.vbpr import data as vbpr_data
-from reelmill.models.baselines.vbpr.model import BPR, VBPR, BPRSettings, VBPRSettings
+from reelmill.models.baselines.vbpr.model import BPR, VBPR
+from reelmill.models.baselines.vbpr.settings import BPRSettings, VBPRSettings
 from reelmill.models.baselines.vbpr.task import BPRTask, VBPRTask
 from reelmill.models.core import runs
 from reelmill.models.core.advice import clock
@@ -26,15 +27,15 @@ from reelmill.models.drnn import world as drnn
 from reelmill.models.drnn.task import DRNNTask
 from reelmill.models.jifr import data as jifr_data
 from reelmill.models.jifr import world as jifr
-from reelmill.models.jifr.model import JIFRSettings
 from reelmill.models.jifr.parts import Frames
 from reelmill.models.jifr.recommend import widened
+from reelmill.models.jifr.settings import JIFRSettings
 from reelmill.models.jifr.task import JIFRTask, _Fitted
 from reelmill.models.multimodal import world as multimodal
-from reelmill.models.multimodal.model import MultimodalSettings
+from reelmill.models.multimodal.settings import MultimodalSettings
 from reelmill.models.prnet import data as prnet_data
 from reelmill.models.prnet import world as prnet
-from reelmill.models.prnet.model import PRNetSettings
+from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.prnet.task import PRNetTask
 from reelmill.models.protocols.clicks.cases import Examples
 from reelmill.models.protocols.clicks.data import load_clicks
@@ -42,7 +43,7 @@ from reelmill.models.protocols.clicks.task import ClickTask
 from reelmill.models.protocols.watching import data as drnn_data
 from reelmill.models.protocols.watching.settings import DRNNSettings
 from reelmill.models.registry import RECOMMENDERS
-from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask
 from reelmill.models.transgrec.world import World, write
 from reelmill.storage import FeatureStore, FeatureWriter, Spec, Tables, open_store

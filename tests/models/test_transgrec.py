@@ -9,7 +9,8 @@ from torch import Tensor
 
 from reelmill.models.core.graph import Graph
 from reelmill.models.core.sampling import Negatives
-from reelmill.models.transgrec.model import Batch, TransGRec, TransGRecSettings, pick
+from reelmill.models.transgrec.model import Batch, TransGRec, pick
+from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.storage.errors import InputError
 
 USERS, ITEMS, FEATURES, DIM = 5, 7, 6, 4

@@ -12,7 +12,7 @@ from reelmill.models.core.worlds import WORLDS
 from reelmill.models.data import segments as data
 from reelmill.models.data import splits
 from reelmill.models.transgrec import world as transgrec
-from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.world import SHORTEST, World, ceiling, write
 from reelmill.storage import open_store
 from reelmill.storage.errors import InputError

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from reelmill.models.baselines.vbpr.model import BPR, VBPR, Batch, BPRSettings, VBPRSettings, distinct
+from reelmill.models.baselines.vbpr.model import BPR, VBPR, Batch, distinct
+from reelmill.models.baselines.vbpr.settings import BPRSettings, VBPRSettings
 from reelmill.models.core.base import Model
 from reelmill.models.core.rows import RowAdagrad, inner, squares
-from reelmill.models.jifr.model import JIFR, JIFRSettings
+from reelmill.models.jifr.model import JIFR
 from reelmill.models.jifr.model import Batch as FrameBatch
 from reelmill.models.jifr.parts import Frames
+from reelmill.models.jifr.settings import JIFRSettings
 from reelmill.storage.errors import InputError
 
 M, N, FEATURES = 5, 9, 4

@@ -11,7 +11,7 @@ import torch
 
 from reelmill.models.baselines.vbpr import data as vbpr_data
 from reelmill.models.baselines.vbpr.data import Positives, divide
-from reelmill.models.baselines.vbpr.model import BPRSettings, VBPRSettings
+from reelmill.models.baselines.vbpr.settings import BPRSettings, VBPRSettings
 from reelmill.models.baselines.vbpr.task import BPRTask, VBPRTask
 from reelmill.models.core import runs
 from reelmill.models.core.fit import FitResult, train

@@ -12,7 +12,7 @@ from reelmill.models.core.fit import FitResult, train
 from reelmill.models.data import segments as data
 from reelmill.models.data import splits, videos
 from reelmill.models.metrics.ranking import LONG
-from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask
 from reelmill.models.transgrec.world import World, write
 from reelmill.storage import Tables

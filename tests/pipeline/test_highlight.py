@@ -16,7 +16,7 @@ from reelmill.flows.cli import tell_recommend
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs.recommend import recommend
 from reelmill.models.core.fit import train
-from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.world import World, write
 from reelmill.pipeline.decode import Limits, Tally, excerpt, frames
 from reelmill.pipeline.errors import Changed

@@ -20,7 +20,7 @@ from reelmill.models.core import charts
 from reelmill.models.core.recommend import find_run, recommend
 from reelmill.models.core.runs import open_run
 from reelmill.models.report.page import write_report
-from reelmill.models.transgrec.model import TransGRecSettings
+from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.pipeline import labels
 from reelmill.pipeline.highlight import write_highlight
 from reelmill.storage import Outcome, Outcomes, Spec, Tables, open_store

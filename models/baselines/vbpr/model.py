@@ -13,66 +13,15 @@ He and McAuley, and of the libraries in use, has.)
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reelmill.models.core.base import FitSettings, Model
+from reelmill.models.baselines.vbpr.settings import BPRSettings, VBPRSettings
+from reelmill.models.core.base import Model
 from reelmill.models.core.rows import RowAdagrad, inner, squares
-from reelmill.storage.errors import InputError
-
-
-@dataclass(frozen=True, kw_only=True)
-class BPRSettings(FitSettings):
-    """Neither paper names more than a few of these figures; both tune them on each set of data."""
-
-    batch: int = 16384
-    """Positives a step. The papers take one; a step's cost is that of the rows it touches. On MovieLens-1M (one seed)
-    best validation ndcg@20 in 25 epochs is .218, .218 and .219 at 4096, 8192 and 16384; an epoch takes 1, 0.7, 0.5."""
-    learning_rate: float = 0.05
-    """Of Adagrad with one step size a row (`RowAdagrad`). The papers' is plain descent with a rate to be tuned."""
-    dim: int = 64
-    """K, of the vectors of users and items."""
-    negatives: int = 1
-    """For each positive, drawn evenly from the items of the training that its user has no positive of."""
-    l2: float = 1e-3
-    """λ_Θ, on γ, θ and β of the batch."""
-    init_std: float = 0.1
-    """Of γ, θ and E; biases start at zero."""
-    liked: float = 0.0
-    """Ratings from here on are positives. Events that are no ratings, and ratings without a value, all are."""
-    split: Literal["random", "last", "given"] = "random"
-    """`random`: shares of all positives. `last`: of each user with at least three the newest tests and the one before
-    validates. `given`: an event belongs to its source, which is called train, validation or test."""
-    validation_share: float = 0.1
-    """Of the positives; `random` alone needs it."""
-    test_share: float = 0.2
-    """The same."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least(dim=1, negatives=1, l2=0, init_std=0, validation_share=0, test_share=0)
-        self.one_of(split=("random", "last", "given"))
-        if not 0 < self.test_share < 1 - self.validation_share:
-            raise InputError(f"test_share {self.test_share}: must be above 0 and leave something to train on")
-
-
-@dataclass(frozen=True, kw_only=True)
-class VBPRSettings(BPRSettings):
-    """With as many numbers an item as BPR's, half of them from its features: the papers' comparison."""
-
-    dim: int = 32
-    """K, of γ."""
-    visual_dim: int = 32
-    """K′, of θ and E f."""
-    l2_visual: float = 0.0
-    """λ_E, on E and β′ as a whole (§"Model learning")."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least(visual_dim=1, l2_visual=0)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reelmill.models.baselines.vbpr.data import Positives, Split, divide
-from reelmill.models.baselines.vbpr.model import BPR, VBPR, Batch, BPRSettings, VBPRSettings
+from reelmill.models.baselines.vbpr.model import BPR, VBPR, Batch
+from reelmill.models.baselines.vbpr.settings import BPRSettings, VBPRSettings
 from reelmill.models.core.graph import Neighbours
 from reelmill.models.core.rows import ascending
 from reelmill.models.core.sampling import Negatives

@@ -7,7 +7,7 @@ import torch
 
 from reelmill.models.core.sampling import Negatives
 from reelmill.models.protocols.clicks.data import NO_TIME, PARTS, Clicks
-from reelmill.models.protocols.clicks.fields import FieldSettings
+from reelmill.models.protocols.clicks.settings import FieldSettings
 from reelmill.storage.errors import InputError
 
 

@@ -10,14 +10,15 @@ This is how a film without genres, a video without sound and an item that traini
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reelmill.models.core.base import FitSettings, Model
+from reelmill.models.core.base import Model
 from reelmill.models.protocols.clicks.inputs import of_codes, of_numbers
+from reelmill.models.protocols.clicks.settings import FieldSettings
 from reelmill.storage.errors import InputError, nearest
 
 KINDS = ("category", "number", "modality")
@@ -69,54 +70,6 @@ def fields_of(given: Mapping[str, int]) -> list[Field]:
         found.append(Field(name, kind, size, side))
     sizes(found)
     return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldSettings(FitSettings):
-    """What every model over fields needs to know."""
-
-    patience: int = 10
-    """RecBole's. After some ten epochs these models learn the training examples by heart."""
-    batch: int = 2048
-    """The paper names none; RecBole's."""
-    dim: int = 16
-    """D, of every field (figure 4 varies it)."""
-    pooling: Literal["mean", "sum"] = "mean"
-    """Of the codes of a field with many: eq. 6 divides by their number q."""
-    init_std: float = 0.01
-    """Of the field vectors. The paper names none. On half of MovieLens-1M (one seed), best validation AUC at 0.01 and
-    0.1: DeepFM .889 and .878 in ten epochs, the multimodal model on basic fields .886 and .881 in eight."""
-    l2: float = 0.0
-    """On the field vectors in the batch. The paper names none."""
-    fields: str = ""
-    """Names of the fields to read, such as "user_id,item_id,tags"; none named: all there are."""
-    liked: float = 4.0
-    """Ratings from here on are clicks. Events that are no ratings are all clicks."""
-    disliked: float = 3.0
-    """Ratings below are none. Those between the two are left out (3 stars of MovieLens; the paper does not say)."""
-    negatives: Literal["auto", "rated", "sampled"] = "auto"
-    """`rated`: what was rated low. `sampled`: items drawn evenly from those that the user did not click, anew in each
-    epoch. `auto`: rated if the events are ratings, else sampled."""
-    per_click: int = 1
-    """Sampled negatives a click."""
-    split: Literal["random", "time", "given"] = "random"
-    """Of the examples, or of the clicks where negatives are sampled. `time`: the newest are the test, those before them
-    validate. `given`: an event belongs to its source, which is called train, validation or test."""
-    validation_share: float = 0.1
-    """RecBole's 8/1/1, and so the next one; `given` needs neither. The paper names none."""
-    test_share: float = 0.1
-    """Of the examples."""
-    drop_items: float = 0.0
-    """Share of the examples of a batch that lose their item id, so that the model learns to do without. In training no
-    item id is ever missing, and an item that is new in the test is a shift."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least(dim=1, init_std=0, l2=0, per_click=1, validation_share=0, test_share=0, drop_items=0)
-        self.at_most(disliked=self.liked, drop_items=1)
-        self.one_of(pooling=("mean", "sum"), negatives=("auto", "rated", "sampled"), split=("random", "time", "given"))
-        if not 0 < self.test_share < 1 - self.validation_share:
-            raise InputError(f"test_share {self.test_share}: must be above 0 and leave something to train on")
 
 
 @dataclass(frozen=True)

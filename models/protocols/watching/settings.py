@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from reelmill.models.core.base import FitSettings
+from reelmill.models.core.settings import FitSettings
 from reelmill.storage.errors import InputError
 
 VARIANTS = ("drnn", "rnn", "rnn_sem", "rnn_no_rel", "static_dnn")

@@ -1,0 +1,64 @@
+"""Settings that every recommender has. Imports no torch: a command that only names runs reads settings alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from reelmill.storage.errors import InputError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """What every fit needs to know. A recommender adds its own."""
+
+    seed: int = 0
+    """Of the split, the initial weights, the batches and the bootstrap. Equal seeds, equal results."""
+    epochs: int = 200
+    """At most so many rounds over the training positives."""
+    patience: int = 20
+    """Stop after so many epochs without a better validation figure; 0 never stops early."""
+    batch: int = 50
+    """Training examples a step."""
+    learning_rate: float = 1e-3
+    """Of the optimiser: Adam's, or that of the one that the recommender's settings name."""
+
+    def __post_init__(self) -> None:
+        self.at_least(seed=0, epochs=1, patience=0, batch=1)
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate {self.learning_rate}: must be above 0, try 1e-3")
+
+    def at_least(self, **least: float) -> None:
+        """Raise InputError if a setting is smaller than the number given here."""
+        for name, bound in least.items():
+            if not getattr(self, name) >= bound:
+                raise InputError(f"{name} {getattr(self, name)}: must be at least {bound}")
+
+    def at_most(self, **most: float) -> None:
+        """Raise InputError if a setting is larger than the number given here."""
+        for name, bound in most.items():
+            if not getattr(self, name) <= bound:
+                raise InputError(f"{name} {getattr(self, name)}: must be at most {bound}")
+
+    def one_of(self, **choices: Sequence[str]) -> None:
+        """Raise InputError if a setting is none of the words given here."""
+        for name, known in choices.items():
+            if (value := getattr(self, name)) not in known:
+                raise InputError(f"{name} {value!r}: {nearest(str(value), list(known))}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and words, as they stand in `settings.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `to_dict`. A missing setting takes its default; an unknown one, or one of another type than its
+        default, raises InputError."""
+        kinds = {f.name: type(f.default) for f in fields(cls)}
+        given: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in kinds:
+                raise InputError(f"{cls.__name__} has no setting {name!r}: {nearest(name, list(kinds))}")
+            given[name] = float(value) if kinds[name] is float and type(value) is int else value
+            if type(given[name]) is not kinds[name]:
+                raise InputError(f"{name} {value!r}: must be of type {kinds[name].__name__}")
+        return cls(**given)
