@@ -19,8 +19,9 @@ from reelmill.models.audiovisual import (
 from reelmill.models.audiovisual import (
     write as audiovisual_write,
 )
-from reelmill.models.baselines import fpmc
 from reelmill.models.baselines.fm import FM, DeepFM, DeepFMSettings, FMSettings
+from reelmill.models.baselines.fpmc import model as fpmc
+from reelmill.models.baselines.fpmc.settings import FPMCSettings
 from reelmill.models.baselines.vbpr import data as vbpr_data
 from reelmill.models.baselines.vbpr import model as vbpr
 from reelmill.models.baselines.vbpr import task as vbpr_task
@@ -29,18 +30,18 @@ from reelmill.models.core.settings import FitSettings
 from reelmill.models.data import videos
 from reelmill.models.drnn import model as drnn
 from reelmill.models.drnn import task as drnn_task
-from reelmill.models.jifr import data as jifr_data
+from reelmill.models.drnn.settings import DRNNSettings
 from reelmill.models.jifr import model as jifr
 from reelmill.models.jifr import task as jifr_task
 from reelmill.models.multimodal.model import Multimodal
 from reelmill.models.multimodal.settings import MultimodalSettings
-from reelmill.models.prnet import data as prnet_data
 from reelmill.models.prnet import model as prnet
 from reelmill.models.prnet import task as prnet_task
 from reelmill.models.protocols.clicks.data import ROLES, load_clicks
 from reelmill.models.protocols.clicks.task import ClickTask
-from reelmill.models.protocols.watching import data as drnn_data
-from reelmill.models.protocols.watching import settings as drnn_settings
+from reelmill.models.protocols.highlights import data as prnet_data
+from reelmill.models.protocols.items_and_frames import data as jifr_data
+from reelmill.models.protocols.next_videos import data as drnn_data
 from reelmill.models.transgrec import model as transgrec
 from reelmill.models.transgrec import task as transgrec_task
 from reelmill.storage.errors import InputError, nearest
@@ -111,7 +112,7 @@ RECOMMENDERS: dict[str, Recommender] = {
         write=audiovisual_write.write,
     ),
     "drnn": Recommender(
-        drnn_settings.DRNNSettings,
+        DRNNSettings,
         {"frames": "vgg19-fc6", "clips": "c3d-fc6", "text": "text", "topics": "topics", "posts": ""},
         drnn_data.load,
         drnn_task.DRNNTask,
@@ -119,7 +120,7 @@ RECOMMENDERS: dict[str, Recommender] = {
         version=1,
         optional=frozenset({"frames", "clips", "text", "topics", "posts"}),
     ),
-    "fpmc": Recommender(fpmc.FPMCSettings, {}, drnn_data.load, fpmc.FPMCTask, fpmc.FPMC, version=1),
+    "fpmc": Recommender(FPMCSettings, {}, drnn_data.load, fpmc.FPMCTask, fpmc.FPMC, version=1),
 }
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from reelmill.models.audiovisual.settings import MODALITIES
-from reelmill.models.protocols.clicks.data import LISTS, NAMES, Column, facts, mean_vectors
+from reelmill.models.data.columns import LISTS, NAMES, Column, facts
+from reelmill.models.data.vectors import mean_vectors
 from reelmill.storage import Tables, open_store
 from reelmill.storage.errors import InputError
 

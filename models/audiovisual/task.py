@@ -16,7 +16,7 @@ from reelmill.models.audiovisual.data import Clips
 from reelmill.models.audiovisual.features import FeatureBatch
 from reelmill.models.audiovisual.model import AudioVisual
 from reelmill.models.audiovisual.settings import MODALITIES, AudioVisualSettings
-from reelmill.models.data.splits import PARTS
+from reelmill.models.data.events import PARTS
 from reelmill.models.metrics import evaluate
 from reelmill.storage.errors import InputError, nearest
 

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from reelmill.models.core.runs import Fitted
 from reelmill.models.data.segments import CHUNK
+from reelmill.models.data.vectors import usable
 from reelmill.storage import Block, FeatureStore, Tables, open_store
 from reelmill.storage.errors import InputError
-from reelmill.storage.features import NO_DATA, list_stores
+from reelmill.storage.features import list_stores
 
 WHY = 3
 """Reasons named for each recommendation."""
@@ -176,11 +177,6 @@ def block_of(store: FeatureStore, video: str) -> Block:
     if not usable(block).any():
         raise InputError(f"none of the {len(block)} rows of video {video!r} in {store.spec.name} could be decoded")
     return block
-
-
-def usable(block: Block) -> np.ndarray:
-    """(rows,) bool: decoded and finite."""
-    return (block.mask > NO_DATA) & np.isfinite(block.features).all(axis=1)
 
 
 def score_rows(store: FeatureStore, videos: Sequence[str], score: Callable[[np.ndarray], np.ndarray]) -> Scored:

@@ -14,14 +14,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelmill.models.baselines.fpmc_recommend import FPMCAdviser
+from reelmill.models.baselines.fpmc.recommend import FPMCAdviser
 from reelmill.models.baselines.vbpr.recommend import BPRAdviser
 from reelmill.models.core.advice import Adviser, Question
 from reelmill.models.core.runs import Run, list_runs, load
 from reelmill.models.drnn.recommend import DRNNAdviser
 from reelmill.models.jifr.recommend import JIFRAdviser
-from reelmill.models.multimodal.recommend import FieldsAdviser
+from reelmill.models.multimodal.recommend import MultimodalAdviser
 from reelmill.models.prnet.recommend import PRNetAdviser
+from reelmill.models.protocols.clicks.recommend import FieldsAdviser
 from reelmill.models.transgrec.recommend import TransGRecAdviser
 from reelmill.storage import Tables, parts
 from reelmill.storage.errors import InputError, nearest
@@ -31,7 +32,7 @@ ADVISERS: dict[str, type[Adviser]] = {
     "transgrec": TransGRecAdviser,
     "jifr": JIFRAdviser,
     "prnet": PRNetAdviser,
-    "multimodal": FieldsAdviser,
+    "multimodal": MultimodalAdviser,
     "fm": FieldsAdviser,
     "deepfm": FieldsAdviser,
     "drnn": DRNNAdviser,

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reelmill.models.data.events import PARTS
 from reelmill.models.data.segments import Interactions
 from reelmill.storage.errors import InputError
-
-PARTS = ("train", "validation", "test")
-"""Names of the sources of a split that was published."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reelmill.models.core.base import Model
-from reelmill.models.drnn.parts import Batch, Gru, Past, Videos, mean, unit
-from reelmill.models.protocols.watching.settings import DRNNSettings
+from reelmill.models.drnn.parts import Batch, Gru, Videos, mean, unit
+from reelmill.models.drnn.settings import DRNNSettings
+from reelmill.models.protocols.next_videos.history import Past
 from reelmill.storage.errors import InputError
 
 

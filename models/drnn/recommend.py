@@ -4,20 +4,18 @@ The model has nothing of a single user in it: her deeds are read from the tables
 recommend are the videos that it was trained on, one output each.
 """
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
 
-from reelmill.models.core.advice import WHY, Adviser, Answer, Question, meant, usable
+from reelmill.models.core.advice import WHY, Adviser, Answer, Question, meant
+from reelmill.models.data.vectors import usable
 from reelmill.models.drnn.model import DRNN
-from reelmill.models.drnn.parts import Past, Stream
-from reelmill.models.protocols.watching.data import KINDS
-from reelmill.models.protocols.watching.settings import DRNNSettings
+from reelmill.models.drnn.settings import DRNNSettings
+from reelmill.models.protocols.next_videos.recommend import past_of, watches
 from reelmill.storage import Tables
 from reelmill.storage.errors import InputError
 
@@ -135,28 +133,3 @@ class DRNNAdviser(Adviser):
             }
             for row, some in zip(cosine, best, strict=True)
         ]  # fmt: skip
-
-
-def watches(question: Question, videos: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, dict[str, int]]:
-    """Video and time (W,) of her first watch of each of these videos, in order of time, then of video; and what is left
-    out."""
-    events = question.events("video_id", "time", kinds=KINDS)
-    dated = events.filter(pc.is_valid(events["time"]))
-    row = pc.index_in(dated["video_id"], value_set=pa.array(videos, pa.string()))
-    row = pc.fill_null(row, -1).to_numpy().astype(np.int64)
-    ms, foreign = dated["time"].cast(pa.int64()).to_numpy(), row < 0
-    left_out = {
-        "watches_undated": events.num_rows - dated.num_rows,
-        "watches_of_videos_not_trained_on": int(foreign.sum()),
-    }
-    order = np.lexsort((ms, row))
-    order = order[np.diff(row[order], prepend=-2) != 0]
-    order = order[row[order] >= 0]
-    order = order[np.lexsort((row[order], ms[order]))]
-    return torch.from_numpy(row[order]), torch.from_numpy(ms[order]), left_out
-
-
-def past_of(what: torch.Tensor, ms: torch.Tensor, now: torch.Tensor) -> Past:
-    """One row: deeds (W,) and their times before a moment ()."""
-    one = torch.zeros(1, dtype=torch.long)
-    return Stream(torch.zeros_like(what), ms, what, 1).until(one, now[None])

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from reelmill.models.drnn.model import DRNN
 from reelmill.models.drnn.parts import Batch, Relevance, Videos, draw_pairs
-from reelmill.models.protocols.watching.cases import of_lists
-from reelmill.models.protocols.watching.data import Histories
-from reelmill.models.protocols.watching.protocol import HistoryTask, chunks, figures
-from reelmill.models.protocols.watching.settings import DRNNSettings
+from reelmill.models.drnn.settings import DRNNSettings
+from reelmill.models.protocols.next_videos.cases import of_lists
+from reelmill.models.protocols.next_videos.data import Histories
+from reelmill.models.protocols.next_videos.task import HistoryTask, chunks, figures
 from reelmill.storage.errors import InputError
 
 

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reelmill.models.core.base import Model
+from reelmill.models.core.rows import pick
 from reelmill.models.jifr.parts import Frames, RatingAttention, VisualAttention
 from reelmill.models.jifr.settings import JIFRSettings
-from reelmill.models.transgrec.model import pick
 
 PAIRS_AT_ONCE = 1 << 18
 """Full ranking holds the hidden layer of so many pairs at a time, 67 MB at h = 32."""

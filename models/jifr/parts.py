@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reelmill.models.transgrec.model import pick
+from reelmill.models.core.rows import pick
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reelmill.models.core.advice import WHY, Adviser, Answer, Question, Scored, block_of, clock, usable
+from reelmill.models.core.advice import WHY, Adviser, Answer, Question, Scored, block_of, clock
+from reelmill.models.data.vectors import usable
 from reelmill.models.jifr.model import JIFR
 from reelmill.models.jifr.parts import Frames
 from reelmill.models.jifr.task import AT_ONCE

@@ -14,24 +14,24 @@ import torch
 from torch import Tensor
 
 from reelmill.models.core.sampling import Negatives
+from reelmill.models.data.pairs import Lists
 from reelmill.models.data.splits import Cases
-from reelmill.models.jifr.cases import (
+from reelmill.models.jifr.model import JIFR, Batch
+from reelmill.models.jifr.parts import Frames
+from reelmill.models.jifr.settings import JIFRSettings
+from reelmill.models.metrics import evaluate
+from reelmill.models.metrics import untrained as baselines
+from reelmill.models.protocols.items_and_frames.cases import (
     FRAME_TOP,
     ITEM_TOP,
     ItemCases,
-    Lists,
     among_unrated,
     by_pair,
     frame_cases,
     measured,
     metrics,
 )
-from reelmill.models.jifr.data import Ratings
-from reelmill.models.jifr.model import JIFR, Batch
-from reelmill.models.jifr.parts import Frames
-from reelmill.models.jifr.settings import JIFRSettings
-from reelmill.models.metrics import evaluate
-from reelmill.models.metrics import untrained as baselines
+from reelmill.models.protocols.items_and_frames.data import Ratings
 from reelmill.storage.errors import InputError
 
 AT_ONCE = 256

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reelmill.models.jifr.cases import Lists, Pairs
+from reelmill.models.data.pairs import Lists, Pairs
 from reelmill.storage.errors import InputError
 
 AT_ONCE = 1 << 19

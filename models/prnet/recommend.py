@@ -10,12 +10,13 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from reelmill.models.core.advice import WHY, Adviser, Answer, Question, Scored, block_of, clock, meant, usable
-from reelmill.models.prnet.cells import Cells, spans
-from reelmill.models.prnet.data import Ranges, extent
+from reelmill.models.core.advice import WHY, Adviser, Answer, Question, Scored, block_of, clock, meant
+from reelmill.models.data.vectors import usable
 from reelmill.models.prnet.model import PRNet, Query
 from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.prnet.task import AT_ONCE
+from reelmill.models.protocols.highlights.cells import Cells, spans
+from reelmill.models.protocols.highlights.data import Ranges, extent
 from reelmill.storage import FeatureStore, Tables
 from reelmill.storage.errors import InputError
 

@@ -20,12 +20,12 @@ from reelmill.models.data.segments import CHUNK
 from reelmill.models.data.splits import Cases
 from reelmill.models.metrics import evaluate
 from reelmill.models.metrics import untrained as baselines
-from reelmill.models.prnet.cases import GRID_METRICS, Past, Pooled, measured, step_cases
-from reelmill.models.prnet.cases import STEP_METRICS as METRICS
-from reelmill.models.prnet.cells import spans
-from reelmill.models.prnet.data import Highlights
 from reelmill.models.prnet.model import Batch, PRNet, Query, Reasons
 from reelmill.models.prnet.settings import PRNetSettings
+from reelmill.models.protocols.highlights.cases import GRID_METRICS, Past, Pooled, measured, step_cases
+from reelmill.models.protocols.highlights.cases import STEP_METRICS as METRICS
+from reelmill.models.protocols.highlights.cells import spans
+from reelmill.models.protocols.highlights.data import Highlights
 from reelmill.storage.errors import InputError
 
 AT_ONCE = 1 << 16

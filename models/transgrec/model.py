@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from reelmill.models.core.base import Model
 from reelmill.models.core.graph import Graph
+from reelmill.models.core.rows import pick
 from reelmill.models.transgrec.settings import TransGRecSettings
 
 
@@ -29,12 +30,6 @@ class Batch:
     """(B,) items."""
     negative: Tensor
     """(B, S) items."""
-
-
-def pick(table: Tensor, rows: Tensor) -> Tensor:
-    """Rows (…) of a table (n, D): (…, D). Unlike `table[rows]`, whose gradient on a CPU is added up by several threads
-    at once in any order, this gives equal numbers in equal fits."""
-    return F.embedding(rows, table)
 
 
 class TransGRec(Model):

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reelmill.models.core.advice import WHY, Adviser, Answer, Question, block_of, clock, score_rows, usable
+from reelmill.models.core.advice import WHY, Adviser, Answer, Question, block_of, clock, score_rows
+from reelmill.models.data.vectors import usable
 from reelmill.models.transgrec.model import TransGRec
 
 TOUCHES = ("rating", "highlight", "watch")

@@ -157,7 +157,7 @@ def ranking_product(folder: Path) -> Turns:
 
 def ranking_ours(folder: Path) -> Turns:
     """All places and all metrics of five relevant items a user, a hundred masked."""
-    from reelmill.models.jifr.cases import Lists
+    from reelmill.models.data.pairs import Lists
     from reelmill.models.metrics import full_ranking as ranking
 
     user, item = _vectors()

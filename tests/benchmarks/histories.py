@@ -25,9 +25,10 @@ import numpy as np
 import torch
 
 from reelmill.extractors.text.encoders import build
-from reelmill.models.baselines.fpmc import FPMCSettings
+from reelmill.models.baselines.fpmc.settings import FPMCSettings
 from reelmill.models.core.fit import train
-from reelmill.models.protocols.watching.settings import DRNNSettings, HistorySettings
+from reelmill.models.drnn.settings import DRNNSettings
+from reelmill.models.protocols.next_videos.settings import HistorySettings
 from reelmill.pipeline import sources
 from reelmill.pipeline.extract.texts import extract_texts
 from reelmill.storage import Tables

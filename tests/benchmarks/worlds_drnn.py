@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from reelmill.models.drnn.settings import DRNNSettings
 from reelmill.models.drnn.task import DRNNTask
 from reelmill.models.drnn.world import World, ceiling, write
-from reelmill.models.protocols.watching import data as drnn_data
-from reelmill.models.protocols.watching.settings import DRNNSettings
+from reelmill.models.protocols.next_videos import data as drnn_data
 from tests.benchmarks._seeds import difference, markdown, train
 
 SEEDS = range(5)

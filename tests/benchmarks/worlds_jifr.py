@@ -21,10 +21,10 @@ import torch
 from scipy import stats
 
 from reelmill.models.data.splits import Cases
-from reelmill.models.jifr import data as jifr_data
 from reelmill.models.jifr.settings import JIFRSettings
 from reelmill.models.jifr.task import JIFRTask
 from reelmill.models.jifr.world import World, ceiling, write
+from reelmill.models.protocols.items_and_frames import data as jifr_data
 from tests.benchmarks._seeds import train
 
 SETTINGS = JIFRSettings(

@@ -16,11 +16,11 @@ import torch
 from reelmill.models.core import runs
 from reelmill.models.data.splits import Cases
 from reelmill.models.metrics.ranking import interval
-from reelmill.models.prnet import data as prnet_data
-from reelmill.models.prnet.cases import measured
 from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.prnet.task import PRNetTask
 from reelmill.models.prnet.world import World, ceiling, chance, write
+from reelmill.models.protocols.highlights import data as prnet_data
+from reelmill.models.protocols.highlights.cases import measured
 from tests.benchmarks._seeds import train
 
 QUICK: dict[str, Any] = {

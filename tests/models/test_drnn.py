@@ -10,8 +10,9 @@ from torch import Tensor
 
 from reelmill.models.drnn import parts as drnn_parts
 from reelmill.models.drnn.model import DRNN
-from reelmill.models.drnn.parts import MONTH_MS, Batch, Gru, Past, Relevance, Stream, Videos, draw_pairs
-from reelmill.models.protocols.watching.settings import VARIANTS, DRNNSettings
+from reelmill.models.drnn.parts import Batch, Gru, Relevance, Videos, draw_pairs
+from reelmill.models.drnn.settings import VARIANTS, DRNNSettings
+from reelmill.models.protocols.next_videos.history import MONTH_MS, Past, Stream
 from reelmill.storage.errors import InputError
 
 DIM, HIDDEN, PICTURE, TEXT, VIDEO_TOPICS, POST_TOPICS = 3, 4, 5, 4, 3, 2

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from reelmill.models.drnn.parts import MONTH_MS
+from reelmill.models.drnn.settings import DRNNSettings
 from reelmill.models.drnn.task import DRNNTask
 from reelmill.models.metrics import evaluate
-from reelmill.models.protocols.watching import data as drnn_data
-from reelmill.models.protocols.watching.cases import Split, by_user, f_score, of_lists, of_scores
-from reelmill.models.protocols.watching.data import Histories
-from reelmill.models.protocols.watching.settings import DRNNSettings
+from reelmill.models.protocols.next_videos import data as drnn_data
+from reelmill.models.protocols.next_videos.cases import Split, by_user, f_score, of_lists, of_scores
+from reelmill.models.protocols.next_videos.data import Histories
+from reelmill.models.protocols.next_videos.history import MONTH_MS
 from reelmill.models.registry import stores_of
 from reelmill.storage import FeatureWriter, Spec, Tables, open_store
 from reelmill.storage.errors import InputError

@@ -13,12 +13,12 @@ from reelmill.models.core import runs
 from reelmill.models.core.fit import FitResult, train
 from reelmill.models.core.worlds import WORLDS
 from reelmill.models.drnn import world as drnn
-from reelmill.models.drnn.parts import MONTH_MS
+from reelmill.models.drnn.settings import DRNNSettings
 from reelmill.models.drnn.task import DRNNTask
 from reelmill.models.drnn.world import World
-from reelmill.models.protocols.watching import data as drnn_data
-from reelmill.models.protocols.watching.cases import f_score
-from reelmill.models.protocols.watching.settings import DRNNSettings
+from reelmill.models.protocols.next_videos import data as drnn_data
+from reelmill.models.protocols.next_videos.cases import f_score
+from reelmill.models.protocols.next_videos.history import MONTH_MS
 from reelmill.storage import FeatureWriter, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import VALID

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from reelmill.models.baselines.fpmc import FPMC, Batch, FPMCSettings, FPMCTask
+from reelmill.models.baselines.fpmc.model import FPMC, Batch, FPMCTask
+from reelmill.models.baselines.fpmc.settings import FPMCSettings
 from reelmill.models.core import runs
 from reelmill.models.core.fit import FitResult, train
-from reelmill.models.drnn.parts import Past
-from reelmill.models.protocols.watching import data as drnn_data
-from reelmill.models.protocols.watching.protocol import HistoryTask
+from reelmill.models.protocols.next_videos import data as drnn_data
+from reelmill.models.protocols.next_videos.history import Past
+from reelmill.models.protocols.next_videos.task import HistoryTask
 from reelmill.storage import Tables
 from reelmill.storage.errors import InputError
 

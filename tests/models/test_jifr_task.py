@@ -12,13 +12,14 @@ import torch
 
 from reelmill.models.core import runs
 from reelmill.models.core.fit import FitResult, train
-from reelmill.models.jifr import data as jifr_data
+from reelmill.models.data.pairs import Lists
 from reelmill.models.jifr import task as jifr_task
-from reelmill.models.jifr.cases import Lists, among_unrated, by_pair, frame_cases
-from reelmill.models.jifr.data import Ratings
 from reelmill.models.jifr.settings import JIFRSettings
 from reelmill.models.jifr.task import JIFRTask
 from reelmill.models.jifr.world import World, write
+from reelmill.models.protocols.items_and_frames import data as jifr_data
+from reelmill.models.protocols.items_and_frames.cases import among_unrated, by_pair, frame_cases
+from reelmill.models.protocols.items_and_frames.data import Ratings
 from reelmill.storage import FeatureWriter, Spec, Tables
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA, VALID, Block

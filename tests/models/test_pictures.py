@@ -13,10 +13,10 @@ from reelmill.models import registry
 from reelmill.models.core import charts, pictures, runs
 from reelmill.models.core.fit import FitResult, train
 from reelmill.models.core.worlds import WORLDS
+from reelmill.models.drnn.settings import DRNNSettings
 from reelmill.models.jifr.settings import JIFRSettings
 from reelmill.models.multimodal.settings import MultimodalSettings
 from reelmill.models.prnet.settings import PRNetSettings
-from reelmill.models.protocols.watching.settings import DRNNSettings
 from reelmill.models.transgrec import world as transgrec
 from reelmill.models.transgrec.settings import TransGRecSettings
 

@@ -15,13 +15,13 @@ from reelmill.models.core import runs
 from reelmill.models.core.fit import FitResult, train
 from reelmill.models.data.splits import Cases
 from reelmill.models.metrics.ranking import METRICS, rank
-from reelmill.models.prnet import data as prnet_data
-from reelmill.models.prnet.cases import Past, Pooled, measured, step_cases
-from reelmill.models.prnet.cells import Cells
-from reelmill.models.prnet.data import Highlights
 from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.prnet.task import PRNetTask
 from reelmill.models.prnet.world import World, write
+from reelmill.models.protocols.highlights import data as prnet_data
+from reelmill.models.protocols.highlights.cases import Past, Pooled, measured, step_cases
+from reelmill.models.protocols.highlights.cells import Cells
+from reelmill.models.protocols.highlights.data import Highlights
 from reelmill.storage import FeatureWriter, Spec, Tables
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA, VALID, Block, FeatureStore

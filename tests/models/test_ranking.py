@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reelmill.models.jifr.cases import Lists
+from reelmill.models.data.pairs import Lists
 from reelmill.models.metrics import full_ranking as ranking
 from reelmill.models.metrics import ranking as metrics
 from reelmill.models.metrics.full_ranking import Asked, chance, measured, names, places

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from reelmill.models.baselines.fm import DeepFMSettings, FMSettings
-from reelmill.models.baselines.fpmc import FPMC, FPMCSettings, FPMCTask
+from reelmill.models.baselines.fpmc.model import FPMC, FPMCTask
+from reelmill.models.baselines.fpmc.settings import FPMCSettings
 from reelmill.models.baselines.vbpr import data as vbpr_data
 from reelmill.models.baselines.vbpr.model import BPR, VBPR
 from reelmill.models.baselines.vbpr.settings import BPRSettings, VBPRSettings
@@ -24,8 +25,8 @@ from reelmill.models.core.recommend import find_run, recommend
 from reelmill.models.core.runs import Fitted
 from reelmill.models.data import segments as data
 from reelmill.models.drnn import world as drnn
+from reelmill.models.drnn.settings import DRNNSettings
 from reelmill.models.drnn.task import DRNNTask
-from reelmill.models.jifr import data as jifr_data
 from reelmill.models.jifr import world as jifr
 from reelmill.models.jifr.parts import Frames
 from reelmill.models.jifr.recommend import widened
@@ -33,15 +34,15 @@ from reelmill.models.jifr.settings import JIFRSettings
 from reelmill.models.jifr.task import JIFRTask, _Fitted
 from reelmill.models.multimodal import world as multimodal
 from reelmill.models.multimodal.settings import MultimodalSettings
-from reelmill.models.prnet import data as prnet_data
 from reelmill.models.prnet import world as prnet
 from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.prnet.task import PRNetTask
 from reelmill.models.protocols.clicks.cases import Examples
 from reelmill.models.protocols.clicks.data import load_clicks
 from reelmill.models.protocols.clicks.task import ClickTask
-from reelmill.models.protocols.watching import data as drnn_data
-from reelmill.models.protocols.watching.settings import DRNNSettings
+from reelmill.models.protocols.highlights import data as prnet_data
+from reelmill.models.protocols.items_and_frames import data as jifr_data
+from reelmill.models.protocols.next_videos import data as drnn_data
 from reelmill.models.registry import RECOMMENDERS
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask

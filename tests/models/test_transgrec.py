@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from reelmill.models.core.graph import Graph
+from reelmill.models.core.rows import pick
 from reelmill.models.core.sampling import Negatives
-from reelmill.models.transgrec.model import Batch, TransGRec, pick
+from reelmill.models.transgrec.model import Batch, TransGRec
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.storage.errors import InputError
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from reelmill.models.jifr.cases import Pairs
-from reelmill.models.protocols.clicks.data import NO_TIME, PARTS, mean_vectors, newest, read_events
+from reelmill.models.data.events import NO_TIME, PARTS, newest, read_events
+from reelmill.models.data.pairs import Pairs
+from reelmill.models.data.vectors import mean_vectors
 from reelmill.storage import Tables, open_store
 from reelmill.storage.errors import InputError
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from reelmill.models.baselines.vbpr.model import BPR, VBPR
 from reelmill.models.core.advice import WHY, Adviser, Answer, Question, meant
-from reelmill.models.multimodal.recommend import means
+from reelmill.models.data.vectors import means
 from reelmill.storage.errors import InputError
 
 

@@ -20,7 +20,7 @@ from reelmill.models.baselines.vbpr.settings import BPRSettings, VBPRSettings
 from reelmill.models.core.graph import Neighbours
 from reelmill.models.core.rows import ascending
 from reelmill.models.core.sampling import Negatives
-from reelmill.models.jifr.cases import Lists, Pairs
+from reelmill.models.data.pairs import Lists, Pairs
 from reelmill.models.metrics import evaluate
 from reelmill.models.metrics import full_ranking as ranking
 from reelmill.models.metrics.full_ranking import Asked, Places, Scorer

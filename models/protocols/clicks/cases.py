@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from reelmill.models.core.sampling import Negatives
-from reelmill.models.protocols.clicks.data import NO_TIME, PARTS, Clicks
+from reelmill.models.data.events import NO_TIME, PARTS
+from reelmill.models.protocols.clicks.data import Clicks
 from reelmill.models.protocols.clicks.settings import FieldSettings
 from reelmill.storage.errors import InputError
 

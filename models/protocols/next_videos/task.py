@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reelmill.models.drnn.parts import Past, Stream
 from reelmill.models.metrics import evaluate
-from reelmill.models.protocols.watching.cases import by_user, f_score, of_scores
-from reelmill.models.protocols.watching.data import Histories
-from reelmill.models.protocols.watching.settings import HistorySettings
+from reelmill.models.protocols.next_videos.cases import by_user, f_score, of_scores
+from reelmill.models.protocols.next_videos.data import Histories
+from reelmill.models.protocols.next_videos.history import Past, Stream
+from reelmill.models.protocols.next_videos.settings import HistorySettings
 from reelmill.storage.errors import InputError
 
 AT_ONCE = 256

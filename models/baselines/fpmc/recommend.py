@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import torch
 
-from reelmill.models.baselines.fpmc import FPMC
+from reelmill.models.baselines.fpmc.model import FPMC
 from reelmill.models.core.advice import Adviser, Answer, Question, meant
-from reelmill.models.drnn.recommend import past_of, watches
+from reelmill.models.protocols.next_videos.recommend import past_of, watches
 from reelmill.storage.errors import InputError
 
 NOTHING = "no watch of hers is known; b of the videos decides, which is what most watch"

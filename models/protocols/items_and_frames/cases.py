@@ -1,17 +1,14 @@
 """The split of JIFR (§4) and its two tests (§4.1) as cases for `metrics`: items among unrated ones, frames of one."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
+from reelmill.models.data.pairs import Lists, Pairs
 from reelmill.models.data.splits import Cases
-from reelmill.models.jifr.data import Ratings
 from reelmill.models.metrics.ranking import hit_ratio, ndcg, rank
+from reelmill.models.protocols.items_and_frames.data import Ratings
 from reelmill.storage.errors import InputError
-
-Pairs: TypeAlias = tuple[np.ndarray, np.ndarray]
-"""User and item (P,) int64 of distinct ratings."""
 
 ITEM_TOP = (5, 10, 15, 20, 30, 50)
 """Lengths K of an item list; table 2 has 15. (The axis of figure 3 did not come with its text.)"""
@@ -80,21 +77,6 @@ def by_pair(data: Ratings, rng: np.random.Generator, least: int, validation_shar
         "train_items_without_frames": int((data.frame_count[items] == 0).sum()),
     }
     return Split(users, items, train, validation, test, counts)
-
-
-class Lists:
-    """The items of each user, from distinct pairs (P,)."""
-
-    def __init__(self, user: np.ndarray, item: np.ndarray, users: int) -> None:
-        self.item = item[np.argsort(user, kind="stable")]
-        self.count = np.bincount(user, minlength=users)
-        self.first = np.cumsum(self.count) - self.count
-
-    def of(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs (n,) of place in `users` and item, of users (m,)."""
-        size = self.count[users]
-        place = np.repeat(np.arange(len(users)), size)
-        return place, self.item[np.arange(len(place)) - np.repeat(np.cumsum(size) - size - self.first[users], size)]
 
 
 @dataclass(frozen=True)

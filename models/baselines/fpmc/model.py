@@ -25,37 +25,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reelmill.models.baselines.fpmc.settings import FPMCSettings
 from reelmill.models.core.base import Model
 from reelmill.models.core.sampling import Negatives
-from reelmill.models.drnn.parts import Past
-from reelmill.models.protocols.watching.data import Histories
-from reelmill.models.protocols.watching.protocol import HistoryTask, figures
-from reelmill.models.protocols.watching.settings import HistorySettings
+from reelmill.models.protocols.next_videos.data import Histories
+from reelmill.models.protocols.next_videos.history import Past
+from reelmill.models.protocols.next_videos.task import HistoryTask, figures
 from reelmill.storage.errors import InputError
-
-
-@dataclass(frozen=True, kw_only=True)
-class FPMCSettings(HistorySettings):
-    """Beside these, the protocol's: they must be those of the Dynamic RNN that FPMC is compared with."""
-
-    batch: int = 512
-    """Watches a step."""
-    learning_rate: float = 0.01
-    """Of Adam."""
-    dim: int = 32
-    """k_{U,I} and k_{I,L}, of either part."""
-    basket: int = 1
-    """B is so many of the videos watched last."""
-    negatives: int = 1
-    """Videos that a watch is compared with; the paper draws one."""
-    l2: float = 1e-3
-    """λ of the paper's eq. 11, on the vectors that a comparison is made of."""
-    init_std: float = 0.1
-    """Of all vectors; b starts at 0."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.at_least(dim=1, basket=1, negatives=1, l2=0, init_std=0)
 
 
 @dataclass(frozen=True)

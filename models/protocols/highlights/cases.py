@@ -8,8 +8,8 @@ import numpy as np
 from reelmill.models.data.splits import Cases
 from reelmill.models.metrics.ranking import METRICS, highlight_ap, rank
 from reelmill.models.metrics.untrained import DRAWS
-from reelmill.models.prnet.cells import moment, spans
-from reelmill.models.prnet.data import Highlights
+from reelmill.models.protocols.highlights.cells import moment, spans
+from reelmill.models.protocols.highlights.data import Highlights
 
 STEP_METRICS = ("highlight_ap", "map", "nmsd", "hr@1", "hr@5", "ndcg@5")
 """The paper's mAP is the mean of `highlight_ap`."""

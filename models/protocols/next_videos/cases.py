@@ -5,10 +5,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from reelmill.models.drnn.parts import MONTH_MS
 from reelmill.models.metrics.ranking import rank, recall
-from reelmill.models.protocols.watching.data import Histories
-from reelmill.models.protocols.watching.settings import HistorySettings
+from reelmill.models.protocols.next_videos.data import Histories
+from reelmill.models.protocols.next_videos.history import MONTH_MS
+from reelmill.models.protocols.next_videos.settings import HistorySettings
 from reelmill.storage.errors import InputError
 
 Deeds: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -1,0 +1,1 @@
+"""FPMC: factorised personalised Markov chains (Rendle et al., WWW 2010)."""
