@@ -15,20 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reelmill.storage.blocks import Block
-    from reelmill.storage.features import FeatureStore, open_store
+    from reelmill.storage.features import open_store
     from reelmill.storage.outcomes import Outcome, Outcomes
+    from reelmill.storage.root import Root
     from reelmill.storage.spec import Spec
+    from reelmill.storage.store import FeatureStore
     from reelmill.storage.tables import Tables
     from reelmill.storage.writer import FeatureWriter
 
-__all__ = ["Block", "FeatureStore", "FeatureWriter", "Outcome", "Outcomes", "Spec", "Tables", "open_store"]
+__all__ = ["Block", "FeatureStore", "FeatureWriter", "Outcome", "Outcomes", "Root", "Spec", "Tables", "open_store"]
 
 _HOME = {
     "Block": "blocks",
-    "FeatureStore": "features",
+    "FeatureStore": "store",
     "FeatureWriter": "writer",
     "Outcome": "outcomes",
     "Outcomes": "outcomes",
+    "Root": "root",
     "Spec": "spec",
     "Tables": "tables",
     "open_store": "features",

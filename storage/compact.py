@@ -7,10 +7,10 @@ doubles, which readers see through and the next run removes. A store that is ope
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from reelmill.storage import parts
 from reelmill.storage.features import FeatureStore, open_store
+from reelmill.storage.place import AnyRoot
 from reelmill.storage.shards import SUFFIX, Shard
 from reelmill.storage.writer import FeatureWriter
 
@@ -25,7 +25,7 @@ class Compacted:
     """Blocks removed because a newer one of the same video counts."""
 
 
-def compact(root: str | Path, name: str, shard_bytes: int = 256 << 20) -> Compacted:
+def compact(root: AnyRoot, name: str, shard_bytes: int = 256 << 20) -> Compacted:
     """Merge the shards of a store that are under half of `shard_bytes`, and those that hold blocks which no longer
     count. Shards are verified first, since the merged ones get a checksum of their own. Raises CorruptPart."""
     try:
@@ -34,7 +34,7 @@ def compact(root: str | Path, name: str, shard_bytes: int = 256 << 20) -> Compac
         return compact(root, name, shard_bytes)  # another process compacts it too: begin again with what is there
 
 
-def _compact(root: str | Path, name: str, shard_bytes: int) -> Compacted:
+def _compact(root: AnyRoot, name: str, shard_bytes: int) -> Compacted:
     store = open_store(root, name)
     if wrong := store.verify():
         raise wrong[0]
@@ -57,7 +57,7 @@ def _compact(root: str | Path, name: str, shard_bytes: int) -> Compacted:
     return Compacted(before, len(parts.list_parts(store.folder)), dropped)
 
 
-def planned(root: str | Path, name: str, shard_bytes: int = 256 << 20) -> Compacted:
+def planned(root: AnyRoot, name: str, shard_bytes: int = 256 << 20) -> Compacted:
     """What `compact` would do, nearly: the last shard may come out smaller."""
     store = open_store(root, name)
     live = {shard: store.live(shard) for shard in store.shards}

@@ -1,15 +1,13 @@
 """`reelmill export`: a feature store in the other format, under another root."""
 
-from pathlib import Path
-
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import open_store, present
-from reelmill.storage.place import address
+from reelmill.storage.place import AnyRoot, address
 from reelmill.storage.shards import Format
 from reelmill.storage.writer import FeatureWriter, features_folder
 
 
-def export(root: str | Path, name: str, to: str | Path, format: Format) -> int:
+def export(root: AnyRoot, name: str, to: AnyRoot, format: Format) -> int:
     """Copy the newest block of every video of a store into the same store under the root `to`; return how many.
 
     Blocks that are there already are left alone, so an export that was cut short goes on where it stopped. Shards are

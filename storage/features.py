@@ -1,290 +1,115 @@
-"""Feature stores: blocks of vectors, one block a video and spec, in sealed shards.
+"""The feature stores of a root: list, open, check, and ask which videos they hold.
 
     ROOT/features/c3d-fc6-1f0c22ab/part-….h5      (or .parquet; a folder may hold both)
 
-Writing: `FeatureWriter.add(block)` collects blocks in memory and seals a shard whenever enough bytes are together.
-Reading: `open_store(root, name)` lists the shards once; `refresh()` lists them again. Where two shards hold the same
-video the newer one counts. A shard of another spec in the folder is refused.
+`store` reads one of them, `writer` fills one.
 """
 
-import json
-import os
-from collections.abc import Container, Iterable, Iterator, Sequence
-from functools import cached_property
-from itertools import repeat
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from reelmill.storage import cache, parts
+from reelmill.storage import parts
 from reelmill.storage.blocks import NO_DATA, PADDED, VALID, Block
-from reelmill.storage.errors import CorruptPart, InputError, MissingFeatures, SpecMismatch, StoreError, nearest
-from reelmill.storage.place import AnyPath
-from reelmill.storage.shards import KEPT_OPEN, SUFFIX, Format, Shard, open_shard, read_shard
+from reelmill.storage.errors import CorruptPart, InputError, nearest
+from reelmill.storage.place import AnyPath, AnyRoot
+from reelmill.storage.shards import SUFFIX, Format, Shard
 from reelmill.storage.spec import Spec
+from reelmill.storage.store import FeatureStore, View, verify_folder
 from reelmill.storage.writer import FeatureWriter, features_folder
 
 __all__ = [
-    "NO_DATA", "PADDED", "SUFFIX", "VALID", "Block", "FeatureStore", "FeatureWriter", "Format", "Shard", "View",
-    "features_folder", "list_stores", "open_store", "present", "sweep", "verify",
+    "NO_DATA", "PADDED", "SUFFIX", "VALID", "Block", "FeatureStore", "FeatureWriter", "Features", "Format", "Shard",
+    "Snapshot", "View", "features_folder", "list_stores", "open_store", "present", "sweep", "verify",
 ]  # fmt: skip
 
 
-class FeatureStore:
-    """Read access to one store, as it was when it was opened or last refreshed. Open it with `open_store`.
+class Features:
+    """The stores under `ROOT/features`. Nothing is cached: each call looks at the folder as it is now."""
 
-    Row numbers, as `locate` gives them, keep their meaning as long as the object lives, also over `refresh`.
-    """
+    def __init__(self, root: AnyRoot) -> None:
+        self.folder = features_folder(root)
 
-    def __init__(self, folder: AnyPath, spec: Spec | None = None) -> None:
-        self.folder = folder
-        self.shards: list[Shard] = []
-        """The shards of the folder, oldest first."""
-        self._opened: list[Shard] = []  # every shard seen so far, in the order of row and block numbers
-        self._expected = spec
-        self.refresh()
+    def list(self) -> list[str]:
+        """Names of the stores that hold at least one shard, sorted."""
+        return [name for name in parts.folders(self.folder) if parts.newest(self.folder / name)]
 
-    def refresh(self) -> None:
-        """List the shards again, to see what was committed since."""
-        while True:
-            try:
-                shards = [open_shard(path) for path in parts.list_parts(self.folder)]
-                break
-            except FileNotFoundError:
-                continue  # compacted away under our hands
-        if not shards and self._expected is None:
-            raise InputError(f"{self.folder} holds no shard; extract features first (reelmill extract)")
-        named = (shard.spec for shard in shards if shard.spec.name == self.folder.name)
-        spec = self._expected or next(named, shards[0].spec)
-        for shard in shards:
-            if shard.spec != spec:
-                raise SpecMismatch(f"{shard.path} has spec {shard.spec.name}, the store is {spec.name}; move it away")
-        known = set(self._opened)
-        self._opened += [shard for shard in shards if shard not in known]
-        self.shards, self.spec = shards, spec
-        self._row_edges = np.cumsum([0, *(shard.rows for shard in self._opened)])
-        self._block_edges = np.cumsum([0, *(len(shard.video_ids) for shard in self._opened)])
-        first = dict(zip(self._opened, self._block_edges.tolist(), strict=False))
-        self._home: dict[str, int] = {}  # video -> number of its block
-        for shard in shards:  # a newer shard overwrites
-            self._home.update((video, first[shard] + place) for place, video in enumerate(shard.video_ids))
-        self._forget()
+    def find(self, name: str) -> AnyPath:
+        """Folder of a store, by its name (`c3d-fc6-1f0c22ab`) or by a prefix that only one store has (`c3d-fc6`).
+        Raises InputError."""
+        known = self.list()
+        fits = [k for k in known if k == name] or [k for k in known if k.startswith(name)]
+        if len(fits) > 1:
+            raise InputError(f"store {name!r} is ambiguous: {', '.join(fits)}; give the whole name")
+        if not fits:
+            raise InputError(f"no store {name!r} under {self.folder}; {nearest(name, known) if known else 'none yet'}")
+        return self.folder / fits[0]
 
-    def __contains__(self, video_id: str) -> bool:
-        return video_id in self._home
+    def open(self, name: str) -> FeatureStore:
+        """Open a store by its name or by a prefix that only one store has. Raises InputError."""
+        return FeatureStore(self.find(name))
 
-    def __len__(self) -> int:
-        return len(self._home)
+    def of(self, spec: Spec) -> FeatureStore:
+        """The store of this spec; empty if nothing was written to it yet."""
+        return FeatureStore(self.folder / spec.name, spec)
 
-    def keys(self) -> list[str]:
-        """Ids of the videos in the store, sorted."""
-        return sorted(self._home)
+    def verify(self, name: str) -> Sequence[CorruptPart]:
+        """Check a store against its checksums, also one that cannot be opened; one error a damaged shard."""
+        return verify_folder(self.find(name))
 
-    def read(self, video_id: str) -> Block:
-        """The newest complete block of a video."""
-        if video_id not in self._home:
-            raise MissingFeatures(f"video {video_id!r} is not in {self.spec.name}; extract it first")
-        block = self._home[video_id]
-        number = int(np.searchsorted(self._block_edges, block, side="right")) - 1
-        try:
-            return self._opened[number].block(block - int(self._block_edges[number]))
-        except FileNotFoundError:
-            self.refresh()  # compacted away under our hands
-            return self.read(video_id)
-
-    def provenance(self, videos: Container[str]) -> dict[str, dict[str, Any]]:
-        """Where the newest blocks of those of these videos came from that are in the store; reads no rows."""
-        texts: dict[str, str] = {}
-        for shard in self.shards:  # a newer shard overwrites
-            listed = zip(shard.video_ids, shard.index.provenance, strict=True)
-            texts.update((video, text) for video, text in listed if video in videos)
-        return {video: json.loads(text) for video, text in texts.items()}
-
-    def locate(self, pairs: Iterable[tuple[str, int]]) -> np.ndarray:
-        """Row numbers (n,) int64 for `take`, of [(video_id, segment_index), …]; that of a whole video is (video_id, 0).
-        Look them up once, take them often."""
-        if self.spec.rows == "window":
-            raise InputError(f"{self.spec.name} has one row a window, not a segment; use read(video_id)")
-        pairs = list(pairs)
-        if not pairs:
-            return np.zeros(0, np.int64)
-        videos, numbers = zip(*pairs, strict=True)
-        segments = np.array(numbers, np.int64)
-        blocks = np.fromiter(map(self._home.get, videos, repeat(-1)), np.int64, len(pairs))
-        wanted = blocks << 32 | segments
-        try:
-            rows = np.searchsorted(self._keys[:-1], wanted)
-        except FileNotFoundError as error:
-            raise StoreError(f"a shard was compacted or moved away ({error}); open the store again") from error
-        wrong = (self._keys[rows] != wanted) | (segments >> 31 != 0)
-        if wrong.any():
-            video, segment = pairs[int(np.argmax(wrong))]
-            what = f"segment {segment} of video {video!r}" if video in self._home else f"video {video!r}"
-            raise MissingFeatures(f"{what} is not in {self.spec.name}; extract it first")
-        return rows
-
-    def take(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Vectors (n, dim) of row numbers (n,), in the order asked, duplicates allowed; into `out`, if given.
-
-        Rows are joined as bytes: where they come from several shards, numpy's own ways cost more a row, or copy twice.
-        """
-        rows = np.asarray(rows, dtype=np.int64)
-        shape, width = (len(rows), self.spec.dim), self.spec.dim * np.dtype(self.spec.dtype).itemsize
-        if out is not None and (out.shape, out.dtype, out.flags.c_contiguous) != (shape, self.spec.dtype, True):
-            raise InputError(
-                f"out is {out.shape} {out.dtype}, expected a contiguous array of {shape} {self.spec.dtype}"
-            )
-        home = np.searchsorted(self._row_edges, rows, side="right") - 1
-        starts = (rows - self._row_edges[home]) * width
-        touched = set(home.tolist())
-        if touched and (min(touched) < 0 or max(touched) >= len(self._opened)):
-            raise InputError(f"row number out of range: the store has {self._row_edges[-1]} rows")
-        if len(touched) > KEPT_OPEN:  # more files than may be open at once
-            out, half = np.empty(shape, self.spec.dtype) if out is None else out, len(rows) // 2
-            self.take(rows[:half], out[:half])
-            self.take(rows[half:], out[half:])
-            return out
-        try:
-            if self._large:
-                for number in touched:
-                    self._opened[number].read_ahead(starts[home == number] // width)
-            memory = {number: self._opened[number].memory for number in touched}
-            places = zip(home.tolist(), starts.tolist(), strict=True)
-            pieces = [memory[number][start : start + width] for number, start in places]
-        except FileNotFoundError as error:
-            raise StoreError(f"a shard was compacted or moved away ({error}); open the store again") from error
-        if out is None:
-            return np.frombuffer(bytearray().join(pieces), self.spec.dtype).reshape(shape)
-        copy = out.reshape(-1).view(np.uint8).data
-        for place, piece in enumerate(pieces):
-            copy[place * width : (place + 1) * width] = piece
-        return out
-
-    def row_mask(self, rows: np.ndarray) -> np.ndarray:
-        """Mask (n,) uint8 of row numbers (n,)."""
-        return self._masks[rows]
-
-    def rows(self, pairs: Iterable[tuple[str, int]]) -> np.ndarray:
-        """Vectors (n, dim) of [(video_id, segment_index), …]; NaN where nothing of the segment could be decoded."""
-        return self.take(self.locate(pairs))
-
-    def view(self, pairs: Sequence[tuple[str, int]]) -> "View":
-        """A map-style data set over these segments for `torch.utils.data.DataLoader`."""
-        return View(self, self.locate(pairs))
-
-    def blocks(self, without: Container[str] = ()) -> Iterator[Block]:
-        """The newest block of every video, shard by shard, leaving out those named."""
-        for video in sorted(self._home, key=self._home.__getitem__):
-            if video not in without:
-                yield self.read(video)
-
-    def live(self, shard: Shard) -> list[int]:
-        """Places of those blocks of a shard that are the newest ones of their videos."""
-        first = int(self._block_edges[self._opened.index(shard)])
-        return [place for place, video in enumerate(shard.video_ids) if self._home.get(video) == first + place]
-
-    def verify(self) -> list[CorruptPart]:
-        """Check every shard of the folder against its checksum; return what is wrong, one error a shard."""
-        return _verify(self.folder)
-
-    @cached_property
-    def _keys(self) -> np.ndarray:
-        """Block number · 2³² + segment index of every row, ascending, and −1 after the last."""
-        keys = np.full(self._row_edges[-1] + 1, -1, np.int64)
-        for number, shard in enumerate(self._opened):
-            blocks = self._block_edges[number] + np.arange(len(shard.video_ids))
-            start, stop = self._row_edges[number : number + 2]
-            keys[start:stop] = np.repeat(blocks, shard.index.row_stop - shard.index.row_start) << 32
-            keys[start:stop] |= shard.column("segment_index")
-        return keys
-
-    @cached_property
-    def _masks(self) -> np.ndarray:
-        return np.concatenate([np.zeros(0, np.uint8), *(s.mask for s in self._opened)])
-
-    @cached_property
-    def _large(self) -> bool:
-        """The store does not fit into memory: reads are announced, or each page would wait for the one before."""
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return int(self._row_edges[-1]) * self.spec.dim * np.dtype(self.spec.dtype).itemsize > memory // 2
-
-    def _forget(self) -> None:
-        for derived in ("_keys", "_masks", "_large"):
-            self.__dict__.pop(derived, None)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_keys", "_masks")}
+    def sweep(self) -> Sequence[Path]:
+        """Remove the temporary files of dead writers in every store, also in those without a shard."""
+        return [path for name in parts.folders(self.folder) for path in parts.sweep(self.folder / name)]
 
 
-class View:
-    """Map-style data set over rows of a store: `len`, one item (dim,), or many at once, which the loader prefers."""
+class Snapshot:
+    """Which blocks the stores of a root hold: read once per run and passed to all that ask, since reading the indexes
+    of all stores again for each block of videos would make a run quadratic. `refresh` lists the folders again and
+    reads the indexes of new shards only. For one thread."""
 
-    def __init__(self, store: FeatureStore, rows: np.ndarray) -> None:
-        self.store, self.row_numbers = store, rows
+    def __init__(self, features: Features) -> None:
+        self.features = features
+        self._stores: dict[str, FeatureStore] = {}
 
-    def __len__(self) -> int:
-        return len(self.row_numbers)
+    def store(self, spec: Spec) -> FeatureStore:
+        """The store of this spec, as it was when first asked for or last refreshed; empty if there is none yet."""
+        if spec.name not in self._stores:
+            self._stores[spec.name] = self.features.of(spec)
+        return self._stores[spec.name]
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.store.take(self.row_numbers[[index]])[0]
+    def present(self, spec: Spec, inputs: Mapping[str, str], key: str) -> set[str]:
+        """Those of the ids in `inputs`, {id: hash of what a block is made from}, whose block was made from that very
+        input. `key` is the hash's name in the provenance; a block without it counts."""
+        known = self.store(spec).provenance(inputs)
+        return {name for name, made in known.items() if made.get(key, inputs[name]) == inputs[name]}
 
-    def __getitems__(self, indices: list[int]) -> list[np.ndarray]:
-        return list(self.store.take(self.row_numbers[indices]))
-
-
-def list_stores(root: str | Path) -> list[str]:
-    """Names of the stores that hold at least one shard."""
-    folder = features_folder(root)
-    return [name for name in parts.folders(folder) if parts.newest(folder / name)]
-
-
-def sweep(root: str | Path) -> list[Path]:
-    """Remove what dead writers left behind in every store, also in those that hold nothing else."""
-    home = features_folder(root)
-    return [path for name in parts.folders(home) for path in parts.sweep(home / name)]
-
-
-def open_store(root: str | Path, name: str) -> FeatureStore:
-    """Open a store by its name (`c3d-fc6-1f0c22ab`) or by a prefix that fits one store only (`c3d-fc6`)."""
-    return FeatureStore(_find(root, name))
+    def refresh(self, specs: Iterable[Spec]) -> None:
+        """See what was committed to these stores since."""
+        for spec in specs:
+            if spec.name in self._stores:
+                self._stores[spec.name].refresh()
 
 
-def verify(root: str | Path, name: str) -> list[CorruptPart]:
-    """Check a store, also one that cannot be opened; return what is wrong, one error a shard."""
-    return _verify(_find(root, name))
+def list_stores(root: AnyRoot) -> list[str]:
+    """Names of the stores of a root that hold at least one shard, sorted."""
+    return Features(root).list()
 
 
-def present(root: str | Path, spec: Spec) -> set[str]:
+def open_store(root: AnyRoot, name: str) -> FeatureStore:
+    """Open a store by its name (`c3d-fc6-1f0c22ab`) or by a prefix that only one store has (`c3d-fc6`)."""
+    return Features(root).open(name)
+
+
+def present(root: AnyRoot, spec: Spec) -> set[str]:
     """Ids of the videos that have a block under this spec; empty if there is no store yet. Reads no rows, and no shard
     twice in a process."""
-    return set(FeatureStore(features_folder(root) / spec.name, spec)._home)
+    return set(Features(root).of(spec).keys())
 
 
-def _find(root: str | Path, name: str) -> AnyPath:
-    known = list_stores(root)
-    fits = [k for k in known if k == name] or [k for k in known if k.startswith(name)]
-    if len(fits) > 1:
-        raise InputError(f"store {name!r} is ambiguous: {', '.join(fits)}; give the whole name")
-    if not fits:
-        raise InputError(
-            f"no store {name!r} under {features_folder(root)}; {nearest(name, known) if known else 'none yet'}"
-        )
-    return features_folder(root) / fits[0]
+def verify(root: AnyRoot, name: str) -> list[CorruptPart]:
+    """Check a store, also one that cannot be opened; return what is wrong, one error a shard."""
+    return list(Features(root).verify(name))
 
 
-def _verify(folder: AnyPath) -> list[CorruptPart]:
-    wrong = []
-    try:
-        paths = parts.list_parts(folder)
-    except CorruptPart as error:
-        return [error]
-    for path in paths:
-        try:
-            cache.drop(path)  # what the store holds is checked, not a copy
-            read_shard(path).verify()
-        except CorruptPart as error:
-            wrong.append(error)
-        except FileNotFoundError:
-            continue  # compacted away under our hands
-    return wrong
+def sweep(root: AnyRoot) -> list[Path]:
+    """Remove what dead writers left behind in every store, also in those that hold nothing else."""
+    return list(Features(root).sweep())

@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelmill.storage.place import AnyRoot
 from reelmill.storage.tables import Tables
 
 
@@ -48,7 +48,7 @@ class Outcome:
 class Outcomes:
     """The outcomes table of a root."""
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: AnyRoot) -> None:
         self.tables = Tables(root)
 
     def write(self, outcomes: Iterable[Outcome]) -> None:

@@ -1,16 +1,16 @@
-"""Where a root is: a folder of this machine, or a URL of an object store (`s3://bucket/name`, or any other that fsspec
-has a driver for).
+"""Paths of a root: a folder of this machine, or a URL of an object store (`s3://bucket/name`, or any other for which
+fsspec has a driver).
 
     place("data")               → pathlib.Path("data")
     place("s3://bucket/corpus") → UPath("s3://bucket/corpus"), which joins and names like a Path
 
-What stands below a remote root is read and written by the functions of `parts` and `cache` only. Endpoint and
-credentials are the driver's own affair (environment, profile, role of the machine): they never stand in a root.
+What is below a remote root is read and written by the functions of `parts` and `cache` only. Endpoint and credentials
+are left to the driver (environment, profile, role of the machine): they never stand in a root.
 """
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, Protocol, TypeAlias, Union, runtime_checkable
 
 from reelmill.storage.errors import InputError
 
@@ -20,38 +20,50 @@ if TYPE_CHECKING:
 AnyPath: TypeAlias = Union[Path, "UPath"]
 """A path of this machine, or of an object store. Only the former is a `pathlib.Path`."""
 
+
+@runtime_checkable
+class Rooted(Protocol):
+    """What a `Root` is to the modules below it: something with a path and an address."""
+
+    path: AnyPath
+    address: str
+
+
+AnyRoot: TypeAlias = str | AnyPath | Rooted
+"""A root as callers may give it: text, a path, or a `Root`."""
+
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _COLLAPSED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/[^/]")
 _WEB = ("http", "https", "ftp")
 
 
 def is_url(root: str | AnyPath) -> bool:
-    """Whether a root is a URL of an object store, and no folder of this machine."""
+    """Whether this is a URL of an object store, not a folder of this machine."""
     found = _URL.match(str(root))
     return found is not None and found[1].lower() != "file"
 
 
-def place(root: str | AnyPath) -> AnyPath:
-    """The root as a path to join to. Raises InputError for a scheme without a driver, a URL that holds a secret, or one
-    whose slashes a `Path` has swallowed."""
+def place(root: AnyRoot) -> AnyPath:
+    """The root as a path to join to. Raises InputError for a scheme without a driver, a URL that holds a secret, or a
+    URL that was turned into a `Path` and so lost a slash."""
+    if isinstance(root, Rooted):
+        return root.path
     text = str(root)
     if not is_url(root):
         if isinstance(root, Path) and _COLLAPSED.match(text):
-            raise InputError(f"root {text!r} was a URL before it was a Path; hand it over as text")
+            raise InputError(f"root {text!r} was a URL before it was a Path; pass it as text")
         return Path(re.sub(r"^file://", "", text, flags=re.IGNORECASE))
-    if not isinstance(root, str):
-        return root
-    return _remote(text)
+    return _remote(root) if isinstance(root, str) else root
 
 
-def address(root: str | AnyPath) -> str:
-    """The root as text that means the same in every process: absolute, or the URL."""
+def address(root: AnyRoot) -> str:
+    """The root as text that means the same in every process: an absolute path, or the URL."""
     here = place(root)
     return str(here.expanduser().resolve()) if isinstance(here, Path) else str(here)
 
 
-def below(root: str | AnyPath, uri: str) -> AnyPath:
-    """What a `uri` of the tables means: relative to the root, or an absolute path of this machine."""
+def below(root: AnyRoot, uri: str) -> AnyPath:
+    """The file that a `uri` of the tables names: relative to the root, or an absolute path of this machine."""
     return Path(uri) if Path(uri).is_absolute() else place(root) / uri
 
 

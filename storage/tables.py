@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from reelmill.storage import cache, parts
 from reelmill.storage.errors import CorruptPart, InputError, nearest
-from reelmill.storage.place import AnyPath, place
+from reelmill.storage.place import AnyPath, AnyRoot, place
 from reelmill.storage.schema import SCHEMAS, UNIT
 
 EMPTY_UNITS = b"reelmill.empty_units"
@@ -31,7 +31,7 @@ ROW_GROUP = 1 << 20
 class Tables:
     """The tables under `ROOT/tables`. Nothing is cached: each read sees every part that is complete at that moment."""
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: AnyRoot) -> None:
         self.folder = place(root) / "tables"
 
     def write(self, name: str, rows: pa.Table | Sequence[Mapping[str, Any]], covers: Iterable[str] = ()) -> int:

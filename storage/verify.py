@@ -9,7 +9,6 @@ import errno
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from reelmill.storage.arrays import load_arrays
 from reelmill.storage.blocks import NO_DATA
 from reelmill.storage.errors import CorruptPart
 from reelmill.storage.features import features_folder
-from reelmill.storage.place import AnyPath, place
+from reelmill.storage.place import AnyPath, AnyRoot, place
 from reelmill.storage.schema import SCHEMAS
 from reelmill.storage.shards import Shard, read_shard, readable
 from reelmill.storage.tables import Tables
@@ -42,7 +41,7 @@ class Found:
     constant_videos: list[str] = field(default_factory=list)
 
 
-def stores(root: str | Path) -> Iterator[Found]:
+def stores(root: AnyRoot) -> Iterator[Found]:
     """Every feature store: checksums, the index against the content, numbers against the mask."""
     home = features_folder(root)
     for name in parts.folders(home):
@@ -50,7 +49,7 @@ def stores(root: str | Path) -> Iterator[Found]:
             yield _store(home / name)
 
 
-def tables(root: str | Path) -> Iterator[Found]:
+def tables(root: AnyRoot) -> Iterator[Found]:
     """Every table that has parts: each can be read, with the checksums of its pages, and fits its schema."""
     for name in SCHEMAS:
         found = Found(name)
@@ -69,7 +68,7 @@ def tables(root: str | Path) -> Iterator[Found]:
             yield found
 
 
-def encoders(root: str | Path) -> Iterator[Found]:
+def encoders(root: AnyRoot) -> Iterator[Found]:
     """Every fitted text encoder: each file is a whole zip of plain arrays, with the checksums of its members."""
     home = place(root) / "encoders"
     for name in parts.folders(home):
@@ -89,7 +88,7 @@ def encoders(root: str | Path) -> Iterator[Found]:
             yield found
 
 
-def quarantine(root: str | Path, part: AnyPath) -> AnyPath:
+def quarantine(root: AnyRoot, part: AnyPath) -> AnyPath:
     """Move a damaged part out of the way of readers; return where it is now."""
     home = place(root)
     inside = str(part).removeprefix(str(home)).lstrip("/")

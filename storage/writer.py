@@ -1,13 +1,12 @@
 """Writing features: blocks are collected and sealed into shards."""
 
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from reelmill.storage import parts
 from reelmill.storage.blocks import Block
 from reelmill.storage.errors import InputError, nearest
-from reelmill.storage.place import AnyPath, place
+from reelmill.storage.place import AnyPath, AnyRoot, place
 from reelmill.storage.shards import SUFFIX, Format, write_shard
 from reelmill.storage.spec import Spec
 
@@ -18,7 +17,7 @@ class FeatureWriter:
 
     def __init__(
         self,
-        root: str | Path,
+        root: AnyRoot,
         spec: Spec,
         format: Format = "hdf5",
         shard_bytes: int = 256 << 20,
@@ -68,6 +67,6 @@ class FeatureWriter:
         self.seal()
 
 
-def features_folder(root: str | Path) -> AnyPath:
+def features_folder(root: AnyRoot) -> AnyPath:
     """`ROOT/features`."""
     return place(root) / "features"
