@@ -145,7 +145,6 @@ def test_no_import_goes_in_a_circle() -> None:
     assert not circles, "\n".join(circles)
 
 
-@MOVING
 def test_one_door_per_dependency() -> None:
     wrong = []
     for file in FILES:

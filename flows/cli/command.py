@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from reelmill.flows.cli import tell, tell_keep
+from reelmill.flows.cli.execute import execute
 from reelmill.flows.progress import console, safe, shown
 from reelmill.flows.settings.document import plain
 from reelmill.flows.settings.load import load
@@ -67,7 +68,7 @@ def work(name: str, chosen: Settings, as_json: bool, **given: Any) -> None:
     place = steps.root_of(chosen)
     before = {_identity(row) for row in steps.newest_failures(place)}
     with bars(as_json):
-        figures = getattr(import_module(f"reelmill.flows.jobs.{name}"), name)(chosen, **given)
+        figures = execute(getattr(import_module(f"reelmill.flows.jobs.{name}"), name), chosen, **given)
     rows = [row for row in steps.newest_failures(place) if _identity(row) not in before]
     fresh = sorted({f"{row['stage']}: {row['key']}" for row in rows})
     figures = {**figures, "new_failures": fresh}

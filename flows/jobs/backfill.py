@@ -3,19 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from prefect import flow
-
 from reelmill.extractors.text.encoders import ENCODERS
 from reelmill.flows.jobs.check import check_extract
+from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Executor
 from reelmill.flows.jobs.extract import extract
 from reelmill.flows.settings.sections import ExtractorSettings, Settings
 from reelmill.pipeline.planning.select import Order, Selection
 from reelmill.storage.errors import InputError, nearest
 
 
-@flow(name="backfill", validate_parameters=False)
 def backfill(
     settings: Settings,
+    executor: Executor = IN_THIS_PROCESS,
     extractors: Sequence[str] = (),
     since: str | None = None,
     where: str | None = None,
@@ -28,7 +27,7 @@ def backfill(
     `pipeline/where.py`). `limit`: so many videos. `order`: labels, newest, shortest or any (`pipeline/select.py`).
     Raises InputError for a value that breaks a rule."""
     selection = Selection(since, where, limit, order)
-    return extract(narrowed(settings, extractors, selection), selection)
+    return executor.job(extract, narrowed(settings, extractors, selection), selection)
 
 
 def narrowed(settings: Settings, names: Sequence[str], selection: Selection) -> Settings:

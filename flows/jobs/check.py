@@ -1,8 +1,10 @@
 """Mistakes in any section of the settings, found before the first download instead of hours later."""
 
+import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from reelmill.flows.settings.sections import ExtractorSettings, ExtractSettings, Settings, TrainSettings
+from reelmill.flows.settings.sections import EngineSettings, ExtractorSettings, ExtractSettings, Settings, TrainSettings
 from reelmill.storage.errors import InputError, nearest
 from reelmill.storage.features import list_stores
 
@@ -14,7 +16,6 @@ def check(settings: Settings) -> None:
     """Everything that can be known without loading weights or reading a table. Raises InputError."""
     if settings.source is not None and not settings.source.path.exists():
         raise InputError(f"source {settings.source.path} does not exist; check source.path")
-    from reelmill.flows.serve.spread import check_engine
     from reelmill.models.registry import find, stores_of
 
     check_engine(settings.engine)
@@ -30,6 +31,26 @@ def check(settings: Settings) -> None:
             if not any(store.startswith(wanted) or (store[-1] == "-" and wanted.startswith(store)) for store in known):
                 raise InputError(f"{where} is not among what extract will write: {', '.join(layers)}")
         known += [f"{layer}-" for layer in find(name).writes]
+
+
+def check_engine(engine: EngineSettings) -> None:
+    """Raise InputError for what can be known before Ray is started."""
+    if engine.runner != "ray":
+        used = [key for key in ("address", "workers", "gpus_per_task") if getattr(engine, key)]
+        if used:
+            raise InputError(f"engine.{used[0]} is of Ray's: set engine.runner to ray, or remove it")
+        return
+    if find_spec("ray") is None or find_spec("prefect_ray") is None:
+        raise InputError("engine.runner ray needs packages that are not installed: `pip install 'reelmill[ray]'`")
+    if engine.address and engine.workers:
+        raise InputError(
+            "engine.workers is for a cluster on this machine; that at engine.address has its own: remove one"
+        )
+    if engine.address and not os.environ.get("PREFECT_API_URL"):
+        raise InputError(
+            "engine.address: workers on other machines report to a server that they can reach; "
+            "start one with `prefect server start --host 0.0.0.0` and set PREFECT_API_URL"
+        )
 
 
 def check_train(chosen: TrainSettings) -> None:

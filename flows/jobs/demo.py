@@ -127,4 +127,4 @@ def control_run(twin: Settings, planted: Settings, stores: Sequence[str]) -> dic
     known = Tables(root).units("media")
     media = [row for row in Tables(home).read("media").to_pylist() if row["video_id"] not in known]
     Tables(root).write("media", [{**row, "uri": str(home / row["uri"])} for row in media])
-    return {"ingest": ingest(twin), "train": train(twin, stores)}
+    return {"ingest": ingest(twin), "train": train(twin, stores=stores)}

@@ -1,49 +1,48 @@
 """Media → feature stores."""
 
+import random
 from collections import Counter
-from typing import TYPE_CHECKING, Any
-
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from collections.abc import Sequence
+from typing import Any
 
 from reelmill.flows.jobs import steps, texts
+from reelmill.flows.jobs.check import check_engine
+from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Block, Executor
 from reelmill.flows.progress import current
-from reelmill.flows.serve import spread
-from reelmill.flows.serve.retries import RETRIES
 from reelmill.flows.settings.sections import Settings
+from reelmill.pipeline.extract.videos import Todo
 from reelmill.pipeline.planning.select import Selection
 
-if TYPE_CHECKING:
-    from reelmill.extractors.text.fitted import Encoder
 
-
-@task(task_run_name="{encoder.name}", cache_policy=NO_CACHE, **RETRIES)
-def encode(settings: Settings, encoder: "Encoder", refit: bool) -> dict[str, Any]:
-    """All texts through one encoder."""
-    return texts.encode(settings, encoder, refit)
-
-
-@flow(name="extract", validate_parameters=False)
-def extract(settings: Settings, selection: Selection | None = None) -> dict[str, Any]:
-    """Run every network on the videos that lack its features, in blocks that `spread` hands out; then every encoder of
-    text.
+def extract(
+    settings: Settings, executor: Executor = IN_THIS_PROCESS, selection: Selection | None = None
+) -> dict[str, Any]:
+    """Run every network on the videos whose features are missing, in blocks; then every encoder of text.
 
     `selection`: which videos, and in which order; all, and in any order, if not given. Texts are not selected from."""
-    spread.check_engine(settings.engine)
-    steps.tidy(settings)
+    check_engine(settings.engine)
+    executor.step(steps.tidy, settings)
     encoders = texts.encoders(settings.extract)
-    networks = steps.extractors(settings)
-    todo, left = steps.selected(settings, steps.extract_plan(settings, networks), selection)
-    if todo:
-        seconds = sum(video.duration_ms for video, _ in todo) / 1000
-        current().start("extract", seconds, items=len(todo), realtime=True)
-    done = spread.extracted(settings, todo, networks, in_order=selection is not None and selection.order != "any")
-    stores = steps.spec_names(settings, networks)
-    videos = len(steps.media_videos(settings)) if networks else 0
-    there = steps.complete(settings, stores) if networks else 0
+    networks = steps.networks_of_process(settings)
+    try:
+        todo, left = steps.selected(settings, steps.extract_plan(settings, networks), selection)
+        if todo:
+            seconds = sum(video.duration_ms for video, _ in todo) / 1000
+            current().start("extract", seconds, items=len(todo), realtime=True)
+        in_order = selection is not None and selection.order != "any"
+        blocks = blocks_of(todo, settings.extract.block, in_order)
+        done = executor.extract(settings, blocks, steps.have_pictures(settings))
+        stores = steps.spec_names(settings, networks)
+        videos = len(steps.media_videos(settings)) if networks else 0
+        there = steps.complete(settings, stores) if networks else 0
+    finally:
+        steps.release_networks()
     failed = sum((s.failed for s in done), Counter())
     fresh = sum(s.videos for s in done) - failed.total()
-    read = {encoder.name: encode(settings, encoder, refit) for encoder, refit in encoders}
+    read = {
+        encoder.name: executor.step(texts.encode, settings, encoder, refit, name=encoder.name)
+        for encoder, refit in encoders
+    }
     return {
         "done": fresh,
         "skipped": there - fresh,
@@ -56,3 +55,12 @@ def extract(settings: Settings, selection: Selection | None = None) -> dict[str,
         "stores": [*stores, *(store for figures in read.values() for store in figures["stores"])],
         "texts": read,
     }
+
+
+def blocks_of(todo: Sequence[Todo], size: int, in_order: bool = False) -> list[Block]:
+    """Blocks of so many videos, in a random order unless `in_order`: so several processes on one root seldom meet at
+    the same block, and what one of them has done the others leave out."""
+    blocks = [(number, list(todo[start : start + size])) for number, start in enumerate(range(0, len(todo), size))]
+    if not in_order:
+        random.shuffle(blocks)
+    return blocks

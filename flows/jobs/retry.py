@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from prefect import flow
-
 from reelmill.flows.jobs import steps
 from reelmill.flows.jobs.backfill import narrowed
+from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Executor
 from reelmill.flows.jobs.extract import extract
 from reelmill.flows.jobs.ingest import ingest
 from reelmill.flows.settings.sections import Settings
@@ -21,8 +20,9 @@ STAGES = ("download", "extract")
 CLASSES = (*BY_CLASS, "unknown")
 
 
-@flow(name="retry", validate_parameters=False)
-def retry(settings: Settings, classes: Sequence[str], stages: Sequence[str] = ()) -> dict[str, Any]:
+def retry(
+    settings: Settings, executor: Executor = IN_THIS_PROCESS, classes: Sequence[str] = (), stages: Sequence[str] = ()
+) -> dict[str, Any]:
     """Try again what failed with these classes (in these stages): download and measure, or extract, of those videos
     alone. Raises InputError for a class or stage that there is not."""
     found = failures(settings, classes, stages)
@@ -33,10 +33,10 @@ def retry(settings: Settings, classes: Sequence[str], stages: Sequence[str] = ()
     forget(root, found)
     videos = {stage: frozenset(row["key"] for row in found if row["stage"] == stage) for stage in STAGES}
     if videos["download"]:
-        figures["ingest"] = ingest(settings, videos["download"])
+        figures["ingest"] = executor.job(ingest, settings, videos["download"])
     if videos["extract"]:
         selection = Selection(videos=videos["extract"])
-        figures["extract"] = extract(narrowed(settings, (), selection), selection)
+        figures["extract"] = executor.job(extract, narrowed(settings, (), selection), selection)
     asked = {_identity(row) for row in found}
     figures["again"] = _counts([row for row in steps.newest_failures(root) if _identity(row) in asked])
     return figures

@@ -1,4 +1,4 @@
-"""What the flows' tasks do: plain functions over settings, callable without Prefect. Each returns its figures."""
+"""The steps of the jobs: plain functions over settings."""
 
 import threading
 from collections import Counter
@@ -131,11 +131,36 @@ def media_videos(settings: Settings) -> list[Video]:
     ]
 
 
-def extract_block(
-    settings: Settings, todo: Sequence[Todo], networks: "Sequence[Extractor]", have_pictures: set[str]
-) -> ExtractSummary:
-    """Decode some videos and run on them what nobody else has run meanwhile."""
-    report = current()
+_networks: "dict[str, list[Extractor]]" = {}
+"""The networks of this process, by the settings that they were built from; one set at a time."""
+
+
+def networks_of_process(settings: Settings) -> "list[Extractor]":
+    """The networks that the settings name, built once for all blocks that this process extracts."""
+    key = settings.extract.model_dump_json()
+    if key not in _networks:
+        _networks.clear()
+        _networks[key] = extractors(settings)
+    return _networks[key]
+
+
+def release_networks() -> None:
+    """Give the memory of this process's networks back."""
+    _networks.clear()
+
+
+def extract_block(settings: Settings, todo: Sequence[Todo], have_pictures: set[str]) -> ExtractSummary:
+    """Decode some videos and run on them what nobody else has run meanwhile.
+
+    Raises InputError if this machine's networks would write into other stores than those that the work was planned
+    for: arithmetic may differ between machines."""
+    report, networks = current(), networks_of_process(settings)
+    planned = {spec.name for _, lacking in todo for specs in lacking.values() for spec in specs}
+    if unplanned := sorted(planned - set(spec_names(settings, networks))):
+        raise InputError(
+            f"a worker cannot write the store {unplanned[0]} that was planned elsewhere; give all machines the same "
+            "versions, and set extract.device and extract.precision to what all of them have"
+        )
 
     def seen(video: Video, outcome: Outcome) -> None:
         note = "" if outcome.status == "done" else f"{video.video_id}: {outcome.error_class}"

@@ -4,23 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
-
 from reelmill.flows.jobs import fits, places
 from reelmill.flows.jobs.check import check_train
-from reelmill.flows.serve.retries import RETRIES
+from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Executor
 from reelmill.flows.settings.sections import Settings
 from reelmill.storage.errors import ReelmillError
 
-fit = task(task_run_name="fit-{name}", cache_policy=NO_CACHE, **RETRIES)(fits.fit)
-given = task(name="read-data", cache_policy=NO_CACHE)(places.of_data)
-planted = task(task_run_name="world-{name}", cache_policy=NO_CACHE)(places.of_world)
 
-
-@flow(name="train", validate_parameters=False)
 def train(
     settings: Settings,
+    executor: Executor = IN_THIS_PROCESS,
     stores: Sequence[str] = (),
     keep_going: bool = False,
     *,
@@ -36,11 +29,14 @@ def train(
     check_train(settings.train)
     read = None
     if data is not None:
-        settings, read = given(settings, data)
+        settings, read = executor.step(places.of_data, settings, data, name="read-data", retry=False)
     names, fitted, unfitted, known = list(settings.train.models), {}, {}, list(stores)
     for name in names:
         try:
-            fitted[name] = fit(settings if world is None else planted(settings, name, world), name, known)
+            chosen = settings
+            if world is not None:
+                chosen = executor.step(places.of_world, settings, name, world, name=f"world-{name}", retry=False)
+            fitted[name] = executor.step(fits.fit, chosen, name, known, name=f"fit-{name}")
             known += fitted[name]["written"].values()
         except ReelmillError as error:
             if len(names) == 1 and not keep_going:

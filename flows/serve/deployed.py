@@ -1,26 +1,35 @@
-"""The flows that a Prefect server starts: the same work as the verbs of these names, with artifacts.
+"""The flows that a Prefect server starts: the same jobs as the verbs of these names, with artifacts.
 
 Parameters: `settings`, the path of the settings file on the worker; `overrides`, settings that differ. What the
 settings file holds (a proxy's password, say) stays on the worker.
 """
 
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
-from prefect import flow, runtime
+from prefect import Flow, flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from reelmill.flows.jobs.backfill import backfill as backfill_job
+from reelmill.flows.jobs.executor import Executor
+from reelmill.flows.jobs.extract import extract as extract_job
+from reelmill.flows.jobs.fits import choose
+from reelmill.flows.jobs.run import run as run_job
+from reelmill.flows.jobs.train import train as train_job
 from reelmill.flows.serve import artifacts
+from reelmill.flows.serve.flow_runs import flow_run
 from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings
+from reelmill.pipeline.planning.select import Order
 from reelmill.storage.errors import ReelmillError
+
+P = ParamSpec("P")
 
 
 class TooManyAttempts(ReelmillError):
-    """A run was begun as often as the settings allow, and its worker died each time."""
+    """A run was started as often as the settings allow, and its worker died each time."""
 
 
 def run_name() -> str:
@@ -33,19 +42,20 @@ def run_name() -> str:
 @flow(name="reelmill-run", flow_run_name=run_name)
 def run(settings: str, overrides: list[str] | None = None) -> State[Any]:
     """The main job: ingest → extract → train → report."""
-    return _work("run", settings, overrides)
+    return _deployed(_settings(settings, overrides), run_job)
 
 
 @flow(name="reelmill-extract", flow_run_name=run_name)
 def extract(settings: str, overrides: list[str] | None = None) -> State[Any]:
-    """Run the networks on every video that lacks their features."""
-    return _work("extract", settings, overrides)
+    """Run the networks on every video whose features are missing."""
+    return _deployed(_settings(settings, overrides), extract_job)
 
 
 @flow(name="reelmill-train", flow_run_name=run_name)
 def train(settings: str, overrides: list[str] | None = None, models: list[str] | None = None) -> State[Any]:
     """Fit and evaluate recommenders on the feature stores: these, or `all`, or those of the settings."""
-    return _work("train", settings, overrides, models=models)
+    chosen = _settings(settings, overrides)
+    return _deployed(choose(chosen, models) if models else chosen, train_job)
 
 
 @flow(name="reelmill-backfill", flow_run_name=run_name)
@@ -56,46 +66,46 @@ def backfill(
     since: str | None = None,
     where: str | None = None,
     limit: int | None = None,
+    order: Order = "labels",
 ) -> State[Any]:
-    """Run these extractors on the videos that lack their features, the most wanted first."""
-    given: dict[str, Any] = {"extractors": extractors, "since": since, "where": where, "limit": limit}
-    return _work("backfill", settings, overrides, **{key: value for key, value in given.items() if value is not None})
+    """Run these extractors on the videos whose features are missing, by priority."""
+    chosen = _settings(settings, overrides)
+    return _deployed(
+        chosen, backfill_job, extractors=extractors or (), since=since, where=where, limit=limit, order=order
+    )
 
 
-FLOWS = {
-    made.fn.__name__: made
-    for made in (run, extract, train, backfill)
-    if find_spec(f"reelmill.flows.jobs.{made.fn.__name__}") is not None
-}
+FLOWS: dict[str, Flow[..., State[Any]]] = {"run": run, "extract": extract, "train": train, "backfill": backfill}
 """What is deployed, by verb."""
 
 
-def _work(verb: str, settings: str, overrides: list[str] | None, models: list[str] | None = None, **given: Any) -> Any:
-    """Do the work of a verb, `given` its own parameters; ends as `Partial` where something failed that had not failed
-    before."""
-    chosen = load(Path(settings), overrides or ())
-    _begun(chosen)
-    if models:
-        from reelmill.flows.jobs import fits
+def _settings(file: str, overrides: list[str] | None) -> Settings:
+    """The settings of a run. Raises TooManyAttempts if its workers have died too often: it may be the work that kills
+    them."""
+    settings = load(Path(file), overrides or ())
+    count = runtime.flow_run.run_count
+    if count > settings.serve.attempts:
+        raise TooManyAttempts(
+            f"started {count - 1} times, never ended; see what killed its workers (out of memory?), then start it again"
+        )
+    return settings
 
-        chosen = fits.choose(chosen, models)
-    with artifacts.kept(chosen) as told:
-        figures = getattr(import_module(f"reelmill.flows.jobs.{verb}"), verb)(chosen, **given)
-        fresh = told.outcomes()
+
+def _deployed(
+    settings: Settings,
+    job: Callable[Concatenate[Settings, Executor, P], dict[str, Any]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> State[Any]:
+    """Do the job; ends as `Partial` where something failed that had not failed before."""
+    with artifacts.kept(settings) as kept:
+        figures = flow_run(job, settings, *args, **kwargs)
+        fresh = kept.outcomes()
         if "report" in figures:
-            told.report(figures["report"])
+            kept.report(figures["report"])
     unfitted = figures.get("train", figures).get("unfitted") or {}
     if not fresh and not unfitted:
         return Completed()
     parts = [f"{count} × {kind}" for kind, count in fresh.items()]
     parts += [f"{name} not fitted: {why}" for name, why in unfitted.items()]
     return Completed(name="Partial", message="; ".join(parts))
-
-
-def _begun(settings: Settings) -> None:
-    """Raise TooManyAttempts if this run's workers have died too often: it may be the work that kills them."""
-    count = runtime.flow_run.run_count
-    if count > settings.serve.attempts:
-        raise TooManyAttempts(
-            f"begun {count - 1} times, never ended; see what killed its workers (out of memory?), then start it again"
-        )

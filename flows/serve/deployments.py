@@ -15,7 +15,6 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.runner import Runner
 from prefect.schedules import Cron
 from prefect.settings import get_current_settings
-from pydantic import ValidationError
 
 from reelmill.flows.jobs import steps
 from reelmill.flows.serve.deployed import FLOWS
@@ -101,7 +100,7 @@ def deployment(verb: str, settings: Settings, file: Path, overrides: Sequence[st
             job_variables=ALIVE if chosen.work_pool else {},
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
-    except (ValidationError, ValueError) as error:
+    except ValueError as error:
         where = f"serve.schedules.{verb} {cron!r} in serve.timezone {chosen.timezone!r}"
         raise InputError(f"{where}: {_rule(error)}") from None
     assert isinstance(made, RunnerDeployment)  # a coroutine only where a loop runs
@@ -198,7 +197,9 @@ def _unlike_others(client: SyncPrefectClient, made: RunnerDeployment) -> None:
         )
 
 
-def _rule(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors())
-    return str(error)
+def _rule(error: ValueError) -> str:
+    """What is wrong; of an error of pydantic's all that is wrong, without its frame."""
+    problems = getattr(error, "errors", None)
+    if problems is None:
+        return str(error)
+    return "; ".join(problem["msg"].removeprefix("Value error, ") for problem in problems())

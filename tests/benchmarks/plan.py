@@ -54,7 +54,7 @@ def extracted(root: Path) -> float:
     chosen, began = settings(root), time.perf_counter()
     loaded = steps.extractors(chosen)
     todo, _ = steps.selected(chosen, steps.extract_plan(chosen, loaded), CHOSEN)
-    steps.extract_block(chosen, todo, loaded, steps.have_pictures(chosen))
+    steps.extract_block(chosen, todo, steps.have_pictures(chosen))
     return time.perf_counter() - began
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import reelmill.flows  # noqa: F401 (before Prefect: it keeps Prefect's servers from calling home)
+import reelmill.flows.serve  # noqa: F401 (before Prefect: it keeps Prefect's servers from calling home)
 from tests.sounds import write_sound
 
 VIDEOS, WARM, SECONDS, ROUNDS = 16, 4, 25, 2
@@ -45,7 +45,7 @@ def _timed(folder: Path, name: str, workers: int) -> float:
     from reelmill.flows.jobs import steps
     from reelmill.flows.jobs.extract import extract
     from reelmill.flows.jobs.ingest import ingest
-    from reelmill.flows.serve.spread import ray_runner
+    from reelmill.flows.serve.ray_cluster import RayCluster, ray_runner
     from reelmill.flows.settings.load import load
 
     videos = folder / "videos"
@@ -68,7 +68,7 @@ def _timed(folder: Path, name: str, workers: int) -> float:
     try:
         _warm(settings)
         began = time.monotonic()
-        extract(settings)
+        RayCluster().job(extract, settings)
         took = time.monotonic() - began
     finally:
         ray.shutdown()
@@ -79,8 +79,9 @@ def _timed(folder: Path, name: str, workers: int) -> float:
 def _warm(settings: Any) -> None:
     """Let every worker do a block, so that its process stands with its networks built."""
     from reelmill.flows.jobs import steps
-    from reelmill.flows.serve import spread
+    from reelmill.flows.jobs.extract import blocks_of
+    from reelmill.flows.serve.ray_cluster import RayCluster
 
     networks = steps.extractors(settings)
     todo = steps.extract_plan(settings, networks)[:WARM]
-    spread.extracted(settings, todo, networks)
+    RayCluster().extract(settings, blocks_of(todo, 1), set())

@@ -2,7 +2,6 @@
 
 import errno
 import sys
-from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
+from reelmill.flows.jobs import retries, steps
+from reelmill.flows.jobs.backfill import backfill
 from reelmill.flows.jobs.check import check
+from reelmill.flows.jobs.extract import extract
+from reelmill.flows.jobs.run import run
+from reelmill.flows.jobs.train import train
 from reelmill.flows.serve import deployments as serve
-from reelmill.flows.serve import spread
-from reelmill.flows.serve.retries import passes
 from reelmill.flows.settings.load import load
 from reelmill.pipeline import errors
 from reelmill.storage.errors import InputError
@@ -44,7 +46,7 @@ def of_status(status: int) -> httpx.HTTPStatusError:
     ],
 )
 def test_only_what_may_pass_is_tried_again(error: Exception, may: bool) -> None:
-    assert passes(error) is may
+    assert retries.is_transient(error) is may
 
 
 @pytest.fixture
@@ -97,12 +99,13 @@ def test_a_deployment_is_of_one_root_and_takes_turns(root: str) -> None:
     }
 
 
-def test_parameters_of_deployments_are_those_of_the_flows() -> None:
-    assert {"run", "extract", "train"} <= serve.FLOWS.keys()
+def test_parameters_of_deployments_are_those_of_the_jobs() -> None:
+    jobs = {"run": run, "extract": extract, "train": train, "backfill": backfill}
+    assert serve.FLOWS.keys() == jobs.keys()
     for verb, deployed in serve.FLOWS.items():
-        own = signature(getattr(import_module(f"reelmill.flows.jobs.{verb}"), verb).fn).parameters
+        assert deployed.name == f"reelmill-{verb}"
         given = signature(deployed.fn).parameters.keys() - {"settings", "overrides", "models"}
-        assert given <= own.keys(), verb
+        assert given <= signature(jobs[verb]).parameters.keys(), verb
 
 
 @pytest.mark.parametrize(
@@ -129,15 +132,46 @@ def test_ray_that_is_not_installed_is_asked_for(root: str, monkeypatch: pytest.M
         check(load(None, [root, "engine.runner=ray"]))
 
 
-def test_a_worker_refuses_to_write_into_a_store_that_nobody_planned(
-    root: str, thin: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_refuses_to_write_into_a_store_that_nobody_planned(root: str, thin: None) -> None:
     chosen = ["extract={device: cpu, precision: float32, extractors: {c3d: {layers: [fc6], weights: random}}}"]
     settings = load(None, [root, *chosen])
-    monkeypatch.setattr(spread, "_built", {})
-    networks = spread._of_this_process(settings, [])
-    assert spread._of_this_process(settings, []) is networks  # built once a process
-    (spec,) = networks[0].specs(segment_ms=4000, decoder="other", rows="segment").values()
-    planned: Any = [(None, {0: [spec]})]
-    with pytest.raises(InputError, match=r"cannot write the store .* that was planned elsewhere"):
-        spread._of_this_process(settings, planned)
+    try:
+        networks = steps.networks_of_process(settings)
+        assert steps.networks_of_process(settings) is networks  # built once a process
+        (spec,) = networks[0].specs(segment_ms=4000, decoder="other", rows="segment").values()
+        planned: Any = [(None, {0: [spec]})]
+        with pytest.raises(InputError, match=r"cannot write the store .* that was planned elsewhere"):
+            steps.extract_block(settings, planned, set())
+    finally:
+        steps.release_networks()
+
+
+def test_a_step_is_tried_again_while_its_failures_are_transient() -> None:
+    """Without Prefect; with it see `test_serve`."""
+    tries: list[str] = []
+
+    def fails(*kinds: int) -> str:
+        tries.append("try")
+        if len(tries) <= len(kinds):
+            raise OSError(kinds[len(tries) - 1], "no luck")
+        return "done"
+
+    for kinds, count, end in (
+        ((), 1, None),
+        ((errno.ETIMEDOUT,), 2, None),
+        ((errno.ETIMEDOUT, errno.ESTALE), 3, None),
+        ((errno.ETIMEDOUT,) * 3, 3, errno.ETIMEDOUT),
+        ((errno.ETIMEDOUT, errno.ENOSPC), 2, errno.ENOSPC),
+    ):
+        tries.clear()
+        pauses: list[float] = []
+        if end is None:
+            assert retries.call(lambda kinds=kinds: fails(*kinds), pauses.append) == "done"  # type: ignore[misc]
+        else:
+            with pytest.raises(OSError) as caught:  # noqa: PT011 (its number is looked at)
+                retries.call(lambda kinds=kinds: fails(*kinds), pauses.append)  # type: ignore[misc]
+            assert caught.value.errno == end
+        assert len(tries) == count
+        assert len(pauses) == count - 1
+        for pause, least in zip(pauses, retries.PAUSES_S, strict=False):
+            assert least <= pause <= least * (1 + retries.JITTER)

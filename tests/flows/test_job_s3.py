@@ -128,7 +128,7 @@ def by_steps(file: Path, root: str) -> dict[str, Any]:
     steps.label(settings)
     networks = steps.extractors(settings)
     todo = steps.extract_plan(settings, networks)
-    extracted = steps.extract_block(settings, todo, networks, steps.have_pictures(settings))
+    extracted = steps.extract_block(settings, todo, steps.have_pictures(settings))
     stores = steps.spec_names(settings, networks)
     stores += [
         s for one, refit in texts.encoders(settings.extract) for s in texts.encode(settings, one, refit)["stores"]

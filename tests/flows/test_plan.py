@@ -32,7 +32,7 @@ def work(chosen: Settings) -> dict[str, int]:
     """Extract everything, as a task of the flow does; the windows that each network saw."""
     networks = steps.extractors(chosen)
     todo = steps.extract_plan(chosen, networks)
-    return steps.extract_block(chosen, todo, networks, steps.have_pictures(chosen)).windows
+    return steps.extract_block(chosen, todo, steps.have_pictures(chosen)).windows
 
 
 @pytest.mark.parametrize(("rows", "format"), [("segment", "hdf5"), ("window", "parquet")])
@@ -70,7 +70,7 @@ def test_a_plan_writes_nothing_and_knows_what_was_measured(tmp_path: Path) -> No
     assert sorted(root.rglob("*")) == before
     networks = steps.extractors(chosen)
     todo, _ = steps.selected(chosen, steps.extract_plan(chosen, networks), Selection(limit=1))
-    steps.extract_block(chosen, todo, networks, set())
+    steps.extract_block(chosen, todo, set())
     found = plan(chosen, Selection(limit=1), ("extract",))
     assert found["seconds"] > 0
     assert (found["stages"]["extract"]["videos"], found["stages"]["extract"]["left"]) == (1, 1)

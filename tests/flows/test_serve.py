@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
-from prefect import flow
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-from reelmill.flows.jobs import steps
-from reelmill.flows.serve import spread
+from reelmill.flows.jobs.executor import Executor
+from reelmill.flows.serve import flow_runs
+from reelmill.flows.settings.load import load
+from reelmill.flows.settings.sections import Settings
 from reelmill.storage import open_store
 from tests.prefect_server import Server, prefect_server, until
 from tests.sounds import write_sound
@@ -127,21 +128,35 @@ def test_a_second_serve_replaces_the_first_and_another_root_is_refused(
     assert f"is that of {place / 'settings.yaml'}; give this one another serve.name" in " ".join(other.output.split())
 
 
+def test_with_a_server_a_command_is_a_flow_run_with_its_steps_as_tasks(
+    place: Path, server: Server, nightly: Any
+) -> None:
+    before = {run["id"] for run in server.ask("flow_runs/filter")}
+    again = server.reelmill("once", "run", place / "settings.yaml", "--json")
+    assert again.child.wait(timeout=200) == 0, again.output
+    runs = {run["name"]: run for run in server.ask("flow_runs/filter") if run["id"] not in before}
+    flows = {flow["id"]: flow["name"] for flow in server.ask("flows/filter")}
+    assert {flows[run["flow_id"]] for run in runs.values()} == {"run", "ingest", "extract"}
+    assert {run["state_type"] for run in runs.values()} == {"COMPLETED"}
+    ours = {"id": {"any_": [run["id"] for run in runs.values()]}}
+    tasks = [task["name"].rpartition("-")[0] or task["name"] for task in server.ask("task_runs/filter", flow_runs=ours)]
+    assert {"tidy", "read_source", "label", "report"} <= {*tasks}
+
+
 def test_a_failure_that_may_pass_is_tried_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the very options of the flows' tasks, but for the pauses."""
+    """By the executor of flow runs, but for the pauses."""
     tried: list[str] = []
 
-    def block(settings: Any, todo: list[Any], *_: Any) -> Any:
-        tried.append(todo[0])
-        raise OSError(errno.ETIMEDOUT if todo[0] == "stalls" else errno.ENOSPC, "no luck")
+    def block(kind: str) -> None:
+        tried.append(kind)
+        raise OSError(errno.ETIMEDOUT if kind == "stalls" else errno.ENOSPC, "no luck")
 
-    monkeypatch.setattr(steps, "extract_block", block)
-    task = spread.extract_block.with_options(retry_delay_seconds=0.01)
+    def both(settings: Settings, executor: Executor) -> None:
+        for kind in ("stalls", "full"):
+            with pytest.raises(OSError, match="no luck"):
+                executor.step(block, kind, name=kind)
 
-    @flow(validate_parameters=False)
-    def both() -> list[Any]:
-        return [task(0, None, [kind], [], set(), return_state=True).is_failed() for kind in ("stalls", "full")]
-
+    monkeypatch.setitem(flow_runs.RETRIES, "retry_delay_seconds", 0.01)
     with temporary_settings({PREFECT_API_URL: server.url, PREFECT_LOGGING_TO_API_ENABLED: False}):
-        assert both() == [True, True]
+        flow_runs.flow_run(both, load(None, ["root=r"]))
     assert tried == ["stalls"] * 3 + ["full"]

@@ -104,13 +104,14 @@ def leaves() -> Iterator[object]:
 
 
 def test_settings_are_shown_without_the_proxys_password() -> None:
-    from reelmill.flows.jobs.ingest import _ingest
+    from reelmill.flows.jobs.ingest import ingest
     from reelmill.flows.jobs.run import run
+    from reelmill.flows.serve.flow_runs import FlowRuns, as_flow
 
     settings = load(None, ["root=r", f"download.proxy=http://me:{PASSWORD}@proxy:3128"])
     for shown in leaves():
         assert not told(str(shown))
-    for flow in (_ingest, run):  # what Prefect writes into its database and shows on its pages
+    for flow in (as_flow(ingest, FlowRuns()), as_flow(run, FlowRuns())):  # what Prefect keeps in its database
         assert not told(json.dumps(flow.serialize_parameters({"settings": settings}), default=str))
     assert urlsplit(download_options(settings).proxy or "").password == PASSWORD  # and it is used
 
