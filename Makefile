@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-slow check fix bench lock clean
+.PHONY: help demo test test-slow check fix bench docs lock clean
 
 help:
 	@echo "make demo       render a small corpus, run the whole job on it, end with a report (about five minutes)"
@@ -12,6 +12,7 @@ help:
 	@echo "make check      ruff, ruff format, mypy; changes nothing"
 	@echo "make fix        ruff and ruff format, changing files"
 	@echo "make bench      the benchmarks, as tables"
+	@echo "make docs       these pages and the reference of every module as a site, in site/"
 	@echo "make lock       resolve requirements.lock anew from pyproject.toml"
 
 $(READY): requirements.lock pyproject.toml
@@ -43,8 +44,12 @@ fix: $(READY)
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file .docs/mkdocs.yml
+	@echo "site/index.html; with its search: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
+
 lock: $(READY)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --extra dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --extra dev --extra docs pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -186,7 +186,7 @@ EVENT_KINDS = ("highlight", "watch", "rating", "frame_like", "post")
 
 
 def markdown() -> str:
-    """The tables as the README shows them, between `<!-- tables -->` and `<!-- /tables -->`."""
+    """The tables as `storage/README.md` shows them, between `<!-- tables -->` and `<!-- /tables -->`."""
     lines = []
     for name, schema in SCHEMAS.items():
         newer = f" A newer part replaces an older one by `{UNIT[name]}`." if UNIT[name] else ""

@@ -1,4 +1,4 @@
-"""Which frame comes back: every kind of file read with every decoder, what is right, and the README's table of it.
+"""Which frame comes back: each kind of file read with each decoder, and the table in `pipeline/README.md`.
 
 Each decoder reads in a child process, as in an extraction: decord and torchcodec bring FFmpeg libraries that must not
 meet.

@@ -9,7 +9,7 @@
 
 Each decoder's file has the same three functions: `load`, `identity`, `frames`. All read once forward and never seek,
 since every segment of a video is wanted anyway (but for `excerpt`). Which decoder gives which frame back is a table in
-the README, made by `tests/test_decoders.py` from videos that carry each frame's index in its pixels.
+`pipeline/README.md`, held by `tests/pipeline/test_decoders.py` from videos that carry each frame's index in its pixels.
 """
 
 from collections.abc import Iterator

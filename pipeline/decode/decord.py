@@ -1,4 +1,4 @@
-"""decord, from its first frame to its last. For comparison: the README says which kinds of files it gets wrong.
+"""decord, from its first frame to its last. For comparison: `pipeline/README.md` says what it gets wrong.
 
 It takes any file, of any size and format, so our own checks come first. It turns rotated videos upright by itself, and
 its times begin at the start of the stream.

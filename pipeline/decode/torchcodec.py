@@ -1,4 +1,4 @@
-"""torchcodec in exact mode, frame after frame. For comparison: the README says which kinds of files it gets wrong.
+"""torchcodec in exact mode, frame after frame. For comparison: `pipeline/README.md` says what it gets wrong.
 
 It takes any file, of any size and format, so our own checks come first. It turns rotated videos upright by itself, and
 its times are the container's. It imports torch, and it loads the FFmpeg libraries of the system.

@@ -1,4 +1,4 @@
-"""Which frame comes back from which decoder, as the table in the README. `python -m tests.benchmarks frames`"""
+"""Which frame comes back from which decoder: the table of `pipeline/README.md`. `python -m tests.benchmarks frames`"""
 
 import tempfile
 from pathlib import Path

@@ -13,7 +13,7 @@ from tests.media import make_video
 
 
 def tell(figures: object) -> None:
-    """For `pytest -s`: the figures that the README gives."""
+    """For `pytest -s`: the figures that `tests/README.md` gives."""
     print(figures)
 
 

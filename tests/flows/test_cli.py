@@ -1,9 +1,8 @@
-"""The command as a person meets it: results on stdout, the rest on stderr, errors in one message, README in step."""
+"""The command as a person meets it: results on stdout, the rest on stderr, errors in one message."""
 
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -11,15 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from rich.console import Console
 
 from reelmill.flows import progress
 from reelmill.flows.cli import main as cli
 from reelmill.flows.cli import tell, tell_keep
-from reelmill.flows.cli.main import app
 from reelmill.flows.jobs import fits, steps
-from reelmill.flows.jobs.check import check_train
 from reelmill.flows.jobs.run import NOTHING
 from reelmill.flows.jobs.status import status
 from reelmill.flows.progress import safe
@@ -34,8 +30,6 @@ from reelmill.storage.errors import InputError
 from reelmill.storage.features import Block
 from tests.media import make_video
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-VERBS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
 PHD2 = """youtubeId,start,duration,user_id,video_duration,is_last
 aaaaaaaaaaa,0.0,5.0,1,12.0,False
 aaaaaaaaaaa,4.0,5.0,1,12.0,True
@@ -119,22 +113,6 @@ def test_status_and_verify_tell_what_is_there(tmp_path: Path, source: Path) -> N
     damaged = reelmill("verify", "--root", tmp_path / "root")
     assert damaged.returncode == 1
     assert shard.name in damaged.stdout
-
-
-def test_readme_lists_every_verb_and_no_other() -> None:
-    listed = re.findall(r"^\| `reelmill ([a-z]+)[^|]*\|", README, flags=re.MULTILINE)
-    assert sorted(listed) == VERBS
-
-
-def test_readme_settings_are_settings(tmp_path: Path) -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
-    assert blocks
-    for text in blocks:
-        (tmp_path / "settings.yaml").write_text(text)
-        chosen = load(tmp_path / "settings.yaml")
-        assert chosen.source is not None
-        check_train(chosen.train)
-        assert yaml.safe_load(text)["root"]
 
 
 def test_text_from_outside_cannot_drive_the_terminal() -> None:

@@ -4,5 +4,5 @@
     media       every file ends with frames, or with a class and a reason, by way of the real child processes
     settings    every file is a valid settings object, or an InputError
 
-`make test` runs a part of each, `make test-slow` all of it; the figures are in the README.
+`make test` runs a part of each, `make test-slow` all of it; the figures are in `tests/README.md`.
 """

@@ -17,7 +17,7 @@ from tests.matrix import DECODERS, Read, read_all, table, verdict
 from tests.media import make_video
 from tests.pipeline.test_extract import IndexExtractor, video
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[2] / "pipeline" / "README.md"
 
 
 @pytest.fixture(scope="module")

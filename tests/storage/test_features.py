@@ -221,9 +221,9 @@ def test_specs_do_not_mix(tmp_path: Path, format: Format) -> None:
 
 
 def snippets() -> Iterator[str]:
-    """The README's Python blocks under the heading `### Without reelmill`: h5py first, then pyarrow."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    section = re.split(r"^#{1,3} ", readme.split("\n### Without reelmill\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    """Python blocks of `storage/README.md` under the heading `## Without reelmill`: h5py first, then pyarrow."""
+    readme = (Path(__file__).parents[2] / "storage" / "README.md").read_text()
+    section = re.split(r"^#{1,3} ", readme.split("\n## Without reelmill\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
     yield from re.findall(r"```python\n(.*?)```", section, re.DOTALL)
 
 

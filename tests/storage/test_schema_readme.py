@@ -1,10 +1,10 @@
-"""The README describes the tables as `storage/schema.py` defines them."""
+"""`storage/README.md` describes the tables as `storage/schema.py` defines them."""
 
 from pathlib import Path
 
 from reelmill.storage.schema import ABOUT, SCHEMAS, UNIT, markdown
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[2] / "storage" / "README.md"
 
 
 def test_every_table_is_described() -> None:
@@ -20,9 +20,9 @@ def test_every_table_is_described() -> None:
 
 def test_the_readme_shows_the_tables() -> None:
     text = README.read_text()
-    assert text.count("<!-- tables -->") == 1, "README.md lacks the marker <!-- tables -->"
+    assert text.count("<!-- tables -->") == 1, "storage/README.md has no marker <!-- tables -->"
     shown = text.split("<!-- tables -->")[1].split("<!-- /tables -->")[0].strip()
     assert shown == markdown().strip(), (
         "put the output of `python -c 'from reelmill.storage.schema import markdown; print(markdown())'` "
-        "between <!-- tables --> and <!-- /tables --> in README.md"
+        "between <!-- tables --> and <!-- /tables --> in storage/README.md"
     )
