@@ -27,7 +27,6 @@ from reelmill.models.baselines.vbpr import model as vbpr
 from reelmill.models.baselines.vbpr import task as vbpr_task
 from reelmill.models.core.base import Data, Model, Task
 from reelmill.models.core.settings import FitSettings
-from reelmill.models.data import videos
 from reelmill.models.drnn import model as drnn
 from reelmill.models.drnn import task as drnn_task
 from reelmill.models.drnn.settings import DRNNSettings
@@ -42,6 +41,7 @@ from reelmill.models.protocols.clicks.task import ClickTask
 from reelmill.models.protocols.highlights import data as prnet_data
 from reelmill.models.protocols.items_and_frames import data as jifr_data
 from reelmill.models.protocols.next_videos import data as drnn_data
+from reelmill.models.protocols.segments import videos
 from reelmill.models.transgrec import model as transgrec
 from reelmill.models.transgrec import task as transgrec_task
 from reelmill.storage.errors import InputError, nearest

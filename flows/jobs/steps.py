@@ -217,7 +217,7 @@ def has_events(settings: Settings) -> bool:
 
 def floors(root: str | Path, data: Path | None = None) -> dict[str, Any]:
     """Rankings without features or training on a root's labels, after a published table was read into it, if given."""
-    from reelmill.models.metrics.floors import floors as measured
+    from reelmill.models.protocols.segments.floors import floors as measured
     from reelmill.pipeline import dataset
 
     read = plain(dataset.read(root, data)) if data is not None else None

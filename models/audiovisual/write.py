@@ -15,7 +15,7 @@ import torch
 
 from reelmill.models.audiovisual.model import AudioVisual
 from reelmill.models.audiovisual.settings import MODALITIES
-from reelmill.models.data.segments import CHUNK
+from reelmill.models.data.vectors import CHUNK
 from reelmill.storage import Block, FeatureStore, FeatureWriter, Spec, open_store
 from reelmill.storage.features import NO_DATA, PADDED, VALID, features_folder
 

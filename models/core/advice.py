@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelmill.models.core.runs import Fitted
-from reelmill.models.data.segments import CHUNK
-from reelmill.models.data.vectors import usable
+from reelmill.models.data.vectors import CHUNK, usable
 from reelmill.storage import Block, FeatureStore, Tables, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import list_stores

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelmill.models.data.events import codes
+from reelmill.models.data.arrays import codes
 from reelmill.storage import Tables
 from reelmill.storage.errors import InputError
 

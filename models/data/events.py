@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelmill.models.data.arrays import codes
 from reelmill.storage import Tables
 from reelmill.storage.errors import InputError
 
@@ -41,9 +42,3 @@ def newest(
     place = np.array([PARTS.index(name) if name in PARTS else -1 for name in sources])
     value = pc.fill_null(events["value"], float("nan")).to_numpy()
     return pair[last], value[last], time[last], place[source[last]]
-
-
-def codes(column: pa.ChunkedArray | pa.Array, names: list[str]) -> np.ndarray:
-    """Place (n,) int64 of each value in the list of names; −1 where it is not in it."""
-    found = pc.index_in(column, value_set=pa.array(names, pa.string()))
-    return np.asarray(pc.fill_null(found, -1)).astype(np.int64)

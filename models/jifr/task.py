@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from reelmill.models.core.sampling import Negatives
+from reelmill.models.data.cases import Cases
 from reelmill.models.data.pairs import Lists
-from reelmill.models.data.splits import Cases
 from reelmill.models.jifr.model import JIFR, Batch
 from reelmill.models.jifr.parts import Frames
 from reelmill.models.jifr.settings import JIFRSettings
-from reelmill.models.metrics import evaluate
-from reelmill.models.metrics import untrained as baselines
+from reelmill.models.metrics import evaluate, untrained
 from reelmill.models.protocols.items_and_frames.cases import (
     FRAME_TOP,
     ITEM_TOP,
@@ -157,8 +156,8 @@ class JIFRTask:
         """{ranking: (C, metrics)}."""
         cases, rng = self.frame_test, self._rng(2)
         draws = {
-            "random": [baselines.random(cases)],
-            "smooth random": [baselines.smooth_random(cases, rng) for _ in range(baselines.DRAWS)],
+            "random": [untrained.random(cases)],
+            "smooth random": [untrained.smooth_random(cases, rng) for _ in range(untrained.DRAWS)],
             "early first": [-cases.segment.astype(np.float64)],
             **{name: [ranking.frames(cases)] for name, ranking in scores.items()},
         }

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from reelmill.models.data.splits import Cases
+from reelmill.models.data.cases import Cases
 from reelmill.models.metrics.ranking import METRICS, Metric, average_precision, measure, rank, resampled
 
 Derived: TypeAlias = Callable[[np.ndarray], np.ndarray]

@@ -16,15 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reelmill.models.data.segments import CHUNK
-from reelmill.models.data.splits import Cases
-from reelmill.models.metrics import evaluate
-from reelmill.models.metrics import untrained as baselines
+from reelmill.models.data.arrays import spans
+from reelmill.models.data.cases import Cases
+from reelmill.models.data.vectors import CHUNK
+from reelmill.models.metrics import evaluate, untrained
 from reelmill.models.prnet.model import Batch, PRNet, Query, Reasons
 from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.protocols.highlights.cases import GRID_METRICS, Past, Pooled, measured, step_cases
 from reelmill.models.protocols.highlights.cases import STEP_METRICS as METRICS
-from reelmill.models.protocols.highlights.cells import spans
 from reelmill.models.protocols.highlights.data import Highlights
 from reelmill.storage.errors import InputError
 
@@ -122,8 +121,8 @@ class PRNetTask:
         case is a user, with the mean over her videos."""
         rng, seed = np.random.default_rng(self.settings.seed), self.settings.seed
         every: dict[str, Sequence[np.ndarray]] = {
-            "random": [baselines.random(self.test)],
-            "smooth random": [baselines.smooth_random(self.test, rng) for _ in range(baselines.DRAWS)],
+            "random": [untrained.random(self.test)],
+            "smooth random": [untrained.smooth_random(self.test, rng) for _ in range(untrained.DRAWS)],
             "early first": [-self.test.segment.astype(np.float64)],
             "content": [self._each(self.test, self._content)],
             **scores,

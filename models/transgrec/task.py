@@ -10,11 +10,12 @@ from torch import Tensor
 
 from reelmill.models.core.graph import Graph
 from reelmill.models.core.sampling import Negatives
-from reelmill.models.data import splits
-from reelmill.models.data.segments import CHUNK, Interactions
+from reelmill.models.data.vectors import CHUNK
 from reelmill.models.metrics import evaluate
-from reelmill.models.metrics import untrained as baselines
 from reelmill.models.metrics.ranking import LONG, METRICS
+from reelmill.models.protocols.segments import floors
+from reelmill.models.protocols.segments import split as splits
+from reelmill.models.protocols.segments.data import Interactions
 from reelmill.models.transgrec.model import Batch, TransGRec
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.storage.errors import InputError
@@ -84,13 +85,13 @@ class TransGRecTask:
         cases = self.split.test
         segments, place = np.unique(cases.segment, return_inverse=True)
         embedded = model.embed(self._on_device(segments))
-        floors = (
-            baselines.video_rows(self.data, self.split)
+        rows = (
+            floors.video_rows(self.data, self.split)
             if self.whole
-            else baselines.segment_rows(self.data, self.split, self.settings.seed)
+            else floors.segment_rows(self.data, self.split, self.settings.seed)
         )
         scores = {
-            **floors,
+            **rows,
             "transgrec": [self._scores(model, cases.candidate_user, embedded, place)],
         }
         history = np.bincount(self.data.positive_user[self.split.train], minlength=len(self.data.users))

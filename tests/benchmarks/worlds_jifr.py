@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from reelmill.models.data.splits import Cases
+from reelmill.models.data.cases import Cases
 from reelmill.models.jifr.settings import JIFRSettings
 from reelmill.models.jifr.task import JIFRTask
 from reelmill.models.jifr.world import World, ceiling, write

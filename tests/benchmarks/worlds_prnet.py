@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from reelmill.models.core import runs
-from reelmill.models.data.splits import Cases
+from reelmill.models.data.cases import Cases
 from reelmill.models.metrics.ranking import interval
 from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.prnet.task import PRNetTask

@@ -24,9 +24,9 @@ import torch
 
 from reelmill.models import registry
 from reelmill.models.core import runs
-from reelmill.models.data import segments as data
-from reelmill.models.data.splits import Cases
+from reelmill.models.data.cases import Cases
 from reelmill.models.metrics import evaluate
+from reelmill.models.protocols.segments import data
 from reelmill.models.transgrec.model import TransGRec
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask

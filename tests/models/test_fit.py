@@ -17,7 +17,7 @@ import torch
 
 from reelmill.models.core import fit, runs
 from reelmill.models.core.fit import FitResult, find_device, settings_for
-from reelmill.models.data import segments as data
+from reelmill.models.protocols.segments import data
 from reelmill.models.registry import stores_of
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reelmill.models.data import splits
-from reelmill.models.data.segments import load_labels
-from reelmill.models.metrics.floors import floors
 from reelmill.models.metrics.ranking import METRICS
+from reelmill.models.protocols.segments import split as splits
+from reelmill.models.protocols.segments.data import load_labels
+from reelmill.models.protocols.segments.floors import floors
 from reelmill.pipeline import labels, sources
 from reelmill.storage import Tables
 from reelmill.storage.errors import InputError

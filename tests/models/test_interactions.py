@@ -1,4 +1,4 @@
-"""What `reelmill.models.data.segments` reads from a root and what `reelmill.models.data.splits` makes of it."""
+"""What `reelmill.models.protocols.segments` reads from a root and how it splits it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from reelmill.models.core.fit import train
-from reelmill.models.data import segments as data
-from reelmill.models.data import splits
+from reelmill.models.protocols.segments import data
+from reelmill.models.protocols.segments import split as splits
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask
 from reelmill.models.transgrec.world import World, write

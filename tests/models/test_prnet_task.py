@@ -13,7 +13,7 @@ import torch
 
 from reelmill.models.core import runs
 from reelmill.models.core.fit import FitResult, train
-from reelmill.models.data.splits import Cases
+from reelmill.models.data.cases import Cases
 from reelmill.models.metrics.ranking import METRICS, rank
 from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.prnet.task import PRNetTask

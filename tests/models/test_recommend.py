@@ -23,7 +23,6 @@ from reelmill.models.core.advice import clock
 from reelmill.models.core.fit import train
 from reelmill.models.core.recommend import find_run, recommend
 from reelmill.models.core.runs import Fitted
-from reelmill.models.data import segments as data
 from reelmill.models.drnn import world as drnn
 from reelmill.models.drnn.settings import DRNNSettings
 from reelmill.models.drnn.task import DRNNTask
@@ -43,6 +42,7 @@ from reelmill.models.protocols.clicks.task import ClickTask
 from reelmill.models.protocols.highlights import data as prnet_data
 from reelmill.models.protocols.items_and_frames import data as jifr_data
 from reelmill.models.protocols.next_videos import data as drnn_data
+from reelmill.models.protocols.segments import data
 from reelmill.models.registry import RECOMMENDERS
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask

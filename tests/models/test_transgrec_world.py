@@ -9,8 +9,8 @@ import pytest
 
 from reelmill.models.core.fit import train
 from reelmill.models.core.worlds import WORLDS
-from reelmill.models.data import segments as data
-from reelmill.models.data import splits
+from reelmill.models.protocols.segments import data
+from reelmill.models.protocols.segments import split as splits
 from reelmill.models.transgrec import world as transgrec
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.world import SHORTEST, World, ceiling, write

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from reelmill.models.core.fit import FitResult, train
-from reelmill.models.data import segments as data
-from reelmill.models.data import splits, videos
 from reelmill.models.metrics.ranking import LONG
+from reelmill.models.protocols.segments import data, videos
+from reelmill.models.protocols.segments import split as splits
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask
 from reelmill.models.transgrec.world import World, write

@@ -25,8 +25,6 @@ from reelmill.storage.errors import InputError
 
 ROLES = ("picture", "sound", "text")
 """Modalities; each may have a store."""
-CHUNK = 4096
-"""Vectors that are measured at once."""
 
 
 @dataclass(frozen=True)

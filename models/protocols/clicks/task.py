@@ -15,9 +15,10 @@ from torch import Tensor
 from reelmill.models.core.sampling import Negatives
 from reelmill.models.data.columns import Column
 from reelmill.models.data.events import PARTS
+from reelmill.models.data.vectors import CHUNK
 from reelmill.models.metrics import clicks as metrics_ctr
 from reelmill.models.protocols.clicks.cases import Examples, split, with_negatives
-from reelmill.models.protocols.clicks.data import CHUNK, Clicks
+from reelmill.models.protocols.clicks.data import Clicks
 from reelmill.models.protocols.clicks.fields import Batch, Field, FieldModel, sizes
 from reelmill.storage.errors import InputError, nearest
 

@@ -5,10 +5,10 @@ from typing import Literal
 
 import numpy as np
 
-from reelmill.models.data.splits import Cases
+from reelmill.models.data.arrays import spans, video_key
+from reelmill.models.data.cases import Cases
 from reelmill.models.metrics.ranking import METRICS, highlight_ap, rank
 from reelmill.models.metrics.untrained import DRAWS
-from reelmill.models.protocols.highlights.cells import moment, spans
 from reelmill.models.protocols.highlights.data import Highlights
 
 STEP_METRICS = ("highlight_ap", "map", "nmsd", "hr@1", "hr@5", "ndcg@5")
@@ -50,8 +50,8 @@ class Pooled:
             none = np.zeros(0, np.int64)
             return cls(Cases(none, none, np.zeros(1, np.int64), none, none > 0), np.full(len(cases.segment), -1))
         middle = (data.steps.start_ms + data.steps.stop_ms) // 2
-        begin = moment(data.grid.video, data.grid.start_ms)
-        home = np.maximum(np.searchsorted(begin, moment(data.steps.video, middle), side="right") - 1, 0)
+        begin = video_key(data.grid.video, data.grid.start_ms)
+        home = np.maximum(np.searchsorted(begin, video_key(data.steps.video, middle), side="right") - 1, 0)
         inside = (data.grid.video[home] == data.steps.video) & (data.grid.start_ms[home] <= middle)
         home = np.where(inside & (middle < data.grid.stop_ms[home]), home, -1)[cases.segment]
         case = np.repeat(np.arange(len(cases)), np.diff(cases.start))

@@ -5,8 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-STRIDE = np.int64(1) << 36
-"""Longer than any video in milliseconds (two years)."""
+from reelmill.models.data.arrays import spans, video_key
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,9 @@ class Cells:
         if not len(self):
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         # The last stop so far, should cells of a video overlap: then no cell is missed.
-        last_stop = np.maximum.accumulate(moment(self.video, self.stop_ms))
-        first = np.searchsorted(last_stop, moment(video, start_ms), side="right")
-        beyond = np.searchsorted(moment(self.video, self.start_ms), moment(video, stop_ms), side="left")
+        last_stop = np.maximum.accumulate(video_key(self.video, self.stop_ms))
+        first = np.searchsorted(last_stop, video_key(video, start_ms), side="right")
+        beyond = np.searchsorted(video_key(self.video, self.start_ms), video_key(video, stop_ms), side="left")
         size = np.maximum(beyond - first, 0)
         of, cell = np.repeat(np.arange(len(size)), size), spans(first, size)
         covered = np.minimum(self.stop_ms[cell], stop_ms[of]) - np.maximum(self.start_ms[cell], start_ms[of])
@@ -48,13 +47,3 @@ class Cells:
         alone = best[~np.isin(of[best], of[chosen])]
         kept = np.union1d(np.flatnonzero(chosen), alone)
         return of[kept], cell[kept]
-
-
-def spans(first: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """first[0] … first[0] + size[0] − 1, first[1] …: ranges one after another."""
-    return np.arange(size.sum()) + np.repeat(first - (np.cumsum(size) - size), size)
-
-
-def moment(video: np.ndarray, ms: np.ndarray) -> np.ndarray:
-    """One integer for a moment of a video; sorts by video, then by time."""
-    return video.astype(np.int64) * STRIDE + ms

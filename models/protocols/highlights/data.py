@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelmill.models.protocols.highlights.cells import Cells, moment
+from reelmill.models.data.arrays import codes, video_key
+from reelmill.models.protocols.highlights.cells import Cells
 from reelmill.storage import FeatureStore, Tables, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA
@@ -236,7 +237,7 @@ class Ranges:
         In the order of time where all highlights of the user have one, else of the source's rows; the video that the
         source marks as the last comes last."""
         ranged = pc.fill_null(pc.greater(events["stop_ms"], events["start_ms"]), False).to_numpy(zero_copy_only=False)
-        user, video = _codes(events["user_id"], users), _codes(events["video_id"], videos)
+        user, video = codes(events["user_id"], users), codes(events["video_id"], videos)
         kept = ranged & (video >= 0)
         events, user, video = events.filter(pa.array(kept)), user[kept], video[kept]
         dated = pc.is_valid(events["time"]).to_numpy(zero_copy_only=False)
@@ -245,7 +246,7 @@ class Ranges:
         ms = np.where(by_row[user], 0, pc.fill_null(events["time"].cast(pa.int64()), 0).to_numpy())
         marked = pc.fill_null(events["last_video"], False).to_numpy(zero_copy_only=False)
         pair = user * len(videos) + video
-        source = _codes(events["source"], sorted(set(events["source"].to_pylist())))
+        source = codes(events["source"], sorted(set(events["source"].to_pylist())))
         order = np.lexsort((events["source_row"].to_numpy(), source, ms, np.isin(pair, pair[marked]), user))
         times = (events[name].to_numpy().astype(np.int64) for name in ("start_ms", "stop_ms"))
         table = np.column_stack([user, video, *times])[order]
@@ -283,17 +284,11 @@ def extent(ranges: Ranges, of: np.ndarray, step: np.ndarray, cells: Cells) -> tu
 def _grid(tables: Tables, videos: list[str]) -> Cells:
     """The segments of these videos."""
     table = tables.read("segments", ["video_id", "start_ms", "stop_ms"])
-    video = _codes(table["video_id"], videos)
-    order = np.argsort(moment(video, table["start_ms"].to_numpy()), kind="stable")
+    video = codes(table["video_id"], videos)
+    order = np.argsort(video_key(video, table["start_ms"].to_numpy()), kind="stable")
     order = order[video[order] >= 0]
     start = np.searchsorted(video[order], np.arange(len(videos) + 1))
     return Cells(start, *(table[name].to_numpy().astype(np.int64)[order] for name in ("start_ms", "stop_ms")))
-
-
-def _codes(column: pa.ChunkedArray, names: list[str]) -> np.ndarray:
-    """Place (n,) int64 of each value in the list of names; −1 where it is not in it."""
-    codes = pc.index_in(column, value_set=pa.array(names, pa.string()))
-    return pc.fill_null(codes, -1).to_numpy().astype(np.int64)
 
 
 def _fingerprint(store: FeatureStore, names: list[str], arrays: list[np.ndarray], vectors: bytes) -> str:

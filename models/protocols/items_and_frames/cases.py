@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reelmill.models.data.cases import Cases
 from reelmill.models.data.pairs import Lists, Pairs
-from reelmill.models.data.splits import Cases
 from reelmill.models.metrics.ranking import hit_ratio, ndcg, rank
 from reelmill.models.protocols.items_and_frames.data import Ratings
 from reelmill.storage.errors import InputError

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelmill.models.data.arrays import codes, spans, video_key
 from reelmill.storage import FeatureStore, Tables, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA
@@ -131,7 +132,7 @@ def load(root: str | Path, frames: str) -> Ratings:
     if not rated.num_rows:
         raise InputError(f"{root} has no event of kind rating, highlight or watch; ingest some first (reelmill ingest)")
     users, items = (sorted(pc.unique(rated[name]).to_pylist()) for name in ("user_id", "video_id"))
-    pair = np.unique(_codes(rated["user_id"], users) * len(items) + _codes(rated["video_id"], items))
+    pair = np.unique(codes(rated["user_id"], users) * len(items) + codes(rated["video_id"], items))
     user, item = np.divmod(pair, len(items))
     read = _Frames.read(store, items)
     likes, from_labels = _likes(tables, events)
@@ -218,20 +219,20 @@ def _place(
     """User and usable frame (K,) of the distinct likes, and what was lost on the way.
 
     A moment is of the frame that stands there; a range of those that start in it."""
-    user, item = _codes(likes["user_id"], users), _codes(likes["video_id"], items)
+    user, item = codes(likes["user_id"], users), codes(likes["video_id"], items)
     start, stop = (pc.fill_null(likes[name], -1).to_numpy().astype(np.int64) for name in ("start_ms", "stop_ms"))
     known = (user >= 0) & (item >= 0)
     dated = known & (start >= 0)
     user, item, start, stop = (a[dated] for a in (user, item, start, stop))
-    keys = _key(frames.item, frames.start_ms)
-    moment = start == stop
-    at = np.searchsorted(keys, _key(item, start), side="right") - 1  # the last frame that starts no later
+    keys = video_key(frames.item, frames.start_ms)
+    instant = start == stop
+    at = np.searchsorted(keys, video_key(item, start), side="right") - 1  # the last frame that starts no later
     here = (at >= 0) & (frames.item[at] == item) & (start < frames.stop_ms[at])
-    first = np.where(moment, at, np.searchsorted(keys, _key(item, start), side="left"))
-    beyond = np.where(moment, at + here, np.searchsorted(keys, _key(item, stop), side="left"))
+    first = np.where(instant, at, np.searchsorted(keys, video_key(item, start), side="left"))
+    beyond = np.where(instant, at + here, np.searchsorted(keys, video_key(item, stop), side="left"))
     size = beyond - first
     like = np.repeat(np.arange(len(size)), size)
-    frame = np.arange(len(like)) - np.repeat(np.cumsum(size) - size - first, size)
+    frame = spans(first, size)
     like, frame = like[frames.usable[frame]], frame[frames.usable[frame]]
     number = (np.cumsum(frames.usable) - 1)[frame]
     total = int(frames.usable.sum())
@@ -242,18 +243,3 @@ def _place(
         "frame_likes_repeated": len(like) - len(pair),
     }
     return *np.divmod(pair, total), lost
-
-
-STRIDE = np.int64(1) << 36
-"""Longer than any video in milliseconds (two years)."""
-
-
-def _key(item: np.ndarray, ms: np.ndarray) -> np.ndarray:
-    """One integer for a moment of an item; sorts by item, then by time."""
-    return item.astype(np.int64) * STRIDE + ms
-
-
-def _codes(column: pa.ChunkedArray, names: list[str]) -> np.ndarray:
-    """Place (n,) int64 of each value in the list of names; −1 where it is not in it."""
-    codes = pc.index_in(column, value_set=pa.array(names, pa.string()))
-    return pc.fill_null(codes, -1).to_numpy().astype(np.int64)

@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelmill.models.data.arrays import codes
 from reelmill.storage import FeatureStore, Tables, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA
@@ -125,7 +126,7 @@ def load(
             "after what cannot be known; ingest a source that says when (reelmill ingest)"
         )
     users, videos = (sorted(pc.unique(dated[name]).to_pylist()) for name in ("user_id", "video_id"))
-    deeds = _first(_codes(dated["user_id"], users), _codes(dated["video_id"], videos), _ms(dated))
+    deeds = _first(codes(dated["user_id"], users), codes(dated["video_id"], videos), _ms(dated))
     contents, not_finite = _contents(stores, videos)
     posted, lost = _posts(stores.get("posts"), events, users)
     there = {role: np.isfinite(rows).all(axis=1) for role, rows in contents.items()}
@@ -235,10 +236,6 @@ def _posts(
 
 def _outside(names: pa.ChunkedArray, known: list[str]) -> pa.ChunkedArray:
     return pc.invert(pc.is_in(names, value_set=pa.array(known, pa.string())))
-
-
-def _codes(column: pa.ChunkedArray, names: list[str]) -> np.ndarray:
-    return pc.index_in(column, value_set=pa.array(names, pa.string())).to_numpy().astype(np.int64)
 
 
 def _ms(events: pa.Table) -> np.ndarray:

@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelmill.models.data import splits
-from reelmill.models.data.segments import Interactions, load_labels
-from reelmill.models.data.splits import Cases
+from reelmill.models.data.cases import Cases
 from reelmill.models.metrics import evaluate
-from reelmill.models.metrics import untrained as baselines
+from reelmill.models.metrics.untrained import DRAWS, random, smooth_random
+from reelmill.models.protocols.segments import split as splits
+from reelmill.models.protocols.segments.data import Interactions, load_labels
+from reelmill.models.protocols.segments.split import Split
 from reelmill.storage import Tables
 
 
@@ -49,7 +50,7 @@ def floors(root: str | Path, seed: int = 0, least_videos: int = 5) -> dict[str, 
 
 
 def _tables(data: Interactions, cases: Cases, history: np.ndarray, seed: int) -> dict[str, Any]:
-    return evaluate.tables(cases, baselines.blind_rows(data, cases, seed), history, seed)
+    return evaluate.tables(cases, blind_rows(data, cases, seed), history, seed)
 
 
 def _marked(root: str | Path, data: Interactions) -> tuple[np.ndarray, int]:
@@ -64,3 +65,46 @@ def _marked(root: str | Path, data: Interactions) -> tuple[np.ndarray, int]:
     ]
     known = (places[0] >= 0) & (places[1] >= 0)
     return np.sort((places[0] * len(data.videos) + places[1])[known]), int((~known).sum())
+
+
+def segment_rows(data: Interactions, split: Split, seed: int) -> dict[str, list[np.ndarray]]:
+    """The rows that stand in every table of ranked segments."""
+    return {**blind_rows(data, split.test, seed), "content": [content(data, split)]}
+
+
+def blind_rows(data: Interactions, cases: Cases, seed: int) -> dict[str, list[np.ndarray]]:
+    """Those of them that need no features."""
+    rng = np.random.default_rng(seed)
+    return {
+        "random": [random(cases)],
+        "smooth random": [smooth_random(cases, rng) for _ in range(DRAWS)],
+        "early first": [early_first(data, cases)],
+    }
+
+
+def video_rows(data: Interactions, split: Split) -> dict[str, list[np.ndarray]]:
+    """The rows that stand in every table of ranked videos that training never saw. The most popular ones are not among
+    them: nobody has touched any."""
+    return {"random": [random(split.test)], "content": [content(data, split)]}
+
+
+def early_first(data: Interactions, cases: Cases) -> np.ndarray:
+    """The earlier the segment, the higher: on some data this alone beats published models."""
+    return -data.segment_index[cases.segment].astype(np.float64)
+
+
+def content(data: Interactions, split: Split) -> np.ndarray:
+    """Cosine between a test candidate and the mean of what its user liked in training, after subtracting the mean over
+    all of training. A user without training positives gets equal scores."""
+    cases = split.test
+    liked = split.train[np.isin(data.positive_user[split.train], cases.user)]
+    centre, _ = data.spread(np.unique(data.positive_segment[split.train]))
+    profile = np.zeros((len(data.users), data.dim), np.float32)
+    if len(liked):
+        user, segment = data.positive_user[liked], data.positive_segment[liked]
+        first = np.flatnonzero(np.diff(user, prepend=-1))
+        profile[user[first]] = np.add.reduceat(data.vectors(segment) - centre.astype(np.float32), first)
+    segments, place = np.unique(cases.segment, return_inverse=True)
+    vectors = data.vectors(segments) - centre.astype(np.float32)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return np.einsum("td,td->t", profile[cases.candidate_user], vectors[place]).astype(np.float64)

@@ -13,12 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelmill.models.data.arrays import STRIDE, codes, video_key
+from reelmill.models.data.vectors import CHUNK
 from reelmill.storage import FeatureStore, Spec, Tables, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA, Block, features_folder
-
-CHUNK = 4096
-"""Vectors read at once where all of them pass by: 64 MiB of 4096 float32."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +180,8 @@ class _Grid:
     def read(cls, store: FeatureStore, segments: pa.Table, touched: pa.Array) -> "_Grid":
         """Pass once over the blocks of the touched videos; keep what is on the grid, valid and finite."""
         wanted = sorted(touched.to_pylist())
-        of, index = _codes(segments["video_id"], wanted), segments["segment_index"].to_numpy().astype(np.int64)
-        planned, place = np.unique(np.where(of >= 0, _key(of, index), -1), return_index=True)
+        of, index = codes(segments["video_id"], wanted), segments["segment_index"].to_numpy().astype(np.int64)
+        planned, place = np.unique(np.where(of >= 0, video_key(of, index), -1), return_index=True)
         ranges = np.column_stack([segments[name].to_numpy() for name in ("start_ms", "stop_ms")])[place]
         planned, ranges = planned[planned >= 0], ranges[planned >= 0]
         found: list[np.ndarray] = []
@@ -192,7 +191,7 @@ class _Grid:
             if video not in store:
                 continue
             block = store.read(video)
-            key = _key(np.full(len(block), code), block.segment_index.astype(np.int64))
+            key = video_key(np.full(len(block), code), block.segment_index.astype(np.int64))
             start, stop = np.searchsorted(planned, [code * STRIDE, (code + 1) * STRIDE])
             on_grid = np.isin(key, planned[start:stop])
             _check_grid(store, block, on_grid, ranges[np.searchsorted(planned, key[on_grid])])
@@ -220,15 +219,15 @@ class _Grid:
     def planned(cls, segments: pa.Table, touched: pa.Array) -> "_Grid":
         """All segments of the touched videos that have any; there are no rows of a store."""
         wanted = sorted(touched.to_pylist())
-        of, index = _codes(segments["video_id"], wanted), segments["segment_index"].to_numpy().astype(np.int64)
-        number, index = np.divmod(np.unique(_key(of, index)[of >= 0]), STRIDE)
+        of, index = codes(segments["video_id"], wanted), segments["segment_index"].to_numpy().astype(np.int64)
+        number, index = np.divmod(np.unique(video_key(of, index)[of >= 0]), STRIDE)
         alive, video = np.unique(number, return_inverse=True)
         rows = np.full(len(video), -1)
         return cls([wanted[v] for v in alive], video.astype(np.int64), index, rows, 0, 0, b"")
 
     def number(self, video: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Segment number (n,) of video numbers and indices (n,); −1 where it is not usable."""
-        known, asked = _key(self.video, self.index), _key(video, index)
+        known, asked = video_key(self.video, self.index), video_key(video, index)
         at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
         return np.where((known[at] == asked) & (video >= 0), at, -1)
 
@@ -250,8 +249,8 @@ def _check_grid(store: FeatureStore, block: Block, on_grid: np.ndarray, ranges: 
 
 def _positives(labels: pa.Table, users: list[str], grid: _Grid) -> tuple[np.ndarray, np.ndarray, int, int]:
     """User and segment (P,) of the distinct labels on usable segments; how many labels were lost and repeated."""
-    user = _codes(labels["user_id"], users)
-    number = grid.number(_codes(labels["video_id"], grid.videos), labels["segment_index"].to_numpy().astype(np.int64))
+    user = codes(labels["user_id"], users)
+    number = grid.number(codes(labels["video_id"], grid.videos), labels["segment_index"].to_numpy().astype(np.int64))
     kept = number >= 0
     pair = np.unique(user[kept] * len(grid.rows) + number[kept])
     user, number = np.divmod(pair, len(grid.rows))
@@ -264,7 +263,7 @@ def _views(
     """User and video (H,) of the distinct views, by user and then in the order in which they began: by time where all
     events of the user have one, else by the source's rows; the video that the source marks as the last comes last.
     Views known from labels only come first."""
-    user, video = _codes(events["user_id"], users), _codes(events["video_id"], grid.videos)
+    user, video = codes(events["user_id"], users), codes(events["video_id"], grid.videos)
     kept = (user >= 0) & (video >= 0)
     user, video = user[kept], video[kept]
     time = events["time"].cast(pa.int64()).filter(pa.array(kept))
@@ -272,7 +271,7 @@ def _views(
     by_row = np.zeros(len(users), bool)
     by_row[user[~dated]] = True
     ms = np.where(by_row[user], 0, pc.fill_null(time, 0).to_numpy())
-    source = _codes(events["source"], sorted(set(events["source"].to_pylist())))[kept]
+    source = codes(events["source"], sorted(set(events["source"].to_pylist())))[kept]
     pair = user * len(grid.videos) + video
     marked = pc.fill_null(events["last_video"], False).to_numpy()[kept]
     last = np.isin(pair, pair[marked])
@@ -284,20 +283,6 @@ def _views(
     user, video = np.divmod(pair, len(grid.videos))
     order = np.argsort(user, kind="stable")
     return user[order], video[order], len(undated), int(by_row.sum())
-
-
-STRIDE = np.int64(1) << 32
-
-
-def _key(video: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """One integer for a segment; sorts by video, then by index."""
-    return video.astype(np.int64) * STRIDE + index
-
-
-def _codes(column: pa.ChunkedArray, names: list[str]) -> np.ndarray:
-    """Place (n,) int64 of each value in the list of names; −1 where it is not in it."""
-    codes = pc.index_in(column, value_set=pa.array(names, pa.string()))
-    return pc.fill_null(codes, -1).to_numpy().astype(np.int64)
 
 
 def fingerprint(store: FeatureStore, names: list[str], arrays: tuple[np.ndarray, ...], vectors: bytes) -> str:

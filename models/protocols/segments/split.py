@@ -13,33 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reelmill.models.data.cases import Cases
 from reelmill.models.data.events import PARTS
-from reelmill.models.data.segments import Interactions
+from reelmill.models.protocols.segments.data import Interactions
 from reelmill.storage.errors import InputError
-
-
-@dataclass(frozen=True)
-class Cases:
-    """C cases with T candidates in all."""
-
-    user: np.ndarray
-    """(C,) int64."""
-    video: np.ndarray
-    """(C,) int64; −1 for a list of many videos."""
-    start: np.ndarray
-    """(C + 1,) int64: case c holds candidates start[c] … start[c + 1] − 1."""
-    segment: np.ndarray
-    """(T,) int64 candidate."""
-    relevant: np.ndarray
-    """(T,) bool."""
-
-    def __len__(self) -> int:
-        return len(self.user)
-
-    @property
-    def candidate_user(self) -> np.ndarray:
-        """(T,) user of each candidate's case."""
-        return np.repeat(self.user, np.diff(self.start))
 
 
 @dataclass(frozen=True)

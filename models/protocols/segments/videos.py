@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from reelmill.models.data import segments as data
 from reelmill.models.data.events import NO_TIME, newest, read_events
-from reelmill.models.data.segments import Counts, Interactions
+from reelmill.models.protocols.segments import data
+from reelmill.models.protocols.segments.data import Counts, Interactions
 from reelmill.storage import FeatureStore, Tables, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA
