@@ -16,12 +16,12 @@ from reelmill.models.core import charts
 from reelmill.models.drnn.model import DRNN
 from reelmill.models.drnn.task import DRNNTask
 from reelmill.models.jifr.model import JIFR
-from reelmill.models.jifr.parts import Frames
 from reelmill.models.jifr.task import JIFRTask
 from reelmill.models.multimodal.model import Multimodal
 from reelmill.models.prnet.model import PRNet
 from reelmill.models.prnet.task import PRNetTask
 from reelmill.models.protocols.clicks.task import ClickTask
+from reelmill.models.protocols.items_and_frames.frames import Frames
 from reelmill.models.protocols.next_videos.history import MONTH_MS, Past
 from reelmill.models.transgrec.model import TransGRec
 from reelmill.models.transgrec.task import TransGRecTask

@@ -20,6 +20,11 @@ def pick(table: Tensor, rows: Tensor) -> Tensor:
     return F.embedding(rows, table)
 
 
+def integers(numbers: np.ndarray, device: torch.device) -> Tensor:
+    """Integers or booleans as int64 on the device."""
+    return torch.from_numpy(np.ascontiguousarray(numbers, np.int64)).to(device)
+
+
 def inner(one: Tensor, of: Tensor, other: Tensor, bias: Tensor, places: Tensor) -> Tensor:
     """⟨one[of_b], other[places_bs]⟩ + bias[places_bs], (B, S), of tables (m, D) and (n, D), numbers (n,), and places
     (B,) and (B, S)."""

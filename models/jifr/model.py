@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reelmill.models.core.base import Model
 from reelmill.models.core.rows import pick
-from reelmill.models.jifr.parts import Frames, RatingAttention, VisualAttention
+from reelmill.models.core.standardise import FeatureModel
+from reelmill.models.jifr.parts import RatingAttention, VisualAttention
 from reelmill.models.jifr.settings import JIFRSettings
+from reelmill.models.protocols.items_and_frames.frames import Frames
 
 PAIRS_AT_ONCE = 1 << 18
 """Full ranking holds the hidden layer of so many pairs at a time, 67 MB at h = 32."""
@@ -47,7 +48,7 @@ class Batch:
         return cls(user, item, place[:, 0], place[:, 1:], frames.of(item))
 
 
-class JIFR(Model):
+class JIFR(FeatureModel):
     """Two spaces, each with a row for a user and one for an item, and up to two attention networks.
 
     The paper does not say how the matrices start. Here P and W⁰ start as U, V and W do, so that with standardised
@@ -55,13 +56,11 @@ class JIFR(Model):
     scale. A and B are halves of W², which has the columns of both.
     """
 
-    feature_mean: Tensor
-    feature_scale: Tensor
     final_items: Tensor
     framed: Tensor
 
     def __init__(self, settings: JIFRSettings, users: int, items: int, features: int) -> None:
-        super().__init__()
+        super().__init__(features)
         self.settings, self.sizes = settings, {"users": users, "items": items, "features": features}
         d = settings.dim
         self.u = nn.Parameter(torch.empty(users, d))
@@ -71,8 +70,6 @@ class JIFR(Model):
         h, bias = settings.hidden, settings.attention_bias
         self.visual = VisualAttention(features, d, h, bias) if settings.visual_attention else None
         self.rating = RatingAttention(d, h, bias) if settings.rating_attention else None
-        self.register_buffer("feature_mean", torch.zeros(features))
-        self.register_buffer("feature_scale", torch.ones(()))
         self.register_buffer("final_items", torch.zeros(items, d))
         self.register_buffer("framed", torch.zeros(items, dtype=torch.bool))
 
@@ -89,10 +86,6 @@ class JIFR(Model):
                     if layer.bias is not None:
                         layer.bias.zero_()
         return self
-
-    def standardise(self, features: Tensor) -> Tensor:
-        """c (…, dim) as the store gives it → (c − mean) / rms."""
-        return (features - self.feature_mean) / self.feature_scale
 
     def attend(self, items: Tensor, frames: Frames) -> Tensor:
         """α (L,) of the frames of items (n,): eq. 6 and 7, or 1 / |S_i| without visual attention."""

@@ -14,8 +14,8 @@ from torch import Tensor
 from reelmill.models.core.advice import WHY, Adviser, Answer, Question, Scored, block_of, clock
 from reelmill.models.data.vectors import usable
 from reelmill.models.jifr.model import JIFR
-from reelmill.models.jifr.parts import Frames
-from reelmill.models.jifr.task import AT_ONCE
+from reelmill.models.protocols.items_and_frames.frames import Frames
+from reelmill.models.protocols.items_and_frames.task import AT_ONCE
 from reelmill.storage import FeatureStore
 from reelmill.storage.errors import InputError
 

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from reelmill.models.core.settings import FitSettings
-from reelmill.storage.errors import InputError
+from reelmill.models.protocols.items_and_frames.settings import ItemsAndFramesSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class JIFRSettings(FitSettings):
+class JIFRSettings(ItemsAndFramesSettings):
     """JIFR by default; `JIFRSettings.averaging()` is JIFR_NA. Defaults are the paper's (§3.1, §4, §4.1).
 
     The rows of table 2 are the four values of (visual_attention, rating_attention).
@@ -37,31 +36,11 @@ class JIFRSettings(FitSettings):
     """For each positive, from the items that its user did not rate; drawn anew each epoch (§3.1)."""
     init_std: float = 0.1
     """Of U, V, W, P and W⁰. The paper does not say."""
-    standardise: Literal["centre", "scale", "none"] = "centre"
-    """Frame features c → (c − mean) / rms, c / rms or c, over the frames of the training items; mean and rms stay in
-    the checkpoint. The paper does not say. What all frames share adds a constant to a user's visual ratings, changes
-    none of her frame rankings, and drowns what tells frames apart."""
-    least_ratings: int = 5
-    """Users and items with fewer are left out (§4)."""
-    validation_share: float = 0.1
-    """Of the ratings (§4)."""
-    test_share: float = 0.2
-    """Of the ratings (§4)."""
-    test_negatives: int = 1000
-    """Unrated items that a user's test positives are ranked among (§4.1)."""
-    test_repeats: int = 10
-    """Draws of them; the figures are their mean (§4.1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.at_least(dim=1, hidden=1, l2=0, negatives=1, init_std=0, least_ratings=1, test_negatives=1, test_repeats=1)
-        self.at_least(validation_share=0, test_share=0)
-        self.one_of(objective=("log_sigmoid", "as_printed"), standardise=("centre", "scale", "none"))
-        if not self.validation_share + self.test_share <= 0.9:
-            raise InputError(
-                f"validation_share {self.validation_share} and test_share {self.test_share}: together at most 0.9, "
-                "so that something is left to train on"
-            )
+        self.at_least(dim=1, hidden=1, l2=0, negatives=1, init_std=0)
+        self.one_of(objective=("log_sigmoid", "as_printed"))
 
     @classmethod
     def averaging(cls, **settings: object) -> Self:

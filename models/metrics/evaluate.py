@@ -26,7 +26,7 @@ def validation(cases: Cases, scores: np.ndarray) -> dict[str, float]:
 
 def tables(
     cases: Cases,
-    scores: dict[str, list[np.ndarray]],
+    scores: Mapping[str, Sequence[np.ndarray]],
     history: np.ndarray,
     seed: int,
     metrics: Mapping[str, Metric] = METRICS,
@@ -46,7 +46,7 @@ def tables(
     return {"rows": rows(values, names, seed), "by_sparsity": by_sparsity}
 
 
-def _measure(cases: Cases, draws: list[np.ndarray], metrics: Mapping[str, Metric]) -> np.ndarray:
+def _measure(cases: Cases, draws: Sequence[np.ndarray], metrics: Mapping[str, Metric]) -> np.ndarray:
     """(C, metrics), mean over the draws."""
     measured = [np.stack(list(measure(s, cases.relevant, cases.start, metrics).values()), axis=1) for s in draws]
     return np.mean(measured, axis=0)

@@ -22,3 +22,14 @@ def smooth_random(cases: Cases, rng: np.random.Generator) -> np.ndarray:
     """Noise smoothed over time. Truths are runs of segments, and a ranking that puts neighbours together meets them
     together: at equal means its metrics differ from those of plain chance."""
     return np.convolve(rng.standard_normal(len(cases.segment)), KERNEL, mode="same")
+
+
+def rows(cases: Cases, order: np.ndarray, rng: np.random.Generator) -> dict[str, list[np.ndarray]]:
+    """The rows that stand in every table of a video's segments, steps or frames and that need no features:
+    `early first` ranks the candidates by their `order` (T,) in time, which alone beats published models on some
+    data."""
+    return {
+        "random": [random(cases)],
+        "smooth random": [smooth_random(cases, rng) for _ in range(DRAWS)],
+        "early first": [-order.astype(np.float64)],
+    }

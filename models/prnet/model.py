@@ -14,39 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reelmill.models.core.base import Model
+from reelmill.models.core.standardise import FeatureModel
 from reelmill.models.prnet.parts import LOSSES, Degrees, Residual, UNet, hardest
 from reelmill.models.prnet.settings import PRNetSettings
+from reelmill.models.protocols.highlights.query import Batch, Query
 from reelmill.storage.errors import InputError
 
 SHORTEST = 1e-4
 """In a cosine, a vector shorter than this counts as that long, which bounds the gradient. Others are about 1 long."""
-
-
-@dataclass(frozen=True)
-class Query:
-    """B windows or whole videos, and the histories of their users. Rows are as in the store; they may hold anything,
-    NaN too, where a mask is False."""
-
-    steps: Tensor
-    """(B, T, dim)."""
-    valid: Tensor
-    """(B, T) bool: neither padding nor without a decodable frame."""
-    clips: Tensor
-    """(C, L, dim) past highlights of all users, each from its first step, padded at the end; C and L may be 0."""
-    clip_valid: Tensor
-    """(C, L) bool. A clip without a valid step is no history."""
-    history: Tensor
-    """(B, n) int64, rows of `clips`, the newest highlight first, padded with −1; n may be 0."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Windows to train on. Those without a highlight count for nothing."""
-
-    query: Query
-    highlight: Tensor
-    """(B, T) bool: labelled by the window's user."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +40,7 @@ class Reasons:
     user-specific preference has the rest."""
 
 
-class PRNet(Model):
+class PRNet(FeatureModel):
     """Encoder M, history attention, generic preference g and non-highlight preference u.
 
     The paper does not say how the weights start. Here g and u are drawn with a length near 1, that of a standardised
@@ -73,11 +48,8 @@ class PRNet(Model):
     step, a history is judged by the features themselves.
     """
 
-    feature_mean: Tensor
-    feature_scale: Tensor
-
     def __init__(self, settings: PRNetSettings, features: int) -> None:
-        super().__init__()
+        super().__init__(features)
         self.settings, self.sizes = settings, {"features": features}
         d = settings.dim
         if features != d and not settings.projection:
@@ -89,8 +61,6 @@ class PRNet(Model):
         self.encoder = encoder(d, settings.levels, settings.kernel)
         self.g = nn.Parameter(torch.empty(d)) if settings.generic else None
         self.u = nn.Parameter(torch.empty(d)) if settings.loss != "ranking" else None
-        self.register_buffer("feature_mean", torch.zeros(features))
-        self.register_buffer("feature_scale", torch.ones(()))
 
     def initialise(self, generator: torch.Generator) -> Self:
         """Draw all weights."""
@@ -112,8 +82,8 @@ class PRNet(Model):
         """Eq. 1: S = M(V). Rows (n, T, dim) as in the store → (n, T, d), zero where valid (n, T) is False."""
         if not steps.numel():  # no clips at all
             return steps.new_zeros(*steps.shape[:2], self.settings.dim)
-        standard = (steps - self.feature_mean) / self.feature_scale
-        return self.encoder(self.projection(torch.where(valid[..., None], standard, 0)), valid)
+        standard = torch.where(valid[..., None], self.standardise(steps), 0)
+        return self.encoder(self.projection(standard), valid)
 
     def remember(self, query: Query) -> tuple[Tensor, Tensor]:
         """H̃ (B, n, d), zero where there is none, and where there is one (B, n) bool.

@@ -13,11 +13,12 @@ from torch import Tensor
 from reelmill.models.core.advice import WHY, Adviser, Answer, Question, Scored, block_of, clock, meant
 from reelmill.models.data.arrays import spans
 from reelmill.models.data.vectors import usable
-from reelmill.models.prnet.model import PRNet, Query
+from reelmill.models.prnet.model import PRNet
 from reelmill.models.prnet.settings import PRNetSettings
-from reelmill.models.prnet.task import AT_ONCE
 from reelmill.models.protocols.highlights.cells import Cells
 from reelmill.models.protocols.highlights.data import Ranges, extent
+from reelmill.models.protocols.highlights.query import Query
+from reelmill.models.protocols.highlights.task import AT_ONCE
 from reelmill.storage import FeatureStore, Tables
 from reelmill.storage.errors import InputError
 

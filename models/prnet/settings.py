@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from reelmill.models.core.settings import FitSettings
+from reelmill.models.protocols.highlights.settings import HighlightSettings
 from reelmill.storage.errors import InputError
 
 TABLE_2: dict[str, dict[str, Any]] = {
@@ -23,25 +23,18 @@ TABLE_2: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class PRNetSettings(FitSettings):
+class PRNetSettings(HighlightSettings):
     """The full model by default; `PRNetSettings.table_2("residual")` and so on are its ablations. Defaults are the
     paper's (§3.4 and where stated)."""
 
     epochs: int = 150
     batch: int = 32
     """Windows a step, each of another user."""
-    window: int = 256
-    """T in training. The paper's "256 frames" are steps: 256 raw frames are 16 steps, too few for the negatives of a
-    highlight of three."""
     dim: int = 512
     """d. The paper leaves the features' own number, 512 of C3D conv5, through all layers."""
     projection: bool = False
     """Learn a linear map from the store's rows to d numbers, for stores of another width: pool5, flattened, has 8192.
     The paper has none and says "conv5"; averaged over space its rows have 512."""
-    standardise: Literal["centre", "scale", "none"] = "centre"
-    """Features f → (f − mean) / rms, f / rms or f, with the mean vector and the root mean square length (one number) of
-    the training steps; both stay in the checkpoint. Features after a ReLU are never negative: without centring all of
-    them point the same way, and the cosines of eq. 3 tell little. At unit length l and b start at about −1 to 1."""
     encoder: Literal["unet", "residual"] = "unet"
     """M, or each step for itself (PR-Net_residual)."""
     levels: int = 3
@@ -54,8 +47,6 @@ class PRNetSettings(FitSettings):
     """The user-specific preference p^u is eq. 2, or the plain mean of the history (PR-Net_meanU, meanU+G)."""
     generic: bool = True
     """Use the generic preference g. Without (PR-Net_U, meanU) a user without history likes every step equally."""
-    history_size: int = -1
-    """At most so many past highlights, the newest; −1 takes all. 0 is PR-Net_h0, the same as PR-Net_G."""
     root_dim: bool = False
     """Divide the products of eq. 6 and 7 by √d. The paper does not."""
     loss: Literal["contrastive", "as_printed", "cross_entropy", "ranking", "triplet"] = "contrastive"
@@ -68,34 +59,16 @@ class PRNetSettings(FitSettings):
     """Of the ranking and the triplet loss. The paper names none; 1 is that of Yao et al. [41]."""
     rank_by: Literal["highlight", "difference"] = "highlight"
     """Rank steps by l, as the paper says, or by l − b, which is what the contrastive loss moves."""
-    past: Literal["others", "earlier"] = "others"
-    """A user's history for a video: her highlights in all other videos, or in those that she began with before it."""
-    tested: Literal["last", "every"] = "last"
-    """Rank the last video of a test user, whose history is then what came before, or every one of hers. The paper's
-    data mark the last one for that; it says no more."""
-    validation_share: float = 0.07
-    """Of the users; the paper has 9478 to train, 750 to validate and 675 to test (§4.1)."""
-    test_share: float = 0.06
-    """Of the users."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.at_least(window=1, dim=1, levels=1, kernel=1, temperature=0, history_size=-1, negatives=1, margin=0)
+        self.at_least(dim=1, levels=1, kernel=1, temperature=0, negatives=1, margin=0)
         self.one_of(
-            standardise=("centre", "scale", "none"),
             encoder=("unet", "residual"),
             pooling=("attention", "mean"),
             loss=("contrastive", "as_printed", "cross_entropy", "ranking", "triplet"),
             rank_by=("highlight", "difference"),
-            past=("others", "earlier"),
-            tested=("last", "every"),
         )
-        self.at_least(validation_share=0, test_share=0)
-        if not self.validation_share + self.test_share <= 0.9:
-            raise InputError(
-                f"validation_share {self.validation_share} and test_share {self.test_share}: together at most 0.9, "
-                "so that somebody is left to train on"
-            )
         if self.kernel % 2 == 0:
             raise InputError(f"kernel {self.kernel}: must be odd, so that a step stays in the middle; try 3")
         if not self.generic and self.history_size == 0:

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reelmill.models.core.base import Model
 from reelmill.models.core.graph import Graph
 from reelmill.models.core.rows import pick
+from reelmill.models.core.standardise import FeatureModel
 from reelmill.models.transgrec.settings import TransGRecSettings
 
 
@@ -32,19 +32,17 @@ class Batch:
     """(B, S) items."""
 
 
-class TransGRec(Model):
+class TransGRec(FeatureModel):
     """Graph network, transfer network T and, in variant A, discriminator.
 
     The paper does not say how the matrices start. Here W⁰ starts as X and Z do, so that with standardised features g
     has the spread of z, and the others with variance 2 / (columns) (He), so that no layer changes the scale.
     """
 
-    feature_mean: Tensor
-    feature_scale: Tensor
     final_users: Tensor
 
     def __init__(self, settings: TransGRecSettings, users: int, items: int, features: int) -> None:
-        super().__init__()
+        super().__init__(features)
         self.settings, self.sizes = settings, {"users": users, "items": items, "features": features}
         d, depth = settings.dim, settings.depth
         self.x = nn.Parameter(torch.empty(users, d))
@@ -55,8 +53,6 @@ class TransGRec(Model):
         self.transfer = nn.Sequential(nn.Linear(d, d, bias=False), nn.ReLU(), nn.Linear(d, d, bias=False), nn.ReLU())
         adversarial = settings.variant == "adversarial"
         self.judge = nn.Sequential(nn.Linear(2 * d + 1, d), nn.ReLU(), nn.Linear(d, 1)) if adversarial else None
-        self.register_buffer("feature_mean", torch.zeros(features))
-        self.register_buffer("feature_scale", torch.ones(()))
         self.register_buffer("final_users", torch.zeros(users, d))
 
     def initialise(self, generator: torch.Generator) -> Self:
@@ -78,10 +74,6 @@ class TransGRec(Model):
             return [list(self.parameters())]
         graph = [self.x, self.z, *self.w0.parameters(), *self.w_user.parameters(), *self.w_item.parameters()]
         return [graph, list(self.transfer.parameters()), list(self.judge.parameters())]
-
-    def standardise(self, features: Tensor) -> Tensor:
-        """f (n, dim) as the store gives it → (f − mean) / rms."""
-        return (features - self.feature_mean) / self.feature_scale
 
     def propagate(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Eq. 2 to 9: g (N, D), y (N, D), final users u (M, D), final items v (N, D).

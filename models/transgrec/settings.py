@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from reelmill.models.core.settings import FitSettings
+from reelmill.models.protocols.segments.settings import SegmentSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransGRecSettings(FitSettings):
+class TransGRecSettings(SegmentSettings):
     """TransGRec-E by default; `TransGRecSettings.adversarial()` is TransGRec-A. Defaults are the paper's (§4.1).
 
     A step passes once over the whole graph whatever its batch (at the paper's size 0.9 s on two cores), so a batch of
@@ -37,28 +37,15 @@ class TransGRecSettings(FitSettings):
     """What T minimises in A: −log D(fake), or log(1 − D(fake)) (eq. 16), whose gradient fades when D wins."""
     edge_dropout: float = 0.0
     """Share of edges left out of each step's graph. Without it v_i is pooled from the very user it is ranked for."""
-    standardise: Literal["centre", "scale", "none"] = "centre"
-    """Features f → (f − mean) / rms, f / rms or f, with the mean vector and the root mean square length (one number) of
-    the training items; both stay in the checkpoint. Without centring, what all segments share drowns the differences;
-    at unit length a step of Adam moves g about as far as z, whatever the number of features."""
-    split: Literal["last_video", "given"] = "last_video"
-    """`last_video`: the paper's, of segments. `given`: items are whole videos, an event belongs to its source, which is
-    called train, validation or test, and videos that no training user touched are ranked."""
-    least_videos: int = 5
-    """Users with so many distinct videos give their last one to the test."""
-    validation_share: float = 0.1
-    """Of the positives outside the test."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.at_least(dim=1, depth=0, init_std=0, balance=0, l2=0, negatives=1, edge_dropout=0, least_videos=2)
-        self.at_most(edge_dropout=0.99, validation_share=0.9)
+        self.at_least(dim=1, depth=0, init_std=0, balance=0, l2=0, negatives=1, edge_dropout=0)
+        self.at_most(edge_dropout=0.99)
         self.one_of(
             variant=("euclidean", "adversarial"),
             transfer_input=("content", "fused"),
             generator_loss=("non_saturating", "as_printed"),
-            standardise=("centre", "scale", "none"),
-            split=("last_video", "given"),
         )
 
     @classmethod

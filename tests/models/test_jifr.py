@@ -12,8 +12,8 @@ from torch import Tensor
 from reelmill.models.core.sampling import Negatives
 from reelmill.models.jifr import model as jifr
 from reelmill.models.jifr.model import JIFR, Batch
-from reelmill.models.jifr.parts import Frames
 from reelmill.models.jifr.settings import JIFRSettings
+from reelmill.models.protocols.items_and_frames.frames import Frames
 from reelmill.storage.errors import InputError
 
 FEATURES = 5

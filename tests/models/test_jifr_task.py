@@ -104,9 +104,9 @@ def test_what_is_read_and_what_is_left_out(tmp_path: Path) -> None:
         "frame_likes_off_frame": 4, "frame_likes_repeated": 1,
     }  # fmt: skip
     assert data.stores == {"frames": SPEC.name}
-    mean, rms = data.spread(np.array([0, 2]))
-    np.testing.assert_allclose(mean, [97, 2])
-    assert rms == pytest.approx((2 / 3) ** 0.5)
+    spread = data.spread(np.array([0, 2]))
+    np.testing.assert_allclose(spread.mean, [97, 2])
+    assert spread.rms == pytest.approx((2 / 3) ** 0.5)
 
 
 @pytest.mark.parametrize("rows", ["window", "segment"])
@@ -277,7 +277,7 @@ def test_the_standardised_frames_are_centred_and_the_raw_ones_scored(small: tupl
     assert float(scaled.resident.features.square().sum(1).mean()) == pytest.approx(1, rel=1e-5)
     assert float(scaled.mean.abs().max()) == 0
     model = task.model(torch.Generator().manual_seed(0))
-    got = jifr_task._Fitted(task, model).frames(task.frame_test)
+    got = jifr_task.JIFRScores(task, model).frames(task.frame_test)
     rows, user = task.frame_test.segment[:12], task.frame_test.user[:1]
     raw = np.concatenate(list(data.vectors(np.arange(len(data.items)))))[rows]
     expected = model.score_frames(torch.from_numpy(user), torch.from_numpy(raw))
@@ -319,8 +319,8 @@ def test_repeats_are_averaged_and_enough_negatives_need_none(small: tuple[Path, 
     task = JIFRTask(data, replace(SMALL, test_negatives=1000), CPU)
     model = task.model(torch.Generator().manual_seed(0))
     rows = {(r["row"], r["metric"]): r for r in task.evaluate(model)["rows"]}
-    known = task._lists("train", "validation", "test").count[task.test_users]
-    relevant = task._lists("test").count[task.test_users]
+    known = task.lists("train", "validation", "test").count[task.test_users]
+    relevant = task.lists("test").count[task.test_users]
     candidates = task.n - known + relevant
     hits = np.minimum(5, candidates) * relevant / candidates / np.minimum(5, relevant)
     assert rows["random", "item_hr@5"]["mean"] == pytest.approx(float(hits.mean()))

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from reelmill.models.prnet.model import Batch, PRNet, Query, Reasons
+from reelmill.models.prnet.model import PRNet, Reasons
 from reelmill.models.prnet.parts import LOSSES, Degrees, Residual, UNet, hardest
 from reelmill.models.prnet.settings import TABLE_2, PRNetSettings
+from reelmill.models.protocols.highlights.query import Batch, Query
 from reelmill.storage.errors import InputError
 
 DIM, FEATURES = 4, 6

@@ -27,10 +27,9 @@ from reelmill.models.drnn import world as drnn
 from reelmill.models.drnn.settings import DRNNSettings
 from reelmill.models.drnn.task import DRNNTask
 from reelmill.models.jifr import world as jifr
-from reelmill.models.jifr.parts import Frames
 from reelmill.models.jifr.recommend import widened
 from reelmill.models.jifr.settings import JIFRSettings
-from reelmill.models.jifr.task import JIFRTask, _Fitted
+from reelmill.models.jifr.task import JIFRScores, JIFRTask
 from reelmill.models.multimodal import world as multimodal
 from reelmill.models.multimodal.settings import MultimodalSettings
 from reelmill.models.prnet import world as prnet
@@ -41,6 +40,7 @@ from reelmill.models.protocols.clicks.data import load_clicks
 from reelmill.models.protocols.clicks.task import ClickTask
 from reelmill.models.protocols.highlights import data as prnet_data
 from reelmill.models.protocols.items_and_frames import data as jifr_data
+from reelmill.models.protocols.items_and_frames.frames import Frames
 from reelmill.models.protocols.next_videos import data as drnn_data
 from reelmill.models.protocols.segments import data
 from reelmill.models.registry import RECOMMENDERS
@@ -195,7 +195,7 @@ def test_segments_have_the_scores_of_the_evaluation(transgrec: Place) -> None:
     task = TransGRecTask(data.load(transgrec.root, **transgrec.stores), transgrec.fitted.settings, CPU)
     cases, model = task.split.test, transgrec.fitted.model
     segments, place = np.unique(cases.segment, return_inverse=True)
-    expected = task._scores(model, cases.candidate_user, model.embed(task._on_device(segments)), place)
+    expected = task.scores(model, cases.candidate_user, model.embed(task.on_device(segments)), place)
     for case in range(0, len(cases), 7):
         here = slice(cases.start[case], cases.start[case + 1])
         user, video = task.data.users[cases.user[case]], task.data.videos[cases.video[case]]
@@ -301,7 +301,7 @@ def test_steps_explain_themselves_by_past_highlights(pr: Place) -> None:
     case = int(np.flatnonzero((task.past.of(task.test.user, task.test.video) >= 0).sum(1) > 1)[0])
     user, video = int(task.test.user[case]), int(task.test.video[case])
     first, size = task.data.steps.start[[video]], np.diff(task.data.steps.start)[[video]]
-    reasons = pr.fitted.model.score(task._query(np.array([user]), np.array([video]), first, size))[1]
+    reasons = pr.fitted.model.score(task.query(np.array([user]), np.array([video]), first, size))[1]
     history = task.past.of(np.array([user]), np.array([video]))[0]
     row = pr.ask(user=task.data.users[user], video=task.data.videos[video], top=1, why=True)["recommended"][0]
     step = int(np.flatnonzero(task.data.steps.start_ms[first[0] : first[0] + size[0]] == row["start_ms"])[0])
@@ -325,7 +325,7 @@ def test_without_a_generic_preference_a_stranger_is_refused(steps: tuple[Path, d
 
 def test_items_and_frames_have_the_scores_of_the_evaluation(items: Place) -> None:
     task = JIFRTask(jifr_data.load(items.root, **items.stores), items.fitted.settings, CPU)
-    ranking, names = _Fitted(task, items.fitted.model), items.fitted.identities
+    ranking, names = JIFRScores(task, items.fitted.model), items.fitted.identities
     every = ranking.items(np.arange(3))
     for user in range(3):
         answer = items.ask(user=names["users"][user], top=999)

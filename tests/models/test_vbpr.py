@@ -15,8 +15,8 @@ from reelmill.models.core.base import Model
 from reelmill.models.core.rows import RowAdagrad, inner, squares
 from reelmill.models.jifr.model import JIFR
 from reelmill.models.jifr.model import Batch as FrameBatch
-from reelmill.models.jifr.parts import Frames
 from reelmill.models.jifr.settings import JIFRSettings
+from reelmill.models.protocols.items_and_frames.frames import Frames
 from reelmill.storage.errors import InputError
 
 M, N, FEATURES = 5, 9, 4

@@ -106,6 +106,25 @@ class Past:
         return out
 
 
+class Pieces:
+    """Pieces of at most `window` steps that hold a highlight of one of these users (n,), by user; users without one
+    have none."""
+
+    def __init__(self, data: Highlights, users: np.ndarray, window: int) -> None:
+        user, step = np.divmod(data.positive, len(data.steps))
+        user, step = (column[np.isin(user, users)] for column in (user, step))
+        begin = data.steps.start[data.steps.video[step]]
+        pair = np.unique(user * len(data.steps) + begin + (step - begin) // window * window)
+        self.user, self.first = np.divmod(pair, len(data.steps))
+        self.video = data.steps.video[self.first]
+        self.size = np.minimum(data.steps.start[self.video + 1] - self.first, window)
+        self.start = np.flatnonzero(np.diff(self.user, prepend=-1, append=-1))
+
+    def of(self, pieces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """User, video, first step and number of steps of pieces (n,), each (n,)."""
+        return self.user[pieces], self.video[pieces], self.first[pieces], self.size[pieces]
+
+
 def measured(scores: np.ndarray, cases: Cases, seed: int, metrics: tuple[str, ...] = STEP_METRICS) -> np.ndarray:
     """Metrics (users, metrics) of scores (T,): the mean over each user's cases, which stand together.
 

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelmill.models.core.standardise import Spread
 from reelmill.models.data.arrays import codes, spans, video_key
 from reelmill.storage import FeatureStore, Tables, open_store
 from reelmill.storage.errors import InputError
@@ -105,15 +106,12 @@ class Ratings:
             rows = self.frame_row[self.frame_start[item] : self.frame_start[item + 1]]
             yield self.store.read(self.items[item]).features[rows].astype(np.float32, copy=False)
 
-    def spread(self, items: np.ndarray) -> tuple[np.ndarray, float]:
-        """Mean vector (dim,) of the frames of items (n,), and root mean square of their distances from it. Raises
-        InputError if they have no frame."""
-        frames = int(self.frame_count[items].sum())
-        if not frames:
+    def spread(self, items: np.ndarray) -> Spread:
+        """Mean vector of the frames of items (n,), and their distances from it. Raises InputError if they have no
+        frame."""
+        if not self.frame_count[items].any():
             raise InputError(f"no item that is trained on has a frame in {self.store.spec.name}; extract them first")
-        mean = sum((c.sum(axis=0, dtype=np.float64) for c in self.vectors(items)), np.zeros(self.dim)) / frames
-        square = sum(float(np.square(c - mean).sum()) for c in self.vectors(items))
-        return mean, float(np.sqrt(square / frames))
+        return Spread.of(lambda: self.vectors(items), self.dim)
 
 
 def load(root: str | Path, frames: str) -> Ratings:

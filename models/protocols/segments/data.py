@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelmill.models.core.standardise import Spread
 from reelmill.models.data.arrays import STRIDE, codes, video_key
 from reelmill.models.data.vectors import CHUNK
 from reelmill.storage import FeatureStore, Spec, Tables, open_store
@@ -99,12 +100,10 @@ class Interactions:
         """Features (n, dim) float32 of segments (n,), copied out of the memory map."""
         return self.store.take(self.rows[segments]).astype(np.float32, copy=False)
 
-    def spread(self, segments: np.ndarray) -> tuple[np.ndarray, float]:
-        """Mean vector (dim,) of segments (n,), and root mean square of their distances from it."""
+    def spread(self, segments: np.ndarray) -> Spread:
+        """Mean vector of segments (n,), and their distances from it."""
         chunks = [segments[i : i + CHUNK] for i in range(0, len(segments), CHUNK)]
-        mean = sum(self.vectors(c).sum(axis=0, dtype=np.float64) for c in chunks) / len(segments)
-        square = sum(float(np.square(self.vectors(c) - mean).sum()) for c in chunks)
-        return mean, float(np.sqrt(square / len(segments)))
+        return Spread.of(lambda: map(self.vectors, chunks), self.dim)
 
 
 def load(root: str | Path, features: str) -> Interactions:

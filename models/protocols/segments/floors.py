@@ -18,8 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelmill.models.data.cases import Cases
-from reelmill.models.metrics import evaluate
-from reelmill.models.metrics.untrained import DRAWS, random, smooth_random
+from reelmill.models.metrics import evaluate, untrained
 from reelmill.models.protocols.segments import split as splits
 from reelmill.models.protocols.segments.data import Interactions, load_labels
 from reelmill.models.protocols.segments.split import Split
@@ -73,24 +72,14 @@ def segment_rows(data: Interactions, split: Split, seed: int) -> dict[str, list[
 
 
 def blind_rows(data: Interactions, cases: Cases, seed: int) -> dict[str, list[np.ndarray]]:
-    """Those of them that need no features."""
-    rng = np.random.default_rng(seed)
-    return {
-        "random": [random(cases)],
-        "smooth random": [smooth_random(cases, rng) for _ in range(DRAWS)],
-        "early first": [early_first(data, cases)],
-    }
+    """Those of them that need no features: `random`, `smooth random` and `early first`."""
+    return untrained.rows(cases, data.segment_index[cases.segment], np.random.default_rng(seed))
 
 
-def video_rows(data: Interactions, split: Split) -> dict[str, list[np.ndarray]]:
+def video_rows(data: Interactions, split: Split, seed: int) -> dict[str, list[np.ndarray]]:
     """The rows that stand in every table of ranked videos that training never saw. The most popular ones are not among
     them: nobody has touched any."""
-    return {"random": [random(split.test)], "content": [content(data, split)]}
-
-
-def early_first(data: Interactions, cases: Cases) -> np.ndarray:
-    """The earlier the segment, the higher: on some data this alone beats published models."""
-    return -data.segment_index[cases.segment].astype(np.float64)
+    return {"random": [untrained.random(split.test)], "content": [content(data, split)]}
 
 
 def content(data: Interactions, split: Split) -> np.ndarray:
@@ -98,7 +87,7 @@ def content(data: Interactions, split: Split) -> np.ndarray:
     all of training. A user without training positives gets equal scores."""
     cases = split.test
     liked = split.train[np.isin(data.positive_user[split.train], cases.user)]
-    centre, _ = data.spread(np.unique(data.positive_segment[split.train]))
+    centre = data.spread(np.unique(data.positive_segment[split.train])).mean
     profile = np.zeros((len(data.users), data.dim), np.float32)
     if len(liked):
         user, segment = data.positive_user[liked], data.positive_segment[liked]

@@ -1,0 +1,37 @@
+"""Settings of the protocol that ranks items and the frames of an item (JIFR, §4)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from reelmill.models.core.settings import FitSettings
+from reelmill.storage.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemsAndFramesSettings(FitSettings):
+    """What the protocol asks, whatever is fitted under it. Defaults are the paper's."""
+
+    standardise: Literal["centre", "scale", "none"] = "centre"
+    """Frame features c → (c − mean) / rms, c / rms or c, over the frames of the training items; mean and rms stay in
+    the checkpoint. The paper does not say. What all frames share adds a constant to a user's visual ratings, changes
+    none of her frame rankings, and drowns what tells frames apart."""
+    least_ratings: int = 5
+    """Users and items with fewer are left out (§4)."""
+    validation_share: float = 0.1
+    """Of the ratings (§4)."""
+    test_share: float = 0.2
+    """Of the ratings (§4)."""
+    test_negatives: int = 1000
+    """Unrated items that a user's test positives are ranked among (§4.1)."""
+    test_repeats: int = 10
+    """Draws of them; the figures are their mean (§4.1)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.at_least(least_ratings=1, test_negatives=1, test_repeats=1, validation_share=0, test_share=0)
+        self.one_of(standardise=("centre", "scale", "none"))
+        if not self.validation_share + self.test_share <= 0.9:
+            raise InputError(
+                f"validation_share {self.validation_share} and test_share {self.test_share}: together at most 0.9, "
+                "so that something is left to train on"
+            )
