@@ -24,7 +24,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def thin(monkeypatch: pytest.MonkeyPatch) -> None:
     """C3D with few channels: for what does not depend on their number."""
-    monkeypatch.setattr("reelmill.extractors.video.c3d.C3DNetwork", ThinC3D)
+    monkeypatch.setattr("reelmill.extractors.video.c3d_network.C3DNetwork", ThinC3D)
 
 
 @pytest.fixture(scope="session")

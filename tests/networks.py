@@ -8,16 +8,16 @@ import numpy as np
 from torch import nn
 
 from reelmill.extractors.core.network import FrameNetwork
-from reelmill.extractors.registry import EXTRACTORS, build
-from reelmill.extractors.video.c3d import C3DNetwork
+from reelmill.extractors.registry import build, descriptors
+from reelmill.extractors.video.c3d_network import C3DNetwork
 
 BATCH = 2
-NETWORKS = {name: kind for name, kind in EXTRACTORS.items() if issubclass(kind, FrameNetwork)}
+NETWORKS = {about.name: about for about in descriptors() if about.input == "frames"}
 
 
 def make(name: str, **settings: Any) -> FrameNetwork:
     """With random weights, all layers, on the CPU."""
-    defaults = {"layers": tuple(NETWORKS[name].dims), "weights": "random", "device": "cpu", "batch_size": BATCH}
+    defaults = {"layers": tuple(NETWORKS[name].layers), "weights": "random", "device": "cpu", "batch_size": BATCH}
     extractor = build(name, **{**defaults, **settings})
     assert isinstance(extractor, FrameNetwork)
     return extractor

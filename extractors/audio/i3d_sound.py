@@ -1,58 +1,33 @@
-"""I3D on sound: the 32 spectrograms of a video as the 32 frames of one clip → mixed_5c (1024).
+"""I3D on sound: the 32 spectrograms of a video as the 32 frames of one clip → mixed_5c (1024). No torch.
 
-Paper 003, §3.1: I3D with a single input channel, an average pool in place of the classes. The pictures are those of
-`spectrogram`, scaled bilinearly from 128 × 128 to 224 × 224, and −100 … 40 dB is brought to −1 … 1. The paper's weights
-are not published: `weights` is `random`, or a file of one's own, with names of tensors as in either I3D file.
+The network is in `i3d_sound_network`. The paper's weights are not published: `weights` is `random`, or a file of one's
+own, with names of tensors as in either I3D file.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from reelmill.extractors.core.descriptor import Descriptor
+from reelmill.extractors.core.network_settings import NetworkSettings
+from reelmill.extractors.weights.checkpoints import Checkpoint
+from reelmill.extractors.weights.i3d_names import I3D_EITHER
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+OWN = Checkpoint(
+    name="own",
+    extractor="i3d_sound",
+    file="",
+    url=None,
+    sha256=None,
+    pixels=None,
+    layout=I3D_EITHER,
+    licence="that of the file",
+    citation="Carreira and Zisserman, Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset, CVPR 2017",
+)
 
-from reelmill.extractors.audio.mel import load
-from reelmill.extractors.audio.spectrogram import PLAN, pictures, preprocessing
-from reelmill.extractors.core.network import NetworkExtractor
-from reelmill.extractors.core.settings import Settings
-from reelmill.extractors.video.i3d import I3DNetwork, averaged
-
-SIZE = 224
-MEAN_DB, SCALE_DB = -30.0, 70.0
-"""Silence is −100 dB; a tone at full scale about 34 dB."""
-
-
-class I3DSound(NetworkExtractor):
-    """Layer `mixed_5c`: the last block, averaged as I3D's; one row a video."""
-
-    name = "i3d_sound"
-    plan = PLAN
-    dims: ClassVar = {"mixed_5c": 1024}
-    default_layers = ("mixed_5c",)
-    batch_sizes: ClassVar = {"cpu": 1, "cuda": 8}
-    only_others = ("windows", "step_ms", "frames", "channel_order", "mean_file")
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        load()
-
-    def _build(self) -> nn.Module:
-        return I3DNetwork(in_channels=1)
-
-    def _values(self, windows: np.ndarray) -> Tensor:
-        """(batch, 32, samples) → the pictures (batch, 32, 128, 128)."""
-        return torch.from_numpy(np.stack([pictures(window) for window in windows]))
-
-    def _input(self, values: Tensor) -> Tensor:
-        """The pictures → (batch, 1, 32, 224, 224)."""
-        scaled = F.interpolate(values.sub(MEAN_DB).div_(SCALE_DB), (SIZE, SIZE), mode="bilinear")
-        return scaled[:, None].to(self._dtype, memory_format=torch.channels_last_3d)
-
-    def _run(self, pixels: Tensor) -> Mapping[str, Tensor]:
-        return {"mixed_5c": averaged(self.network(pixels))}  # of B, 1024, 4, 7, 7
-
-    def _preprocessing(self) -> dict[str, Any]:
-        scaling = {"crop": [SIZE, SIZE], "filter": "bilinear", "antialias": False}
-        return {**preprocessing(), **scaling, "mean": MEAN_DB, "std": SCALE_DB}
+EXTRACTOR = Descriptor(
+    name="i3d_sound",
+    input="sound",
+    layers={"mixed_5c": 1024},
+    default_layers=("mixed_5c",),
+    settings=NetworkSettings,
+    implementation="reelmill.extractors.audio.i3d_sound_network:I3DSound",
+    paper="Paper 003, §3.1: I3D with a single input channel over 32 spectrograms of the sound",
+    checkpoints=(OWN,),
+)

@@ -4,23 +4,33 @@ Only spectra of 2048 samples (93 ms, every 512) that lie wholly in sound count. 
 is shorter than that or full of gaps, the one with the most sound counts, with zeros for what it lacks.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from reelmill.extractors.audio.mel import BANDS, RATE, MelExtractor, described, mel_decibels
+from reelmill.extractors.core.descriptor import Descriptor
+from reelmill.extractors.core.settings import WindowSettings
 from reelmill.extractors.core.sound import SoundPlan
 
 N_FFT, HOP = 2048, 512
+
+EXTRACTOR = Descriptor(
+    name="logmel",
+    input="sound",
+    layers={"stats": 2 * BANDS},
+    default_layers=("stats",),
+    settings=WindowSettings,
+    implementation="reelmill.extractors.audio.logmel:LogMel",
+    paper="Mean and standard deviation over time of librosa's mel spectrogram in decibels",
+)
 
 
 class LogMel(MelExtractor):
     """Layer `stats`: 128 means, then 128 standard deviations, in decibels; one row a segment."""
 
-    name = "logmel"
+    about = EXTRACTOR
     plan = SoundPlan(RATE, least=N_FFT)
-    dims: ClassVar = {"stats": 2 * BANDS}
-    default_layers = ("stats",)
     windows_a_batch = 8
 
     def _vector(self, window: np.ndarray) -> np.ndarray:

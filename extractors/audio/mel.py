@@ -4,14 +4,14 @@ librosa is imported when the first one is built: it brings numba along.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from reelmill.extractors.core.base import check_windows
-from reelmill.extractors.core.settings import Settings
+from reelmill.extractors.core.descriptor import Descriptor
+from reelmill.extractors.core.settings import Compute, WindowSettings
 from reelmill.extractors.core.sound import SoundPlan
 from reelmill.storage.spec import Spec
 
@@ -53,25 +53,18 @@ class MelExtractor(ABC):
     """An extractor without a network. Windows are computed one by one, each in the same shape, so that a window's
     vectors do not depend on the others of its batch, nor on the size of the batch."""
 
-    name: str
+    about: ClassVar[Descriptor]
     plan: SoundPlan
-    dims: ClassVar[Mapping[str, int]]
-    """Length of the vector of each layer."""
-    default_layers: ClassVar[tuple[str, ...]]
-    only_others: ClassVar[tuple[str, ...]] = (
-        "windows", "step_ms", "frames", "weights", "weights_sha256", "seed", "channel_order", "mean_file",
-    )  # fmt: skip
-    """Settings that it does not have."""
     dtype: ClassVar[Literal["float32", "float16"]] = "float32"
     """In which the vectors are stored."""
     windows_a_batch: ClassVar[int] = 1
     code_version: ClassVar[int] = 1
     """Raised when a change here alters the numbers."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises InputError for a setting that breaks a rule."""
-        settings.check(self.name, self.dims, self.only_others)
-        self.layers = tuple(settings.layers or self.default_layers)
+    def __init__(self, settings: WindowSettings, compute: Compute) -> None:
+        """`compute` is not used: this runs on the CPU, in float32. Raises InputError for an unknown layer."""
+        self.name = self.about.name
+        self.layers = self.about.chosen(settings.layers)
         self.batch_size = settings.batch_size or self.windows_a_batch
         load()
 
@@ -91,7 +84,7 @@ class MelExtractor(ABC):
             layer: Spec(
                 extractor=self.name,
                 layer=layer,
-                dim=self.dims[layer],
+                dim=self.about.layers[layer],
                 rows=self.plan.rows(rows),
                 sampling=self.plan.describe(segment_ms),
                 preprocessing=self._preprocessing(),

@@ -9,11 +9,13 @@ overlap up to 5.9 s a part, so no sound falls between them. What lacks counts as
 part needs to be as long as one spectrum; the mask says PADDED then.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from reelmill.extractors.audio.mel import BANDS, FLOOR_DB, RATE, MelExtractor, described, mel_decibels
+from reelmill.extractors.core.descriptor import Descriptor
+from reelmill.extractors.core.settings import WindowSettings
 from reelmill.extractors.core.sound import NO_TIME, SoundPlan
 
 PARTS, STEPS = 32, 128
@@ -43,13 +45,22 @@ def preprocessing() -> dict[str, Any]:
     return described(N_FFT, steps=STEPS, spacing="even", lacking="zeros", floor_db=FLOOR_DB)
 
 
+EXTRACTOR = Descriptor(
+    name="spectrogram",
+    input="sound",
+    layers={"parts": PARTS * BANDS * STEPS},
+    default_layers=("parts",),
+    settings=WindowSettings,
+    implementation="reelmill.extractors.audio.spectrogram:Spectrogram",
+    paper="Paper 003, §3.1: spectrograms of 32 equal parts of the sound",
+)
+
+
 class Spectrogram(MelExtractor):
     """Layer `parts`: `reshape(32, 128, 128)` gives parts, bands, steps; one row a video, stored as float16 (1 MiB)."""
 
-    name = "spectrogram"
+    about = EXTRACTOR
     plan = PLAN
-    dims: ClassVar = {"parts": PARTS * BANDS * STEPS}
-    default_layers = ("parts",)
     dtype = "float16"
 
     def _vector(self, window: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -10,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from reelmill.extractors.core.base import check_windows
+from reelmill.extractors.core.descriptor import Descriptor
 from reelmill.extractors.core.device import check_compiler, choose_device, choose_precision, repeatable
 from reelmill.extractors.core.frames import FramePlan
-from reelmill.extractors.core.settings import Settings
+from reelmill.extractors.core.network_settings import FrameSettings, NetworkSettings
+from reelmill.extractors.core.settings import Compute
 from reelmill.extractors.core.sound import SoundPlan
 from reelmill.extractors.core.transfer import Transfer
 from reelmill.extractors.weights import checkpoints
@@ -31,33 +32,29 @@ class NetworkExtractor(ABC):
     threads the two I3Ds), up to 1e-3 in bfloat16. On CUDA the algorithms are fixed (`repeatable`).
     """
 
-    name: str
+    about: ClassVar[Descriptor]
     plan: FramePlan | SoundPlan
-    dims: ClassVar[Mapping[str, int]]
-    """Length of the vector of each layer."""
-    default_layers: ClassVar[tuple[str, ...]]
     batch_sizes: ClassVar[Mapping[str, int]]
     """Default by type of device: on a CPU more windows at once are slower."""
     memory_format: ClassVar[torch.memory_format] = torch.channels_last_3d
     """Of the network; `channels_last` where its convolutions are of pictures."""
     random_gains: ClassVar[Mapping[str, float]] = {}
     """See `weights.random_weights`."""
-    only_others: ClassVar[tuple[str, ...]] = ("frames", "channel_order", "mean_file")
-    """Settings that this extractor does not have."""
     code_version: ClassVar[int] = 1
     """Raised when a change here alters the numbers."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Reads or makes the weights. Raises InputError for a setting that breaks a rule, and what `weights` raises."""
-        settings.check(self.name, self.dims, self.only_others)
-        self.layers = tuple(settings.layers or self.default_layers)
-        self.device = choose_device(settings.device)
-        self.precision = choose_precision(settings.precision, self.device)
+    def __init__(self, settings: NetworkSettings, compute: Compute) -> None:
+        """Reads or makes the weights. Raises InputError for an unknown layer, device or precision, and what `weights`
+        raises."""
+        self.name = self.about.name
+        self.layers = self.about.chosen(settings.layers)
+        self.device = choose_device(compute.device)
+        self.precision = choose_precision(compute.precision, self.device)
         self.batch_size = settings.batch_size or self.batch_sizes[self.device.type]
-        if settings.compile:
+        if compute.compile:
             check_compiler(self.device)
 
-        record, path = checkpoints.find(settings.weights, self.name)
+        record, path = self.about.find_weights(settings.weights)
         with torch.device("meta"):  # shapes only: no time spent on initial values, no random state touched
             network = self._build()
         if settings.weights == "random":
@@ -74,7 +71,7 @@ class NetworkExtractor(ABC):
 
         self._transfer = Transfer(self.device) if self.device.type == "cuda" else None
         self._compiled: Callable[[Tensor], Mapping[str, Tensor]] | None = None
-        if settings.compile:
+        if compute.compile:
             self._compiled = torch.compile(self._run, dynamic=False, fullgraph=True)
 
     @abstractmethod
@@ -107,7 +104,7 @@ class NetworkExtractor(ABC):
                 Spec(
                     extractor=self.name,
                     layer=layer,
-                    dim=self.dims[layer],
+                    dim=self.about.layers[layer],
                     rows=self.plan.rows(rows),
                     sampling=self.plan.describe(segment_ms),
                     preprocessing=self._preprocessing(),
@@ -151,14 +148,9 @@ class FrameNetwork(NetworkExtractor):
     pixels: checkpoints.Pixels
     """The arithmetic that its weights ask for."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        windows = replace(self.plan.windows, count=settings.windows)
-        if settings.step_ms is not None:
-            windows = replace(windows, step_ms=float(settings.step_ms))
-        if settings.frames is not None:
-            windows = replace(windows, length=settings.frames)
-        self.plan = replace(self.plan, windows=windows)
+    def __init__(self, settings: FrameSettings, compute: Compute) -> None:
+        super().__init__(settings, compute)
+        self.plan = FramePlan(self.plan.geometry, settings.windows_of(self.plan.windows))
         assert self.checkpoint.pixels is not None
         self.pixels = self.checkpoint.pixels
         self._mean, self._std = (self._per_channel(values) for values in (self.pixels.mean, self.pixels.std))

@@ -1,58 +1,190 @@
-"""What a user can choose of an extractor, and the rules that hold for each."""
+"""What a user can choose of an extractor. Each extractor adds its own settings; no torch and no pydantic here.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+extract:
+  extractors:
+    c3d: {layers: [fc6, conv5], windows: 2}     # → C3DSettings.of("c3d", {"layers": [...], "windows": 2})
+"""
+
+import ast
+import inspect
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from itertools import pairwise
+from math import isfinite
 from pathlib import Path
-from typing import Literal
+from textwrap import dedent
+from types import NoneType, UnionType
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from reelmill.storage.errors import InputError, nearest
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a user can choose of an extractor. None: the extractor's own default."""
+class Compute:
+    """Where a network runs and with how many digits: the same for every extractor of a run. What needs no network
+    ignores it."""
+
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda` or `cuda:<n>`."""
+    precision: str = "auto"
+    """`auto`, `float32` or `bfloat16`."""
+    compile: bool = False
+    """Networks through torch.compile: other rounding, so another spec."""
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """One setting as it is documented."""
+
+    name: str
+    default: Any
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractorSettings:
+    """What a user can choose of every extractor. An extractor's own settings are a subclass."""
 
     layers: tuple[str, ...] | None = None
-    """Each has a store of its own; several come from one forward pass."""
-    windows: int | None = None
-    """Windows a segment, evenly spaced; None: every one."""
-    step_ms: float | None = None
-    """Spacing of the frames of a window that is sampled by time (not C3D's, which are consecutive)."""
-    frames: int | None = None
-    """I3D only: frames a window, 16 to 64."""
-    weights: str = "default"
-    """`default`, the name of a checkpoint, the path of its file, or `random`."""
-    weights_sha256: str | None = None
-    """The file that you trust, if not the published one."""
-    seed: int = 0
-    """Of random weights."""
-    device: str = "auto"
-    """`auto`, `cpu`, `cuda` or `cuda:<n>`. What needs no network runs on the CPU."""
-    precision: str = "auto"
-    """`auto`, `float32` or `bfloat16`. What needs no network computes in float32."""
-    compile: bool = False
-    """Networks through torch.compile: other rounding, so another spec. What needs no network is not compiled."""
-    batch_size: int | None = None
-    """Windows a forward pass."""
-    channel_order: Literal["RGB", "BGR"] | None = None
-    """C3D only: instead of the checkpoint's."""
-    mean_file: Path | None = None
-    """C3D only: the published mean volume as .npy, (3, 16, 128, 171) in BGR, instead of one mean a channel."""
+    """Layers to store, each in a store of its own; the extractor's default if not given."""
 
-    def check(self, name: str, dims: Mapping[str, int], others: Sequence[str]) -> None:
-        """Raise InputError for the first value that breaks a rule of the extractor `name`, which has layers `dims` and
-        lacks the settings `others`."""
-        for setting in fields(self):
-            if setting.name in others and getattr(self, setting.name) != setting.default:
-                raise InputError(f"{setting.name}: {name} has no such setting; remove it")
-        for layer in self.layers or ():
-            if layer not in dims:
-                raise InputError(f"layer {layer!r} of {name}: {nearest(layer, tuple(dims))}")
+    def __post_init__(self) -> None:
+        """Raises InputError for a value that breaks a rule."""
         if self.layers is not None and not 0 < len(set(self.layers)) == len(self.layers):
-            raise InputError(f"layers {list(self.layers)} of {name}: name at least one, and each once")
-        for above_zero in ("windows", "step_ms", "batch_size"):
-            value = getattr(self, above_zero)
-            if value is not None and value <= 0:
-                raise InputError(f"{above_zero} {value!r} of {name}: must be above 0")
-        if self.weights == "random" and self.weights_sha256:
-            raise InputError("weights: random reads no file; remove weights_sha256, or name a checkpoint")
+            raise InputError(f"layers {list(self.layers)}: name at least one, and each once")
+
+    def above_zero(self, *names: str) -> None:
+        """Raise InputError if one of these settings is given and not above 0."""
+        for name in names:
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise InputError(f"{name} {value}: must be above 0")
+
+    def within(self, **ranges: tuple[int, int]) -> None:
+        """Raise InputError if one of these settings is given and not in its range, both ends included."""
+        for name, (least, most) in ranges.items():
+            if (value := getattr(self, name)) is not None and not least <= value <= most:
+                raise InputError(f"{name} {value}: must be from {least} to {most}")
+
+    def files(self) -> dict[str, Path]:
+        """{setting: the file that it names}, of those that are given."""
+        given = {
+            name: getattr(self, name) for name, hint in get_type_hints(type(self)).items() if Path in _members(hint)
+        }
+        return {name: path for name, path in given.items() if path is not None}
+
+    @classmethod
+    def of(cls, extractor: str, values: Mapping[str, Any]) -> Self:
+        """Settings from what a file or a caller gives, each value taken as the type of its setting: `"1e-3"` is a
+        number, `[fc6]` a tuple, None the default. Raises InputError for an unknown key, or a value of another type."""
+        known = {field.name: field for field in fields(cls)}
+        hints = get_type_hints(cls)
+        given = {}
+        for name, value in values.items():
+            if name not in known:
+                raise InputError(f"{extractor} has no setting {name!r}: {nearest(str(name), tuple(known))}")
+            if value is not None:
+                given[name] = _typed(f"{name} of {extractor}", hints[name], value)
+        try:
+            return cls(**given)
+        except InputError as error:
+            raise InputError(f"{extractor}: {error}") from None
+
+    @classmethod
+    def paths(cls, values: Mapping[str, Any]) -> list[str]:
+        """Which of these plain values name files, so that relative ones can start at the settings file."""
+        return [name for name, hint in get_type_hints(cls).items() if name in values and _is_file(hint)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a settings file has them; inverse of `of`."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def rows(cls) -> list[SettingRow]:
+        """Every setting with its default and the docstring below it, those of all extractors first."""
+        meanings = _docstrings(cls)
+        return [
+            SettingRow(f.name, None if f.default is MISSING else _plain(f.default), meanings[f.name])
+            for f in fields(cls)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowSettings(ExtractorSettings):
+    """Of an extractor of frames or sound, which computes batches of windows."""
+
+    batch_size: int | None = None
+    """Windows computed at once; a good number for the device if not given."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.above_zero("batch_size")
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type that it is."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _is_file(hint: Any) -> bool:
+    return Path in _members(hint)
+
+
+def _typed(name: str, hint: Any, value: Any) -> Any:
+    """The value as the type of a setting. Raises InputError."""
+    (kind,) = (member for member in _members(hint) if member is not NoneType)
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise InputError(f"{name} {value!r}: {nearest(str(value), get_args(kind))}")
+        return value
+    if get_origin(kind) is tuple:
+        if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        raise InputError(f"{name} {value!r}: must be a list of names")
+    if kind is bool or isinstance(value, bool):
+        return _same(name, kind, value)
+    if kind is Path:
+        return _path(name, value)
+    if kind is str:
+        return str(value) if isinstance(value, int | float) else _same(name, kind, value)
+    try:
+        if not isinstance(value, int | float | str) or not isfinite(number := float(value)):
+            raise ValueError
+        if kind is float:
+            return number
+        if number != int(number):
+            raise ValueError
+        return int(value)
+    except (ValueError, OverflowError):
+        raise InputError(f"{name} {value!r}: must be a {'whole ' if kind is int else ''}number") from None
+
+
+def _same(name: str, kind: type, value: Any) -> Any:
+    if type(value) is not kind:
+        raise InputError(f"{name} {value!r}: must be {'true or false' if kind is bool else f'of type {kind.__name__}'}")
+    return value
+
+
+def _path(name: str, value: Any) -> Path:
+    """A path on this machine, `~` written out."""
+    text = str(value) if isinstance(value, Path) else _same(name, str, value)
+    if "://" in text.removeprefix("file://") or "\0" in text:
+        raise InputError(f"{name} {text!r}: only paths on this machine can be given")
+    return Path(os.path.expanduser(text.removeprefix("file://")))  # noqa: PTH111 (that of Path raises for no user)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _docstrings(cls: type) -> dict[str, str]:
+    """{field: the string below it}, of the class and its bases."""
+    found: dict[str, str] = {}
+    for kind in reversed(cls.__mro__[:-1]):
+        body = ast.parse(dedent(inspect.getsource(kind))).body[0].body  # type: ignore[attr-defined]
+        for field, below in pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+                found[field.target.id] = inspect.cleandoc(ast.literal_eval(below.value))  # type: ignore[union-attr]
+    return found

@@ -14,55 +14,36 @@ import json
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from reelmill.extractors.core.descriptor import Descriptor
+from reelmill.extractors.core.settings import Compute, ExtractorSettings
 from reelmill.extractors.text.words import Document
 from reelmill.storage import Spec, cache, parts
 from reelmill.storage.arrays import load_arrays
-from reelmill.storage.errors import CorruptPart, InputError, nearest
+from reelmill.storage.errors import CorruptPart, InputError
 from reelmill.storage.place import AnyPath, place
 
 Progress = Callable[[float], None]
 """Told the share of a fit that is done."""
 
 
-@dataclass(frozen=True)
-class EncoderSettings:
-    """What a user can choose of every encoder."""
-
-    layers: tuple[str, ...] = ()
-    """Each has a store of its own; none: the encoder's first."""
-    seed: int = 0
-    """Of everything that is drawn while fitting."""
-
-    def __post_init__(self) -> None:
-        """Raises InputError for a number that breaks a rule."""
-        for field in fields(self):
-            value, least = getattr(self, field.name), 0 if field.name == "seed" else 1
-            if isinstance(value, int) and not least <= value < 1 << 32:
-                raise InputError(f"{field.name} {value}: a whole number from {least} to {(1 << 32) - 1}")
-
-
 class Encoder(ABC):
     """Documents in, a vector each out, once it is fitted or loaded."""
 
-    name: ClassVar[str]
-    """As the settings call it: `topics`."""
+    about: ClassVar[Descriptor]
     rows: ClassVar[Literal["video", "post"]]
     """What a document is."""
-    layers: ClassVar[tuple[str, ...]]
-    """What there is to store; the first one is stored unless the settings say otherwise."""
-    not_kept: ClassVar[frozenset[str]] = frozenset({"layers"})
+    not_learned: ClassVar[frozenset[str]] = frozenset({"layers", "refit"})
     """Settings that change nothing of what is learned, or stand in `identity` as something else."""
     code_version: ClassVar[int] = 1
     """Raised when a change here alters the numbers."""
-    kind_of_settings: ClassVar[type[EncoderSettings]] = EncoderSettings
-    settings: Any
-    """A `kind_of_settings`."""
+    layers: tuple[str, ...]
+    """Layers to store."""
     identity: dict[str, Any]
     """Settings that change what is learned, as plain JSON."""
     dim: int
@@ -72,25 +53,16 @@ class Encoder(ABC):
     sha256 = ""
     """Of what was learned; empty before."""
 
-    def __init__(self, **settings: Any) -> None:
-        """`settings`: the fields of `kind_of_settings`. Raises InputError for an unknown one, or a wrong value."""
-        known = tuple(field.name for field in fields(self.kind_of_settings))
-        for setting in settings:
-            if setting not in known:
-                raise InputError(f"setting {setting!r} of {self.name}: {nearest(setting, known)}")
-        self.settings = self.kind_of_settings(**settings)
-        for layer in self.chosen:
-            if layer not in self.layers:
-                raise InputError(f"layer {layer!r} of {self.name}: {nearest(layer, self.layers)}")
+    def __init__(self, settings: ExtractorSettings | None = None, compute: Compute | None = None) -> None:
+        """The extractor's default settings if none are given. Raises InputError for an unknown layer."""
+        self.name = self.about.name
+        self.settings: Any = settings if settings is not None else self.about.settings()
+        self.compute = compute or Compute()
+        self.layers = self.about.chosen(self.settings.layers)
         self.identity = {"kind": self.name, "code_version": self.code_version, **self._identify()}
 
-    @property
-    def chosen(self) -> tuple[str, ...]:
-        """The layers to store."""
-        return tuple(dict.fromkeys(self.settings.layers)) or self.layers[:1]
-
     def _identify(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self.settings).items() if name not in self.not_kept}
+        return {name: value for name, value in asdict(self.settings).items() if name not in self.not_learned}
 
     @abstractmethod
     def fit(self, documents: Sequence[Document], progress: Progress = lambda share: None) -> None:
@@ -103,7 +75,7 @@ class Encoder(ABC):
 
     def encode(self, documents: Sequence[Document]) -> dict[str, np.ndarray]:
         """Every layer, as `transform` gives it."""
-        return {self.layers[0]: self.transform(documents)}
+        return {self.about.default_layers[0]: self.transform(documents)}
 
     @abstractmethod
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -120,13 +92,13 @@ class Encoder(ABC):
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def specs(self) -> dict[str, Spec]:
-        """The spec of each chosen layer, once it is fitted."""
+        """The spec of each layer to store, once it is fitted."""
         return {
             layer: Spec(
                 self.name, layer, self.dim, self.rows, preprocessing=self.identity, weights=self.label,
                 weights_sha256=self.sha256, code_version=self.code_version,
             )
-            for layer in self.chosen
+            for layer in self.layers
         }  # fmt: skip
 
     def save(self, path: Path) -> None:
@@ -144,13 +116,13 @@ class Encoder(ABC):
     @classmethod
     def load(cls, path: Path) -> Self:
         """The encoder that `save` wrote, with its settings. Raises CorruptPart for anything else."""
-        with _readable(path, cls.name):
+        with _readable(path, cls.about.name):
             facts, arrays = _parse(path)
-            names = {field.name for field in fields(cls.kind_of_settings)} - cls.not_kept
-            loaded = cls(**{name: facts["identity"][name] for name in names})
+            names = {field.name for field in fields(cls.about.settings)} - cls.not_learned
+            loaded = cls(cls.about.settings(**{name: facts["identity"][name] for name in names}))
             if {**facts["identity"], **loaded.identity}.keys() != loaded.identity.keys():
                 raise ValueError("fitted by another version")
-            loaded.identity |= {name: facts["identity"][name] for name in cls.not_kept & loaded.identity.keys()}
+            loaded.identity |= {name: facts["identity"][name] for name in cls.not_learned & loaded.identity.keys()}
             loaded._take_in(facts, arrays)
         return loaded
 

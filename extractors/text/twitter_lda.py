@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from reelmill.extractors.text.fitted import Encoder, EncoderSettings, Progress
+from reelmill.extractors.core.descriptor import Descriptor
+from reelmill.extractors.core.settings import Compute
+from reelmill.extractors.text.fitted import Encoder, Progress
+from reelmill.extractors.text.settings import MOST, EncoderSettings
 from reelmill.extractors.text.words import Document, TooLittleText, flat, vocabulary
 
 DAY_MS = 24 * 3600 * 1000
@@ -22,7 +25,7 @@ BATCH_SHARE, BATCH = 100, 512
 """Posts drawn at once: a hundredth of those known, so that the rest can speak for them, and at most so many."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PostTopicSettings(EncoderSettings):
     """What a user can choose of topics of posts."""
 
@@ -30,6 +33,21 @@ class PostTopicSettings(EncoderSettings):
     """How many (paper 004, §4.3)."""
     sweeps: int = 40
     """Times that every post's topic is drawn anew in a fit."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.within(topics=(1, MOST), sweeps=(1, MOST))
+
+
+EXTRACTOR = Descriptor(
+    name="post_topics",
+    input="text",
+    layers=dict.fromkeys(("delta", "probability"), PostTopicSettings().topics),
+    default_layers=("delta",),
+    settings=PostTopicSettings,
+    implementation="reelmill.extractors.text.twitter_lda:TwitterLDA",
+    paper="Paper 004, §3.2; Zhao et al., Comparing Twitter and Traditional Media Using Topic Models, ECIR 2011",
+)
 
 
 class _Posts:
@@ -62,11 +80,10 @@ class TwitterLDA(Encoder):
     stand still, which is where this departs from Zhao's sampler.
     """
 
-    name, rows, layers = "post_topics", "post", ("delta", "probability")
-    kind_of_settings = PostTopicSettings
+    about, rows = EXTRACTOR, "post"
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, settings: PostTopicSettings | None = None, compute: Compute | None = None) -> None:
+        super().__init__(settings, compute)
         self.dim: int = self.settings.topics
         self._start()
 

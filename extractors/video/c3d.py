@@ -1,106 +1,99 @@
-"""C3D: 16 consecutive frames → fc6, fc7 (4096) or conv5 (512).
+"""C3D: 16 consecutive frames → fc6, fc7 (4096) or conv5 (512). Its settings and published weights; no torch.
 
-Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015, figure 3; details as in the
-authors' Caffe network (C3D v1.0, sports1m). Frames are scaled to 171 × 128 without keeping the aspect, cut to
-112 × 112, not divided; fc6 and fc7 are taken after ReLU.
+The network is in `c3d_network`.
 """
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Literal
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from reelmill.extractors.core.frames import FramePlan, Geometry, Windows
-from reelmill.extractors.core.network import FrameNetwork
-from reelmill.extractors.core.settings import Settings
-from reelmill.storage.arrays import load_array
-from reelmill.storage.errors import InputError
-
-VOLUME = (3, 16, 128, 171)
-"""Channels (BGR), frames, rows, columns of the published mean, `sport1m_train16_128_mean`."""
+from reelmill.extractors.core.descriptor import Descriptor
+from reelmill.extractors.core.network_settings import FrameSettings
+from reelmill.extractors.weights.checkpoints import Checkpoint, Layout, Pixels
 
 
-def _conv(channels_in: int, channels_out: int) -> nn.Conv3d:
-    return nn.Conv3d(channels_in, channels_out, kernel_size=3, padding=1)
+@dataclass(frozen=True, kw_only=True)
+class C3DSettings(FrameSettings):
+    """What a user can choose of C3D."""
+
+    channel_order: Literal["RGB", "BGR"] | None = None
+    """What its first layer expects, where a checkpoint's record has it wrong."""
+    mean_file: Path | None = None
+    """The published mean volume as .npy, (3, 16, 128, 171) in BGR, instead of one mean a channel."""
 
 
-class C3DNetwork(nn.Module):
-    """Eight convolutions and two linear layers. fc8, the 487 classes, is left out: no layer after fc7 is asked for."""
+_C3D_CONVS = ("conv1a", "conv2a", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b")
+_C3D_FCS: Layout = {"fc6": "fc6", "fc7": "fc7"}
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1a = _conv(3, 64)
-        self.conv2a = _conv(64, 128)
-        self.conv3a, self.conv3b = _conv(128, 256), _conv(256, 256)
-        self.conv4a, self.conv4b = _conv(256, 512), _conv(512, 512)
-        self.conv5a, self.conv5b = _conv(512, 512), _conv(512, 512)
-        self.fc6, self.fc7 = nn.Linear(8192, 4096), nn.Linear(4096, 4096)
+C3D_PLAIN: Layout = {"conv1": "conv1a", "conv2": "conv2a", **{n: n for n in _C3D_CONVS[2:]}, **_C3D_FCS, "fc8": None}
+_OPENMMLAB = {**{f"{name}.conv": name for name in _C3D_CONVS}, **_C3D_FCS}
+C3D_OPENMMLAB: Layout = {
+    **_OPENMMLAB,
+    **{f"backbone.{theirs}": ours for theirs, ours in _OPENMMLAB.items()},  # a whole recogniser, with its head
+    "cls_head.fc_cls": None,
+}
+C3D_SEQUENTIAL: Layout = {
+    **{f"features.{index}": name for index, name in zip((0, 3, 6, 8, 11, 13, 16, 18), _C3D_CONVS, strict=True)},
+    "classifier.0": "fc6",
+    "classifier.3": "fc7",
+    "classifier.6": None,
+}
 
-    def forward(self, x: Tensor, layers: tuple[str, ...]) -> dict[str, Tensor]:
-        """(B, 3, 16, 112, 112) → the layers asked for, and those on the way; nothing is computed beyond them."""
-        x = F.max_pool3d(F.relu(self.conv1a(x)), (1, 2, 2))  # 64, 16, 56, 56: the first pool keeps time
-        x = F.max_pool3d(F.relu(self.conv2a(x)), 2)  # 128, 8, 28, 28
-        x = F.max_pool3d(F.relu(self.conv3b(F.relu(self.conv3a(x)))), 2)  # 256, 4, 14, 14
-        x = F.max_pool3d(F.relu(self.conv4b(F.relu(self.conv4a(x)))), 2)  # 512, 2, 7, 7
-        x = F.relu(self.conv5b(F.relu(self.conv5a(x))))
-        found = {"conv5": x.float().mean(dim=(2, 3, 4))}
-        if "fc6" in layers or "fc7" in layers:
-            # Caffe pools 7 → 4 with windows clipped at the right and bottom; padding as in most ports would shift them
-            x = F.max_pool3d(x, 2, ceil_mode=True)  # 512, 1, 4, 4
-            found["fc6"] = F.relu(self.fc6(x.flatten(1)))
-        if "fc7" in layers:
-            found["fc7"] = F.relu(self.fc7(found["fc6"]))
-        return found
+_TRAN = "Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015"
+_LICENCE = "CC BY-NC 3.0 (the C3D network and the weights that descend from it: no commercial use)"
 
+CHECKPOINTS = (
+    Checkpoint(
+        name="c3d-sports1m-openmmlab",
+        extractor="c3d",
+        file="c3d_sports1m_pretrain_20201016-dcc47ddc.pth",
+        url="https://download.openmmlab.com/mmaction/recognition/c3d/c3d_sports1m_pretrain_20201016-dcc47ddc.pth",
+        sha256="dcc47ddcdc7dd62eabc24bc70491b47c82b3b1045b864c52f6bdb669243dfcff",
+        size=311_985_866,
+        pixels=Pixels("RGB", mean=(104.0, 117.0, 128.0)),
+        layout=C3D_OPENMMLAB,
+        licence=_LICENCE,
+        non_commercial=True,
+        citation=_TRAN,
+        note="Order and mean as in MMAction2's configuration c3d_sports1m_16x1x1_45e_ucf101_rgb (to_bgr=False). "
+        "It does not say whether conv1a was turned from Caffe's BGR; `channel_order` overrides.",
+    ),
+    Checkpoint(
+        name="c3d-sports1m-davidea",
+        extractor="c3d",
+        file="c3d.pickle",
+        url="http://imagelab.ing.unimore.it/files/c3d_pytorch/c3d.pickle",
+        sha256=None,
+        pixels=Pixels("BGR", mean=(101.41, 97.66, 90.25)),
+        layout=C3D_PLAIN,
+        licence=_LICENCE,
+        non_commercial=True,
+        citation=_TRAN,
+        note="Ported from Caffe by way of Keras. Order and mean: DavideA/c3d-pytorch, issue 1 (the channel means of "
+        "Caffe's volume mean).",
+    ),
+    Checkpoint(
+        name="c3d-sports1m-jfzhang",
+        extractor="c3d",
+        file="c3d-pretrained.pth",
+        url=None,
+        sha256=None,
+        pixels=Pixels("BGR", mean=(102.0, 98.0, 90.0)),
+        layout=C3D_SEQUENTIAL,
+        licence=_LICENCE,
+        non_commercial=True,
+        citation=_TRAN,
+        note="jfzhang95/pytorch-video-recognition, whose README links it; its loader reads frames as BGR.",
+    ),
+)
 
-class C3D(FrameNetwork):
-    """Layers `fc6`, `fc7`, and `conv5`: conv5b after ReLU, before pool5, averaged over time and space."""
-
-    name = "c3d"
-    plan = FramePlan(Geometry(scale_to=(128, 171), crop=(112, 112)), Windows("consecutive", length=16))
-    dims: ClassVar = {"fc6": 4096, "fc7": 4096, "conv5": 512}
-    default_layers = ("fc6",)
-    batch_sizes: ClassVar = {"cpu": 4, "cuda": 32}
-    random_gains: ClassVar = {"conv1a.weight": 1 / 64}
-    """Pixels are not divided: their standard deviation, about 64, is taken out here."""
-    only_others = ("step_ms", "frames")
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        if settings.channel_order is not None:
-            self.pixels = replace(self.pixels, order=settings.channel_order)
-        self._volume_sha256: str | None = None
-        if settings.mean_file is not None:
-            self._mean, self._volume_sha256 = self._read_volume(settings.mean_file)
-
-    def _build(self) -> nn.Module:
-        return C3DNetwork()
-
-    def _run(self, pixels: Tensor) -> Mapping[str, Tensor]:
-        return self.network(pixels, self.layers)
-
-    def _read_volume(self, path: Path) -> tuple[Tensor, str]:
-        """The mean of each pixel of a window: (1, 3, 16, 112, 112) in RGB, and the file's SHA-256."""
-        try:
-            volume = load_array(path)
-            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"mean_file {path}: cannot be read as .npy ({error})") from error
-        if volume.size != np.prod(VOLUME) or volume.shape[-4:] != VOLUME:
-            raise InputError(f"mean_file {path}: shape {volume.shape}, needs {VOLUME}")
-        (rows, columns), (height, width) = VOLUME[2:], self.plan.geometry.crop
-        top, left = self.plan.geometry.corner(rows, columns)
-        cut = volume.reshape(VOLUME)[::-1, :, top : top + height, left : left + width]  # BGR → RGB
-        return torch.from_numpy(np.ascontiguousarray(cut, np.float32)).to(self.device)[None], sha256
-
-    def _preprocessing(self) -> dict[str, Any]:
-        described = super()._preprocessing()
-        if self._volume_sha256 is not None:
-            described["mean"] = {"volume_sha256": self._volume_sha256}
-        return described
+EXTRACTOR = Descriptor(
+    name="c3d",
+    input="frames",
+    layers={"fc6": 4096, "fc7": 4096, "conv5": 512},
+    default_layers=("fc6",),
+    settings=C3DSettings,
+    implementation="reelmill.extractors.video.c3d_network:C3D",
+    paper=_TRAN,
+    checkpoints=CHECKPOINTS,
+)

@@ -1,46 +1,33 @@
-"""I3D on ResNet-50: 8 frames, 8/30 s apart → pool5 (2048).
+"""I3D on ResNet-50: 8 frames, 8/30 s apart → pool5 (2048). Its published weights; no torch.
 
-Carreira and Zisserman, CVPR 2017, inflated into ResNet-50; the network is pytorchvideo's `i3d_r50` ("8x8": 8 frames at
-a stride of 8 at 30 frames a second). Frames: shorter side 256, centre 224 × 224.
+The network is in `i3d_r50_network`.
 """
 
-import warnings
-from collections.abc import Mapping
-from typing import ClassVar
+from reelmill.extractors.core.descriptor import Descriptor
+from reelmill.extractors.core.network_settings import TimedFrameSettings
+from reelmill.extractors.weights.checkpoints import Checkpoint, Pixels
 
-from torch import Tensor, nn
+CHECKPOINTS = (
+    Checkpoint(
+        name="i3d-r50-kinetics400",
+        extractor="i3d_r50",
+        file="I3D_8x8_R50.pyth",
+        url="https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/I3D_8x8_R50.pyth",
+        sha256=None,
+        pixels=Pixels("RGB", mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225), divisor=255.0),
+        licence="Apache-2.0 (pytorchvideo)",
+        citation="Carreira and Zisserman, Quo Vadis, Action Recognition?, CVPR 2017; Feichtenhofer et al., SlowFast "
+        "Networks for Video Recognition, ICCV 2019",
+    ),
+)
 
-from reelmill.extractors.core.frames import FramePlan, Geometry, Windows
-from reelmill.extractors.core.network import FrameNetwork
-
-
-class I3DR50(FrameNetwork):
-    """Layer `pool5`: the last residual stage, averaged over time and space."""
-
-    name = "i3d_r50"
-    plan = FramePlan(
-        Geometry(short_side=256, crop=(224, 224), centre="half_even"),  # its library cuts with torchvision
-        Windows("timed", length=8, step_ms=8 / 30 * 1000),
-    )
-    dims: ClassVar = {"pool5": 2048}
-    default_layers = ("pool5",)
-    batch_sizes: ClassVar = {"cpu": 2, "cuda": 32}
-    random_gains: ClassVar = {"norm_c.weight": 0.25}
-    """With the identity as batch-norm, 16 residual branches add up: each is scaled by 1/√16."""
-
-    def _build(self) -> nn.Module:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # fvcore, which it imports, uses torch.jit.script
-            from pytorchvideo.models.hub import i3d_r50
-
-        network = i3d_r50(pretrained=False)
-        for module in network.modules():
-            if isinstance(module, nn.Conv3d):
-                module.stride = tuple(map(int, module.stride))  # NumPy integers, which torch.compile stumbles over
-        return network
-
-    def _run(self, pixels: Tensor) -> Mapping[str, Tensor]:
-        x = pixels
-        for block in self.network.blocks[:-1]:
-            x = block(x)
-        return {"pool5": x.float().mean(dim=(2, 3, 4))}  # B, 2048, 4, 7, 7; blocks[-1] is the head
+EXTRACTOR = Descriptor(
+    name="i3d_r50",
+    input="frames",
+    layers={"pool5": 2048},
+    default_layers=("pool5",),
+    settings=TimedFrameSettings,
+    implementation="reelmill.extractors.video.i3d_r50_network:I3DR50",
+    paper="Carreira and Zisserman, Quo Vadis, Action Recognition?, CVPR 2017; pytorchvideo's i3d_r50",
+    checkpoints=CHECKPOINTS,
+)

@@ -1,40 +1,35 @@
-"""VGG-19: one frame → fc6 or fc7 (4096), after ReLU.
+"""VGG-19: one frame → fc6 or fc7 (4096), after ReLU. Its published weights; no torch.
 
-Simonyan and Zisserman, ICLR 2015, column E; the network is torchvision's, without dropout. Frames: shorter side 256,
-centre 224 × 224, as torchvision's own transform for IMAGENET1K_V1.
+The network is in `vgg19_network`.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
+from reelmill.extractors.core.descriptor import Descriptor
+from reelmill.extractors.core.network_settings import TimedFrameSettings
+from reelmill.extractors.weights.checkpoints import Checkpoint, Pixels
 
-import torch
-from torch import Tensor, nn
+CHECKPOINTS = (
+    Checkpoint(
+        name="vgg19-imagenet",
+        extractor="vgg19",
+        file="vgg19-dcbb9e9d.pth",
+        url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+        sha256="dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+        size=574_673_361,
+        pixels=Pixels("RGB", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), divisor=255.0),
+        licence="BSD-3-Clause (torchvision); trained on ImageNet, which has terms of its own",
+        citation="Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, "
+        "ICLR 2015",
+        note="IMAGENET1K_V1. The hash agrees with the 8 digits in the name.",
+    ),
+)
 
-from reelmill.extractors.core.frames import FramePlan, Geometry, Windows
-from reelmill.extractors.core.network import FrameNetwork
-
-
-class VGG19(FrameNetwork):
-    """Layers `fc6` (classifier 0 and 1) and `fc7` (classifier 3 and 4)."""
-
-    name = "vgg19"
-    plan = FramePlan(
-        Geometry(short_side=256, crop=(224, 224), centre="half_even"), Windows("timed", length=1, step_ms=1000.0)
-    )
-    dims: ClassVar = {"fc6": 4096, "fc7": 4096}
-    default_layers = ("fc7",)
-    memory_format = torch.channels_last
-    batch_sizes: ClassVar = {"cpu": 4, "cuda": 64}
-
-    def _build(self) -> nn.Module:
-        from torchvision.models import vgg19
-
-        return vgg19(weights=None)
-
-    def _run(self, pixels: Tensor) -> Mapping[str, Tensor]:
-        net = self.network
-        x = net.avgpool(net.features(pixels[:, :, 0])).flatten(1)
-        found = {"fc6": net.classifier[:2](x)}
-        if "fc7" in self.layers:
-            found["fc7"] = net.classifier[3:5](found["fc6"])  # 2 is dropout
-        return found
+EXTRACTOR = Descriptor(
+    name="vgg19",
+    input="frames",
+    layers={"fc6": 4096, "fc7": 4096},
+    default_layers=("fc7",),
+    settings=TimedFrameSettings,
+    implementation="reelmill.extractors.video.vgg19_network:VGG19",
+    paper="Simonyan and Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015",
+    checkpoints=CHECKPOINTS,
+)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from reelmill.extractors.weights.checkpoints import CHECKPOINTS, Checkpoint
+from reelmill.extractors.weights.checkpoints import Checkpoint
 from reelmill.extractors.weights.fetch import fetch, replacing
 from reelmill.extractors.weights.hashes import Hash, Kind, sha256_of
 from reelmill.storage.errors import InputError
@@ -32,10 +32,9 @@ def place(record: Checkpoint) -> Path:
     return folder() / record.file
 
 
-def listing(records: Iterable[Checkpoint] | None = None) -> dict[str, Any]:
-    """The folder, and what is known and found of each file (all of them if not given), which is hashed whole."""
-    chosen = CHECKPOINTS.values() if records is None else records
-    return {"folder": str(folder()), "weights": [_described(record) for record in chosen]}
+def listing(records: Iterable[Checkpoint]) -> dict[str, Any]:
+    """The folder, and what is known and found of the file of each record, which is hashed whole."""
+    return {"folder": str(folder()), "weights": [_described(record) for record in records]}
 
 
 def fetched(record: Checkpoint, sha256: str | None = None) -> dict[str, Any]:
@@ -71,11 +70,16 @@ def taken(record: Checkpoint, path: Path, sha256: str | None = None) -> dict[str
     return listing((record,))
 
 
-def verified(record: Checkpoint | None = None) -> dict[str, Any]:
-    """The listing of a record's file, or of every one that is here. Raises InputError if the one named is not."""
-    if record is not None and not place(record).is_file():
-        raise InputError(f"{place(record)} is not here; get it with `reelmill weights fetch {record.name}`")
-    return listing([other for other in CHECKPOINTS.values() if place(other).is_file()] if record is None else (record,))
+def verified(record: Checkpoint) -> dict[str, Any]:
+    """The listing of a record's file. Raises InputError if it does not exist."""
+    if not place(record).is_file():
+        raise InputError(f"{place(record)} does not exist; get it with `reelmill weights fetch {record.name}`")
+    return listing((record,))
+
+
+def present(records: Iterable[Checkpoint]) -> list[Checkpoint]:
+    """Those records whose files exist."""
+    return [record for record in records if place(record).is_file()]
 
 
 def trusted(record: Checkpoint, file: Path, given: str | None) -> Hash:

@@ -54,17 +54,21 @@ def weights(
     json: Json = False,
 ) -> None:
     """Published weights: list them, fetch one, verify those that are here, import a file from elsewhere."""
-    from reelmill.extractors.weights import checkpoints, files
+    from reelmill.extractors.registry import checkpoint, checkpoints
+    from reelmill.extractors.weights import files
+    from reelmill.extractors.weights.checkpoints import Checkpoint
 
-    record = checkpoints.named(name) if name is not None else None
+    record = checkpoint(name) if name is not None else None
     match action, record, file, sha256:
         case "list", None, None, None:
-            found = files.listing()
-        case "verify", _, None, None:
+            found = files.listing(checkpoints().values())
+        case "verify", None, None, None:
+            found = files.listing(files.present(checkpoints().values()))
+        case "verify", Checkpoint(), None, None:
             found = files.verified(record)
-        case "fetch", checkpoints.Checkpoint(), None, _:
+        case "fetch", Checkpoint(), None, _:
             found = files.fetched(record, sha256)
-        case "import", checkpoints.Checkpoint(), Path(), _:
+        case "import", Checkpoint(), Path(), _:
             found = files.taken(record, file, sha256)
         case _:
             known = "list, verify [NAME], fetch NAME [--sha256 …] or import NAME FILE [--sha256 …]"

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from reelmill.extractors.text.encoders import ENCODERS
+from reelmill.extractors.registry import EXTRACTORS, reads_text, settings_for
 from reelmill.flows.jobs.check import check_extract
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Executor
 from reelmill.flows.jobs.extract import extract
-from reelmill.flows.settings.sections import ExtractorSettings, Settings
+from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline.planning.select import Order, Selection
 from reelmill.storage.errors import InputError, nearest
 
@@ -35,18 +35,16 @@ def narrowed(settings: Settings, names: Sequence[str], selection: Selection) -> 
 
     Encoders of text read all texts of the root, in seconds: where videos are selected they are left out, or refused if
     they were named. Raises InputError for an unknown name."""
-    from reelmill.extractors.registry import EXTRACTORS
-
-    own, known = settings.extract.extractors, (*EXTRACTORS, *ENCODERS)
+    own = settings.extract.extractors
     for name in names:
-        if name not in known:
-            raise InputError(f"--extractor {name!r}: {nearest(name, known)}")
-    if selection.narrows and (texts := [name for name in names if name in ENCODERS]):
+        if name not in EXTRACTORS:
+            raise InputError(f"--extractor {name!r}: {nearest(name, tuple(EXTRACTORS))}")
+    if selection.narrows and (texts := [name for name in names if reads_text(name)]):
         raise InputError(f"--extractor {texts[0]} reads all texts of the root: leave out --since, --where and --limit")
-    wanted = dict.fromkeys(names) or [name for name in own if not (selection.narrows and name in ENCODERS)]
+    wanted = dict.fromkeys(names) or [name for name in own if not (selection.narrows and reads_text(name))]
     if not wanted:
         raise InputError("the settings name encoders of text only: leave out --since, --where and --limit")
-    chosen = {name: own.get(name, ExtractorSettings()) for name in wanted}
+    chosen = {name: own[name] if name in own else settings_for(name, {}) for name in wanted}
     narrow = settings.model_copy(update={"extract": settings.extract.model_copy(update={"extractors": chosen})})
     check_extract(narrow.extract)
     return narrow

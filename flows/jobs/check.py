@@ -2,14 +2,10 @@
 
 import os
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
-from reelmill.flows.settings.sections import EngineSettings, ExtractorSettings, ExtractSettings, Settings, TrainSettings
-from reelmill.storage.errors import InputError, nearest
+from reelmill.flows.settings.sections import EngineSettings, ExtractSettings, Settings, TrainSettings
+from reelmill.storage.errors import InputError
 from reelmill.storage.features import list_stores
-
-if TYPE_CHECKING:
-    from reelmill.extractors.registry import Kind
 
 
 def check(settings: Settings) -> None:
@@ -67,45 +63,17 @@ def check_train(chosen: TrainSettings) -> None:
 
 
 def check_extract(chosen: ExtractSettings) -> list[str]:
-    """Device, precision, networks, layers, weights; returns `c3d-fc6` and so on, the stores' names without hashes."""
+    """Device, precision, files of weights and vectors; returns `c3d-fc6` and so on, the stores' names without hashes.
+    Layers and values are checked as the settings are read."""
     from reelmill.extractors.core.device import choose_device, choose_precision
-    from reelmill.extractors.registry import EXTRACTORS
-    from reelmill.extractors.text.encoders import ENCODERS
-    from reelmill.flows.jobs.texts import encoders
+    from reelmill.extractors.registry import find
 
     choose_precision(chosen.precision, choose_device(chosen.device))
     if not chosen.extractors:
         raise InputError("extract.extractors is empty; name at least one, such as {c3d: {}}")
-    stores = [f"{encoder.name}-{layer}" for encoder, _ in encoders(chosen) for layer in encoder.chosen]
+    stores = []
     for name, how in chosen.extractors.items():
-        if name in ENCODERS:
-            continue
-        if name not in EXTRACTORS:
-            raise InputError(f"extractor {name!r}: {nearest(name, (*EXTRACTORS, *ENCODERS))}")
-        stores += [f"{name}-{layer}" for layer in _layers(EXTRACTORS[name], how.layers)]
-        _check_others(EXTRACTORS[name], how)
-        _check_weights(EXTRACTORS[name], how.weights)
+        extractor = find(name)
+        extractor.check_files(how)
+        stores += [f"{name}-{layer}" for layer in extractor.chosen(how.layers)]
     return stores
-
-
-def _layers(network: "Kind", layers: list[str] | None) -> list[str]:
-    for layer in layers or ():
-        if layer not in network.dims:
-            raise InputError(f"layer {layer!r} of {network.name}: {nearest(layer, tuple(network.dims))}")
-    return list(layers or network.default_layers)
-
-
-def _check_others(network: "Kind", how: ExtractorSettings) -> None:
-    for key in network.only_others:
-        if getattr(how, key) != ExtractorSettings.model_fields[key].default:
-            raise InputError(f"{key}: {network.name} has no such setting; remove it")
-
-
-def _check_weights(network: "Kind", weights: str) -> None:
-    from reelmill.extractors.weights import checkpoints
-
-    if "weights" in network.only_others:
-        return
-    _, path = checkpoints.find(weights, network.name)
-    if path is not None and not path.is_file():
-        raise InputError(f"weights {path} of {network.name}: no such file")

@@ -91,13 +91,14 @@ def _device() -> Iterator[Check]:
 
 def _weights() -> Iterator[Check]:
     """The first published file of each network."""
-    from reelmill.extractors.registry import EXTRACTORS
-    from reelmill.extractors.weights import checkpoints, files
+    from reelmill.extractors.registry import descriptors
+    from reelmill.extractors.weights import files
 
-    for name in EXTRACTORS:
-        record = next((record for record in checkpoints.CHECKPOINTS.values() if record.extractor == name), None)
+    for extractor in descriptors():
+        record = next((record for record in extractor.checkpoints if record.file), None)
         if record is None:
             continue
+        name = extractor.name
         (row,) = files.listing((record,))["weights"]
         trust = ("", "") if record.published else (" --sha256 HASH", " (none is published: that of the file you trust)")
         get = f"`reelmill weights fetch {record.name}{trust[0]}`{trust[1]}, or set weights: random to try things out"

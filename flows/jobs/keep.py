@@ -54,12 +54,12 @@ def check(root: str, *, media: bool = False, quarantine: bool = False, dry: bool
 def _repair(kind: str, name: str) -> str | None:
     if kind == "tables":
         return REPAIR.get(name)
-    from reelmill.extractors.text.encoders import ENCODERS
+    from reelmill.extractors.registry import EXTRACTORS, reads_text
 
     extractor = name.split("-")[0]  # an encoder's folder begins with its name, as its store does
-    return (
-        "reelmill extract SETTINGS" if extractor in ENCODERS else f"reelmill backfill SETTINGS --extractor {extractor}"
-    )
+    if extractor in EXTRACTORS and reads_text(extractor):
+        return "reelmill extract SETTINGS"
+    return f"reelmill backfill SETTINGS --extractor {extractor}"
 
 
 def _done_without_block(root: str, store: verify.Found) -> set[str]:

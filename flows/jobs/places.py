@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from reelmill.extractors.registry import settings_for
 from reelmill.flows.jobs.steps import root_of
 from reelmill.flows.settings.document import plain
 from reelmill.flows.settings.load import value
-from reelmill.flows.settings.sections import ExtractorSettings, ModelSettings, Settings
+from reelmill.flows.settings.sections import ModelSettings, Settings
 from reelmill.pipeline import dataset
 from reelmill.storage import parts
 from reelmill.storage.errors import InputError, nearest
@@ -112,8 +113,9 @@ def _texts(settings: Settings, wanted: set[str]) -> tuple[dict[str, str], dict[s
     """{role: store} of what the encoders of text give, and {role: why not} of the others."""
     from reelmill.flows.jobs import texts
 
+    own = settings.extract.extractors
     extract = settings.extract.model_copy(
-        update={"extractors": {n: settings.extract.extractors.get(n, ExtractorSettings()) for n in sorted(wanted)}}
+        update={"extractors": {n: own[n] if n in own else settings_for(n, {}) for n in sorted(wanted)}}
     )
     stores, without = {}, {}
     for encoder, refit in texts.encoders(extract):

@@ -27,7 +27,7 @@ from reelmill.pipeline.extract.videos import (
 from reelmill.pipeline.planning import rates
 from reelmill.pipeline.planning.select import Selection, first, ordered
 from reelmill.storage import Outcome, Spec, Tables
-from reelmill.storage.errors import InputError, nearest
+from reelmill.storage.errors import InputError
 from reelmill.storage.features import list_stores, open_store, sweep
 from reelmill.storage.parts import list_parts
 from reelmill.storage.place import AnyPath, address, below, is_url, place
@@ -84,25 +84,15 @@ def label(settings: Settings) -> dict[str, Any]:
 
 
 def extractors(settings: Settings) -> "list[Extractor]":
-    """The networks that the settings name, with their weights loaded."""
-    from reelmill.extractors.registry import EXTRACTORS, build
-    from reelmill.extractors.text.encoders import ENCODERS
+    """The extractors of frames and sound that the settings name, with their weights loaded."""
+    from reelmill.extractors.core.settings import Compute
+    from reelmill.extractors.registry import extractor, reads_text
 
     chosen = settings.extract
     if not chosen.extractors:
         raise InputError("extract.extractors is empty; name at least one, such as {c3d: {}}")
-    common = {"device": chosen.device, "precision": chosen.precision, "compile": chosen.compile}
-    built = []
-    for name, how in chosen.extractors.items():
-        if name in ENCODERS:
-            continue  # see flows/texts.py
-        if name not in EXTRACTORS:
-            raise InputError(f"extractor {name!r}: {nearest(name, (*EXTRACTORS, *ENCODERS))}")
-        given = {key: value for key, value in how.model_dump().items() if value is not None}
-        if how.layers:
-            given["layers"] = tuple(how.layers)
-        built.append(build(name, **common, **given))
-    return built
+    compute = Compute(chosen.device, chosen.precision, chosen.compile)
+    return [extractor(name, how, compute) for name, how in chosen.extractors.items() if not reads_text(name)]
 
 
 def extract_plan(settings: Settings, networks: "Sequence[Extractor]") -> list[Todo]:

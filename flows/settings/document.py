@@ -1,5 +1,6 @@
 """The settings as text and as rows: every key with its meaning and its default, read off the models."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,12 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from reelmill.extractors.core.settings import ExtractorSettings
+from reelmill.extractors.registry import descriptors
 from reelmill.flows.settings.sections import Settings, section_of
+
+EXTRACTORS = "extractors"
+"""The one field whose keys are those of the extractors' own classes."""
 
 
 def document(model: type[BaseModel] = Settings, indent: int = 0) -> str:
@@ -17,6 +23,9 @@ def document(model: type[BaseModel] = Settings, indent: int = 0) -> str:
     for name, field in model.model_fields.items():
         pad = "  " * indent
         lines.append(f"{pad}# {field.description}")
+        if name == EXTRACTORS:
+            lines += [f"{pad}{name}:", *(f"{pad}  {line}" for line in _extractors(_default(field)))]
+            continue
         section = section_of(field.annotation)
         if section is not None and (example := _example(field)):
             lines += [f"{pad}{name}:", f"{pad}  {example}:", document(section, indent + 2).rstrip("\n")]
@@ -30,11 +39,16 @@ def document(model: type[BaseModel] = Settings, indent: int = 0) -> str:
 
 
 def described(model: type[BaseModel] = Settings, prefix: str = "") -> list[dict[str, Any]]:
-    """The same as rows {key, required, default, meaning}, keys as `--set` takes them; c3d stands for any
-    extractor, transgrec for any recommender."""
+    """The same as rows {key, required, default, meaning}, keys as `--set` takes them, with those of every extractor;
+    transgrec stands for any recommender."""
     rows: list[dict[str, Any]] = []
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
+        if name == EXTRACTORS:
+            for known in descriptors():
+                rows += [{"key": f"{key}.{known.name}.{row.name}", "required": False, "default": row.default,
+                          "meaning": row.meaning} for row in known.settings.rows()]  # fmt: skip
+            continue
         section = section_of(field.annotation)
         if section is not None:
             rows += described(section, ".".join(filter(None, (key, _example(field)))) + ".")
@@ -52,6 +66,22 @@ def plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return asdict(value)
     return str(value) if isinstance(value, Path) else value
+
+
+def _extractors(chosen: Mapping[str, ExtractorSettings]) -> list[str]:
+    """Those chosen, with every setting; then what other extractors there are, a commented line each."""
+    lines = []
+    for name, settings in chosen.items():
+        lines.append(f"{name}:")
+        for row in settings.rows():
+            lines += [f"  # {' '.join(row.meaning.split())}", f"  {row.name}: {_one_line(row.default)}"]
+    lines.append("# Others, what they read, their layers and their settings:")
+    for known in descriptors():
+        if known.name not in chosen:
+            layers = ", ".join(f"{layer} ({dim:,})" for layer, dim in known.layers.items())
+            keys = ", ".join(row.name for row in known.settings.rows())
+            lines.append(f"# {known.name}: {known.input} → {layers}; {keys}")
+    return lines
 
 
 def _example(field: FieldInfo) -> str:

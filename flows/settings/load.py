@@ -14,14 +14,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from reelmill.extractors.registry import EXTRACTORS, find
 from reelmill.flows.settings.sections import Settings, home, section_of
 from reelmill.pipeline.secrets import redact
 from reelmill.storage.errors import InputError, nearest
 
 PREFIX = "REELMILL__"
-
-WEIGHT_FILES = (".pt", ".pth", ".pickle", ".pkl", ".pyth", ".npy", ".safetensors")
-"""By these `weights` is a path, also without a slash."""
 
 MOST_BYTES = 1 << 20
 MOST_NODES = 100_000
@@ -77,13 +75,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _anchor(values: dict[str, Any], folder: Path) -> None:
     """Make the file's relative paths independent of where the command is typed."""
-    networks = _inside(values, "extract", "extractors")
+    extractors = _inside(values, "extract", "extractors")
     places = [(values, "root"), (_inside(values, "source"), "path"), (_inside(values, "download"), "cookies_file")]
-    for network in (_inside(networks, name) for name in networks):
-        weights = str(network.get("weights"))
-        places += [(network, "mean_file"), (network, "vectors")] + [(network, "weights")] * (
-            "/" in weights or weights.endswith(WEIGHT_FILES)
-        )
+    for name in EXTRACTORS.keys() & extractors.keys():
+        chosen = _inside(extractors, name)
+        places += [(chosen, key) for key in find(name).settings.paths(chosen)]
     for section, key in places:
         if isinstance(section.get(key), str) and "://" not in section[key]:
             section[key] = str(folder / home(section[key]))

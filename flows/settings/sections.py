@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
 
+from reelmill.extractors.core.settings import ExtractorSettings
+from reelmill.extractors.registry import settings_for
 from reelmill.storage.errors import InputError
 from reelmill.storage.place import place
 
@@ -147,48 +149,39 @@ class SegmentSettings(Section):
     """A record labels a segment when it covers strictly more than this share of it."""
 
 
-class ExtractorSettings(Section):
-    """One network."""
+def _chosen(value: Any) -> Any:
+    """{name: settings of the extractor's own class}. Raises ValueError."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError("give a table of extractors, such as {c3d: {}}")
+    try:
+        return {name: _of_extractor(name, given) for name, given in value.items()}
+    except InputError as error:
+        raise ValueError(str(error)) from None
 
-    layers: list[str] | None = None
-    """Layers to store; the extractor's default if not given."""
-    windows: int | None = Field(None, gt=0)
-    """Windows a segment, evenly spaced; every one if not given."""
-    step_ms: float | None = Field(None, gt=0)
-    """Time between frames of i3d (40 ms if not given), i3d_r50 (267 ms) and vgg19 (1000 ms); not of c3d."""
-    frames: int | None = Field(None, ge=16, le=64)
-    """For i3d: frames a window, 16 if not given."""
-    weights: str = "default"
-    """default: the published checkpoint (none for i3d_sound); its name; a file's path; or random, seeded."""
-    weights_sha256: str | None = None
-    """Hash of the checkpoint file that you trust, where none was published (i3d_r50, some C3D files)."""
-    seed: int | None = Field(None, ge=0)
-    """Of random weights, or of what fitting text, topics and post_topics draws."""
-    channel_order: Literal["RGB", "BGR"] | None = None
-    """For c3d: what its first layer expects, where a checkpoint's record has it wrong."""
-    mean_file: LocalPath | None = None
-    """For c3d: the published mean volume as .npy, (3, 16, 128, 171) in BGR, instead of one mean a channel."""
-    batch_size: int | None = Field(None, gt=0)
-    """Windows a forward pass; by device if not given."""
-    topics: int | None = Field(None, gt=1)
-    """For topics (70 if not given) and post_topics (100): how many."""
-    vectors: LocalPath | None = None
-    """For text: word vectors in word2vec's text or binary format, instead of ones trained on the corpus."""
-    steps: int | None = Field(None, gt=0)
-    """For text: steps of training its sentence network, 1000 if not given."""
-    sweeps: int | None = Field(None, gt=0)
-    """For post_topics: times that each post's topic is drawn while fitting, 40 if not given."""
-    refit: bool | None = None
-    """For text, topics, post_topics: fit again if texts have changed, into a new store; else the first fit stays."""
+
+def _of_extractor(name: Any, given: Any) -> ExtractorSettings:
+    if isinstance(given, ExtractorSettings):
+        return given
+    if given is not None and not isinstance(given, dict):
+        raise InputError(f"extractor {name!r}: give its settings as a table, such as {{layers: [fc6]}}, or nothing")
+    return settings_for(str(name), given or {})
+
+
+def _said(chosen: dict[str, ExtractorSettings]) -> dict[str, Any]:
+    return {name: settings.to_dict() for name, settings in chosen.items()}
+
+
+Extractors = Annotated[dict[str, Any], BeforeValidator(_chosen), PlainSerializer(_said)]
+"""{name: `ExtractorSettings`}, each of the extractor's own class."""
 
 
 class ExtractSettings(Section):
     """How features are extracted."""
 
-    extractors: Annotated[dict[str, ExtractorSettings], Table] = Field(
-        default_factory=lambda: {"c3d": ExtractorSettings()}
-    )
-    """c3d, i3d, i3d_r50, vgg19 (frames); logmel, spectrogram, i3d_sound (sound); text, topics, post_topics (texts)."""
+    extractors: Extractors = Field(default_factory=lambda: {"c3d": settings_for("c3d", {})})
+    """Extractors by name, each with settings of its own, or none: c3d: {}, or vgg19: {layers: [fc6, fc7]}."""
     rows: Literal["segment", "window"] = "segment"
     """Of frames: one row a segment, its windows averaged; or one a window with its time."""
     decoder: Literal["pyav", "decord", "torchcodec"] = "pyav"

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reelmill.extractors.video.i3d import I3DNetwork
+from reelmill.extractors.core.inception import I3DNetwork
 from reelmill.models.audiovisual.settings import FeatureSettings
 from reelmill.models.core.base import Model
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reelmill.extractors.text.encoders import build
+from reelmill.extractors.registry import build_encoder
 from reelmill.models.baselines.fpmc.settings import FPMCSettings
 from reelmill.models.core.fit import train
 from reelmill.models.drnn.settings import DRNNSettings
@@ -74,7 +74,7 @@ VARIANTS = ("drnn", "rnn_no_rel", "static_dnn", "rnn_sem", "rnn")
 def ingest(root: Path, world: World) -> None:
     """Tables, and features of the text."""
     sources.write_source(root, sources.read(DATA / world.file, "movielens"))
-    for encoder in (build("text", device="cpu"), build("topics")):
+    for encoder in (build_encoder("text", device="cpu"), build_encoder("topics")):
         print(extract_texts(str(root), encoder).stores, flush=True)
 
 

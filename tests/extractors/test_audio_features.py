@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
-from reelmill.extractors.audio.i3d_sound import I3DSound
+from reelmill.extractors.audio.i3d_sound_network import I3DSound
 from reelmill.extractors.audio.logmel import LogMel
 from reelmill.extractors.audio.spectrogram import Spectrogram, pictures
+from reelmill.extractors.core.inception import I3DNetwork
 from reelmill.extractors.core.sound import NO_SOUND, NO_TIME
-from reelmill.extractors.registry import build
-from reelmill.extractors.video.i3d import I3DNetwork
-from reelmill.extractors.weights.checkpoints import find
+from reelmill.extractors.registry import build, find
 from reelmill.extractors.weights.load import random_weights
 from reelmill.flows.jobs.check import check_extract
 from reelmill.flows.settings.sections import ExtractSettings
@@ -228,13 +228,21 @@ def test_weights_of_frames_are_refused(tmp_path: Path) -> None:
         ("i3d_sound", {}, "nobody has published any; set weights: random"),
         ("i3d_sound", {"weights": "i3d-kinetics400-piergiaj"}, "nobody has published any"),
         ("i3d_sound", {"weights": "none/such.pt", "weights_sha256": "0" * 64}, "no such file"),
-        ("i3d_sound", {"weights": "random", "step_ms": 40.0}, "step_ms: i3d_sound has no such setting"),
-        ("i3d_sound", {"weights": "random", "windows": 2}, "windows: i3d_sound has no such setting"),
-        ("logmel", {"step_ms": 40.0}, "step_ms: logmel has no such setting"),
-        ("logmel", {"weights": "random"}, "weights: logmel has no such setting"),
-        ("logmel", {"seed": 3}, "seed: logmel has no such setting"),
+        (
+            "i3d_sound",
+            {"weights": "random", "step_ms": 40.0},
+            "no setting 'step_ms': it is a setting of i3d, i3d_r50, vgg19",
+        ),
+        (
+            "i3d_sound",
+            {"weights": "random", "windows": 2},
+            "i3d_sound has no setting 'windows': it is a setting of c3d",
+        ),
+        ("logmel", {"step_ms": 40.0}, "logmel has no setting 'step_ms': it is a setting of i3d, "),
+        ("logmel", {"weights": "random"}, "logmel has no setting 'weights': it is a setting of c3d, .*i3d_sound"),
+        ("logmel", {"seed": 3}, "logmel has no setting 'seed': it is a setting of c3d, .*topics"),
         ("logmel", {"layers": ("parts",)}, "layer 'parts' of logmel"),
-        ("spectrogram", {"windows": 2}, "windows: spectrogram has no such setting"),
+        ("spectrogram", {"windows": 2}, "spectrogram has no setting 'windows': it is a setting of c3d"),
         ("spectrogram", {"batch_size": 0}, "above 0"),
     ],
 )
@@ -243,7 +251,7 @@ def test_a_setting_that_breaks_a_rule_is_refused(name: str, settings: dict[str, 
         build(name, **settings)
     settings = {key: list(value) if key == "layers" else value for key, value in settings.items()}
     if "above" not in told:  # and before anything is downloaded
-        with pytest.raises(InputError, match=told):
+        with pytest.raises((InputError, ValidationError), match=told):
             check_extract(ExtractSettings.model_validate({"extractors": {name: settings}, "device": "cpu"}))
 
 
@@ -251,7 +259,7 @@ def test_settings_that_are_right_pass() -> None:
     chosen = {"logmel": {}, "spectrogram": {"batch_size": 2}, "i3d_sound": {"weights": "random", "seed": 1}}
     checked = check_extract(ExtractSettings.model_validate({"extractors": chosen, "device": "cpu"}))
     assert checked == ["logmel-stats", "spectrogram-parts", "i3d_sound-mixed_5c"]
-    assert find("random", "i3d_sound")[1] is None
+    assert find("i3d_sound").find_weights("random")[1] is None
 
 
 def test_forward_refuses_other_shapes_and_types() -> None:

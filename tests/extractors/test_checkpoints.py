@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from reelmill.extractors.registry import EXTRACTORS
-from reelmill.extractors.video.i3d import I3DNetwork
-from reelmill.extractors.weights.checkpoints import CHECKPOINTS, Pixels, find
+from reelmill.extractors.core.inception import I3DNetwork
+from reelmill.extractors.registry import checkpoints, find
+from reelmill.extractors.weights.checkpoints import Pixels
 from reelmill.extractors.weights.load import install, load, random_weights
 from reelmill.storage.errors import InputError
 from tests.networks import BATCH, make, sha256
 
+CHECKPOINTS = checkpoints()
 OURS = ("conv1a", "conv2a", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b", "fc6", "fc7")
 OPENMMLAB = (*(f"{name}.conv" for name in OURS[:8]), "fc6", "fc7")
 LAYOUTS = {  # checkpoint, what it calls our modules, the classifier that it may bring along
@@ -83,7 +84,7 @@ def test_i3d_reads_both_layouts_of_names(tmp_path: Path, name: str, counters: bo
     logits = "conv3d_0c_1x1" if name.endswith("hassony2") else "logits"
     theirs |= {f"{logits}.conv3d.weight": torch.zeros(4, 2), f"{logits}.conv3d.bias": torch.zeros(4)}
     torch.save(theirs, file)
-    record, path = find(str(file), "i3d")
+    record, path = find("i3d").find_weights(str(file))
     assert record.name == name
     install(net, load(record, path=path, sha256=sha256(file)))
     found = net.state_dict()
@@ -99,7 +100,7 @@ def test_the_network_has_as_many_numbers_as_the_published_file(name: str, classi
     """Channels are nowhere else said by others: the rest of the file is names, up to 110 bytes a tensor."""
     record = CHECKPOINTS[name]
     with torch.device("meta"):
-        state = EXTRACTORS[record.extractor]._build(None).state_dict()  # type: ignore[arg-type, union-attr]
+        state = find(record.extractor).load()._build(None).state_dict()
     size = sum(tensor.numel() * tensor.element_size() for tensor in state.values()) + 4 * classifier
     assert record.size is not None
     assert 0 < record.size - size < 300 * len(state)

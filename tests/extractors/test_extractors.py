@@ -13,6 +13,7 @@ import torch
 from reelmill.extractors.core.device import choose_device
 from reelmill.extractors.core.network import FrameNetwork
 from reelmill.extractors.registry import build
+from reelmill.extractors.video.i3d_r50_network import I3DR50
 from reelmill.storage.errors import InputError
 from reelmill.storage.spec import Spec
 from tests.networks import BATCH, NETWORKS, clip, make
@@ -128,11 +129,11 @@ def test_every_setting_that_changes_numbers_changes_the_fingerprint(tmp_path: Pa
         ("c3d", {"layers": ("fc8",)}, "did you mean 'fc[67]'"),
         ("c3d", {"layers": ()}, "at least one"),
         ("c3d", {"layers": ("fc6", "fc6")}, "each once"),
-        ("c3d", {"step_ms": 40.0}, "no such setting"),
-        ("vgg19", {"channel_order": "BGR"}, "no such setting"),
+        ("c3d", {"step_ms": 40.0}, "c3d has no setting 'step_ms': it is a setting of i3d, i3d_r50, vgg19"),
+        ("vgg19", {"channel_order": "BGR"}, "vgg19 has no setting 'channel_order': it is a setting of c3d$"),
         ("vgg19", {"windows": 0}, "above 0"),
-        ("vgg19", {"frames": 16}, "frames: vgg19 has no such setting"),
-        ("i3d", {"frames": 65, "weights": "random"}, "16 to 64"),
+        ("vgg19", {"frames": 16}, "vgg19 has no setting 'frames': it is a setting of i3d$"),
+        ("i3d", {"frames": 65, "weights": "random"}, "frames 65: must be from 16 to 64"),
         ("vgg19", {"step_ms": -1.0}, "above 0"),
         ("vgg19", {"batch_size": 0}, "above 0"),
         ("vgg19", {"weights": "vgg19-imagnet"}, "did you mean 'vgg19-imagenet'"),
@@ -149,8 +150,8 @@ def test_a_setting_that_breaks_a_rule_is_refused(name: str, settings: dict[str, 
 
 def test_windows_and_spacing_are_settings() -> None:
     extractor = make("i3d_r50", windows=2, step_ms=100)
-    assert extractor.plan.windows == replace(NETWORKS["i3d_r50"].plan.windows, count=2, step_ms=100.0)
-    assert NETWORKS["i3d_r50"].plan.windows.count is None
+    assert extractor.plan.windows == replace(I3DR50.plan.windows, count=2, step_ms=100.0)
+    assert I3DR50.plan.windows.count is None
     assert extractor.specs(segment_ms=5000, decoder="d")["pool5"].sampling["step_ms"] == 100.0
 
 

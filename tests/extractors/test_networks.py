@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reelmill.extractors.video.i3d import I3DNetwork
+from reelmill.extractors.core.inception import I3DNetwork
 from reelmill.extractors.weights.load import random_weights
 from tests.networks import BATCH, NETWORKS, clip, make
 

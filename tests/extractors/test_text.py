@@ -17,9 +17,12 @@ import torch
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
-from reelmill.extractors.text import encoders
-from reelmill.extractors.text.sentence import Sentence
-from reelmill.extractors.text.topics import LDA
+from reelmill.extractors.core.settings import Compute
+from reelmill.extractors.registry import build_encoder, descriptors
+from reelmill.extractors.text.lda import LDA
+from reelmill.extractors.text.sentence import SentenceSettings
+from reelmill.extractors.text.sentence_network import Sentence
+from reelmill.extractors.text.topics import TopicSettings
 from reelmill.extractors.text.words import Document, TooLittleText, read_vectors, tokens, train_vectors, vocabulary
 from reelmill.flows.cli import tell
 from reelmill.flows.jobs import steps, texts
@@ -33,6 +36,7 @@ from reelmill.storage.features import verify
 from tests.texts import planted
 
 HOUSE = Path(__file__).parents[2]
+CPU = Compute(device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +114,7 @@ def test_other_files_of_vectors_are_refused(tmp_path: Path, name: str, content: 
     with pytest.raises(InputError, match=message):
         read_vectors(tmp_path / name)
     with pytest.raises(InputError, match="no such file"):
-        Sentence(vectors=tmp_path / "none.bin")
+        Sentence(SentenceSettings(vectors=tmp_path / "none.bin"))
 
 
 def nearness(vectors: np.ndarray, themes: np.ndarray) -> float:
@@ -130,7 +134,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Senten
         documents, themes = planted(400, 10, noise=noise)
         words = sorted({word for document in documents for word in document.words})
         path = vectors_file(tmp_path_factory.mktemp("vectors") / "v.txt", words)
-        network = Sentence(vectors=path, steps=40 if noise else 150, device="cpu")
+        network = Sentence(SentenceSettings(vectors=path, steps=40 if noise else 150), CPU)
         network.fit(documents)
         found[noise] = network, documents, themes
     return found
@@ -141,7 +145,7 @@ def test_texts_of_one_theme_lie_together(
 ) -> None:
     network, documents, themes = trained[False]
     fresh, theirs = planted(200, 10, seed=9)  # texts that it never saw
-    first = Sentence(vectors=network.settings.vectors, steps=1, device="cpu")
+    first = Sentence(SentenceSettings(vectors=network.settings.vectors, steps=1), CPU)
     first.fit(documents)
     means = np.stack([network.vectors[[network.index.get(w, -1) for w in d.words]].mean(0) for d in fresh])
     learned = nearness(network.transform(fresh), theirs)
@@ -158,7 +162,7 @@ def test_sentence_vectors_are_repeatable_and_each_stands_alone(
     network, documents, _ = trained[False]
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    one, other = (Sentence(vectors=network.settings.vectors, steps=3, seed=4, device="cpu") for _ in range(2))
+    one, other = (Sentence(SentenceSettings(vectors=network.settings.vectors, steps=3, seed=4), CPU) for _ in range(2))
     for encoder in (one, other):
         encoder.fit(documents)
     assert torch.equal(state, torch.get_rng_state())  # nobody else's random numbers were used
@@ -178,7 +182,7 @@ def test_sentence_vectors_are_repeatable_and_each_stands_alone(
 
 def test_the_network_predicts_where_there_is_one_field_only() -> None:
     documents = [Document((tuple(d.words),)) for d in planted(80, 8)[0]]
-    network = Sentence(steps=4, device="cpu")
+    network = Sentence(SentenceSettings(steps=4), CPU)
     network.fit(documents)
     assert np.isfinite(network.transform(documents)).all()
     assert len(network.loss) == 4
@@ -204,7 +208,7 @@ def root(tmp_path: Path) -> str:
 
 
 def test_videos_without_text_are_masked_and_a_new_text_is_encoded_again(root: str) -> None:
-    first = extract_texts(root, LDA(topics=5))
+    first = extract_texts(root, LDA(TopicSettings(topics=5)))
     assert (first.done, first.rows, first.without_text, first.fitted, first.reason) == (61, 61, 1, True, None)
     store = open_store(root, "topics-lda")
     silent, other = store.read("silent"), store.read("v03")
@@ -216,30 +220,30 @@ def test_videos_without_text_are_masked_and_a_new_text_is_encoded_again(root: st
     assert not verify(root, store.spec.name)
     assert len(Outcomes(root).latest("extract", store.spec.name)) == 61
 
-    again = extract_texts(root, LDA(topics=5))
+    again = extract_texts(root, LDA(TopicSettings(topics=5)))
     assert (again.done, again.skipped, again.fitted) == (0, 61, False)
     Tables(root).write("videos", [{"video_id": "v03", "title": "t1w1 t1w0"}, {"video_id": "new", "title": "t2w0"}])
-    grown = extract_texts(root, LDA(topics=5))
+    grown = extract_texts(root, LDA(TopicSettings(topics=5)))
     assert (grown.done, grown.skipped, grown.fitted, grown.stores) == (2, 60, False, first.stores)
     assert open_store(root, first.stores[0]).read("v03").features.tobytes() != other.features.tobytes()
 
 
 def test_a_fit_stays_until_it_is_asked_for_again(root: str) -> None:
-    first = extract_texts(root, LDA(topics=5))
-    assert not extract_texts(root, LDA(topics=5), refit=True).fitted  # the same texts would give the same
+    first = extract_texts(root, LDA(TopicSettings(topics=5)))
+    assert not extract_texts(root, LDA(TopicSettings(topics=5)), refit=True).fitted  # the same texts
     Tables(root).write("videos", [{"video_id": f"w{i}", "title": "t1w1 newer words"} for i in range(9)])
-    assert extract_texts(root, LDA(topics=5)).stores == first.stores
-    refit = extract_texts(root, LDA(topics=5), refit=True)
+    assert extract_texts(root, LDA(TopicSettings(topics=5))).stores == first.stores
+    refit = extract_texts(root, LDA(TopicSettings(topics=5)), refit=True)
     assert refit.fitted
     assert refit.stores != first.stores
-    assert extract_texts(root, LDA(topics=5)).stores == refit.stores  # the newest counts
-    assert extract_texts(root, LDA(topics=5, seed=1)).fitted
+    assert extract_texts(root, LDA(TopicSettings(topics=5))).stores == refit.stores  # the newest counts
+    assert extract_texts(root, LDA(TopicSettings(topics=5, seed=1))).fitted
     folders = sorted((Path(root) / "encoders").iterdir())
     assert sorted(len(list(folder.glob("part-*.npz"))) for folder in folders) == [1, 2]
 
 
 def test_posts_stand_in_order_of_time_under_their_user(root: str) -> None:
-    encoder = encoders.build("post_topics", topics=5, sweeps=2, layers=("delta", "probability"))
+    encoder = build_encoder("post_topics", topics=5, sweeps=2, layers=("delta", "probability"))
     summary = extract_texts(root, encoder, format="parquet")
     assert (summary.done, summary.rows, summary.undated, summary.without_text) == (20, 59, 1, 1)
     store = open_store(root, "post_topics-delta")
@@ -258,8 +262,8 @@ def test_posts_stand_in_order_of_time_under_their_user(root: str) -> None:
 
 def test_too_little_text_is_told_and_writes_nothing(tmp_path: Path) -> None:
     Tables(tmp_path).write("videos", [{"video_id": "a"}, {"video_id": "b", "title": "alone"}])
-    for name in encoders.ENCODERS:
-        summary = extract_texts(str(tmp_path), encoders.build(name))
+    for name in (about.name for about in descriptors() if about.input == "text"):
+        summary = extract_texts(str(tmp_path), build_encoder(name))
         assert summary.reason
         assert not summary.stores
     assert not (tmp_path / "features").exists()
@@ -299,9 +303,12 @@ def test_settings_reach_the_encoders_and_mistakes_are_named(root: str, tmp_path:
     assert "1 of 61 without text" in told
     assert "1 posts without a time left out" in told
     for wrong, message in (
-        ("extract.extractors={topics: {window: 3}}", "did you mean 'windows'"),
-        ("extract.extractors={topics: {windows: 3}}", "setting 'windows' of topics"),
-        ("extract.extractors={c3d: {topics: 3}}", "setting 'topics' of c3d"),
+        ("extract.extractors={topics: {topic: 3}}", "topics has no setting 'topic': did you mean 'topics'"),
+        ("extract.extractors={topics: {windows: 3}}", "topics has no setting 'windows': it is a setting of c3d"),
+        (
+            "extract.extractors={c3d: {topics: 3}}",
+            "c3d has no setting 'topics': it is a setting of topics, ",
+        ),
         ("extract.extractors={text: {layers: [sentense]}}", "did you mean 'sentence'"),
         ("extract.extractors={txt: {}}", "extractor 'txt': did you mean 'text'"),
         ("extract.extractors={text: {vectors: /none.bin}}", "no such file"),
@@ -316,8 +323,9 @@ def test_a_summary_has_the_figures_of_the_table() -> None:
 
 def test_what_reads_no_text_pays_for_none() -> None:
     code = (
-        "import reelmill.extractors.text.encoders, reelmill.extractors.text.words, reelmill.pipeline.extract.texts;"
+        "import reelmill.extractors.registry as r, reelmill.extractors.text.words, reelmill.pipeline.extract.texts;"
         "import reelmill.flows.jobs.texts, sys;"
-        "assert not {'torch', 'gensim', 'scipy'} & set(sys.modules)"
+        "r.descriptors();"
+        "assert not {'torch', 'gensim', 'scipy', 'sklearn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=HOUSE, check=True, timeout=60)

@@ -9,9 +9,11 @@ from scipy.optimize import linear_sum_assignment
 from scipy.special import digamma
 from sklearn.metrics import normalized_mutual_info_score
 
+from reelmill.extractors.registry import build_encoder
 from reelmill.extractors.text.fitted import Encoder
-from reelmill.extractors.text.topics import LDA, _bags, _posterior
-from reelmill.extractors.text.twitter_lda import TwitterLDA, delta
+from reelmill.extractors.text.lda import LDA, _bags, _posterior
+from reelmill.extractors.text.topics import TopicSettings
+from reelmill.extractors.text.twitter_lda import PostTopicSettings, TwitterLDA, delta
 from reelmill.extractors.text.words import Document, TooLittleText
 from reelmill.storage.errors import CorruptPart, InputError
 from tests.texts import THEMES, planted
@@ -21,7 +23,7 @@ BOTH = pytest.mark.parametrize("kind", [LDA, TwitterLDA])
 
 
 def make(kind: type[Encoder], topics: int = THEMES) -> Encoder:
-    return kind(topics=topics, **({"sweeps": 15} if kind is TwitterLDA else {}))
+    return kind(PostTopicSettings(topics=topics, sweeps=15) if kind is TwitterLDA else TopicSettings(topics=topics))
 
 
 def share_found(vectors: np.ndarray, themes: np.ndarray) -> float:
@@ -111,7 +113,7 @@ def test_texts_without_known_words_have_no_topics(kind: type[Encoder]) -> None:
 
 def test_common_words_go_to_the_background() -> None:
     documents, _ = planted(400, 12)
-    model = TwitterLDA(topics=THEMES, sweeps=20)
+    model = TwitterLDA(PostTopicSettings(topics=THEMES, sweeps=20))
     model.fit(documents)
     shares = model.background()
     common, of_themes = ([s for w, s in shares.items() if w[0] == kind] for kind in "ct")
@@ -120,7 +122,7 @@ def test_common_words_go_to_the_background() -> None:
 
 def test_a_post_does_not_depend_on_what_its_author_says_later() -> None:
     documents, _ = planted(200, 6)
-    model = TwitterLDA(topics=THEMES, sweeps=5)
+    model = TwitterLDA(PostTopicSettings(topics=THEMES, sweeps=5))
     model.fit(documents)
     whole, early = model.transform(documents), model.transform(documents[:120])
     assert whole[:120].tobytes() == early.tobytes()
@@ -155,11 +157,11 @@ def test_the_inference_is_that_of_gensim() -> None:
 
 def test_wrong_settings_and_wrong_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'topics'"):
-        LDA(topic=3)
+        build_encoder("topics", topic=3)
     with pytest.raises(InputError, match="topics 0"):
-        LDA(topics=0)
+        LDA(TopicSettings(topics=0))
     with pytest.raises(InputError, match="did you mean 'delta'"):
-        TwitterLDA(layers=("delt",))
+        TwitterLDA(PostTopicSettings(layers=("delt",)))
     model = make(LDA)
     model.fit(planted(60, 10)[0])
     model.save(tmp_path / "kept.npz")
@@ -183,7 +185,7 @@ def test_topics_of_real_tags_follow_genres() -> None:
         genres = {row["movieId"]: set(row["genres"].split("|")) for row in csv.DictReader(movies)}
     films = sorted(film for film, tags in said.items() if len(tags) > 2)
     documents = [Document.of(" ".join(said[film])) for film in films]
-    model = LDA(topics=20)
+    model = LDA(TopicSettings(topics=20))
     model.fit(documents)
     topic = np.nan_to_num(model.transform(documents)).argmax(1)
     shared = np.array([[len(genres[a] & genres[b]) / len(genres[a] | genres[b]) for a in films] for b in films])

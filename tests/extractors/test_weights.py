@@ -15,12 +15,15 @@ import pytest
 import torch
 from torch import nn
 
-from reelmill.extractors.weights import checkpoints, fetch, files
+from reelmill.extractors import registry
+from reelmill.extractors.weights import fetch, files
 from reelmill.extractors.weights import load as weights
-from reelmill.extractors.weights.checkpoints import CHECKPOINTS, Checkpoint, Pixels
+from reelmill.extractors.weights.checkpoints import Checkpoint, Pixels
 from reelmill.extractors.weights.hashes import Hash
 from reelmill.extractors.weights.load import Weights, install, load, random_weights
 from reelmill.storage.errors import InputError
+
+CHECKPOINTS = registry.checkpoints()
 
 
 class Net(nn.Module):
@@ -82,21 +85,22 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_weights_are_found_by_default_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    c3d = registry.find("c3d")
     default, davidea = CHECKPOINTS["c3d-sports1m-openmmlab"], CHECKPOINTS["c3d-sports1m-davidea"]
-    assert checkpoints.find("default", "c3d") == checkpoints.find("random", "c3d") == (default, None)
-    assert checkpoints.find("c3d-sports1m-davidea", "c3d") == (davidea, None)
-    assert checkpoints.find("~/c3d.pickle", "c3d") == (davidea, Path.home() / "c3d.pickle")
-    assert checkpoints.find("./mine.pth", "c3d") == (default, Path("mine.pth"))
+    assert c3d.find_weights("default") == c3d.find_weights("random") == (default, None)
+    assert c3d.find_weights("c3d-sports1m-davidea") == (davidea, None)
+    assert c3d.find_weights("~/c3d.pickle") == (davidea, Path.home() / "c3d.pickle")
+    assert c3d.find_weights("./mine.pth") == (default, Path("mine.pth"))
     monkeypatch.chdir(tmp_path)
     Path("c3d.pickle").touch()
-    assert checkpoints.find("c3d.pickle", "c3d") == (davidea, Path("c3d.pickle"))
+    assert c3d.find_weights("c3d.pickle") == (davidea, Path("c3d.pickle"))
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'vgg19-imagenet'"):
-        checkpoints.find("vgg19-imagnet", "vgg19")
+        registry.find("vgg19").find_weights("vgg19-imagnet")
     with pytest.raises(InputError, match="'vgg19-imagenet' for c3d"):
-        checkpoints.find("vgg19-imagenet", "c3d")
+        registry.find("c3d").find_weights("vgg19-imagenet")
 
 
 @pytest.mark.parametrize("record", CHECKPOINTS.values(), ids=str)

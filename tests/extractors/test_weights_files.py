@@ -12,8 +12,9 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+from reelmill.extractors.registry import checkpoints
 from reelmill.extractors.weights import files
-from reelmill.extractors.weights.checkpoints import CHECKPOINTS, Checkpoint, Pixels
+from reelmill.extractors.weights.checkpoints import Checkpoint, Pixels
 from reelmill.extractors.weights.hashes import Hash
 from reelmill.extractors.weights.load import load
 from reelmill.flows.cli.main import app
@@ -66,8 +67,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkpoint:
 
 def known(monkeypatch: pytest.MonkeyPatch, record: Checkpoint) -> Checkpoint:
     """Make it the only record."""
-    monkeypatch.setattr(files, "CHECKPOINTS", {record.name: record})
-    monkeypatch.setattr("reelmill.extractors.weights.checkpoints.CHECKPOINTS", {record.name: record})
+    monkeypatch.setattr("reelmill.extractors.registry.checkpoints", lambda: {record.name: record})
     return record
 
 
@@ -119,7 +119,7 @@ def test_every_published_file_is_listed(tmp_path: Path, monkeypatch: pytest.Monk
     assert found.pop("i3d-kinetics400-hassony2") == "wrong"
     assert found.pop("i3d-r50-kinetics400") == "unverified"
     assert set(found.values()) == {"missing"}
-    assert len(found) == len(CHECKPOINTS) - 2
+    assert len(found) == len(checkpoints()) - 2
     assert ended.exit_code == 0
     assert run("verify").exit_code == 1
     row = figures["weights"][0]
@@ -129,7 +129,7 @@ def test_every_published_file_is_listed(tmp_path: Path, monkeypatch: pytest.Monk
     assert row["pixels"] == {"order": "RGB", "mean": [104, 117, 128], "std": [1, 1, 1], "divisor": 1}
     assert row["size"] == 311_985_866
     told = run().stdout
-    for word in (*CHECKPOINTS, "CC BY-NC 3.0", "missing", blob(b"something else"), "no hash is published"):
+    for word in (*checkpoints(), "CC BY-NC 3.0", "missing", blob(b"something else"), "no hash is published"):
         assert word in told
 
 
@@ -155,7 +155,7 @@ def test_an_unpublished_hash_is_the_users_to_say_once(record: Checkpoint, file: 
     with pytest.raises(InputError, match=f"reelmill weights import tiny {file} --sha256 {sha256(file)}"):
         files.taken(record, file)
     assert run("import", "tiny", file, "--sha256", sha256(file)).exit_code == 0
-    assert states(files.verified()) == {"tiny": "verified"}
+    assert states(files.listing(files.present([record]))) == {"tiny": "verified"}
     assert load(record).sha256 == sha256(file)  # without saying it again
     assert (files.folder() / "tiny.pth.sha256").read_text() == f"{sha256(file)}  tiny.pth\n"
     files.place(record).write_bytes(b"damaged")
@@ -197,7 +197,7 @@ def test_import_takes_the_published_file_or_one_that_is_trusted(record: Checkpoi
         (["fetch", "tinny"], "did you mean 'tiny'"),
         (["fetch", "tiny"], "no hash of tiny is published, so it is not fetched unseen"),
         (["fetch", "tiny", "--sha256", "0" * 64], "there is no address to fetch it from"),
-        (["verify", "tiny"], "is not here; get it with `reelmill weights fetch tiny`"),
+        (["verify", "tiny"], "does not exist; get it with `reelmill weights fetch tiny`"),
         (["import", "tiny", "none.pth"], "none.pth: no such file"),
         (["import", "tiny", "{file}", "--sha256", "abc"], "64 hexadecimal digits"),
     ],

@@ -4,13 +4,14 @@ of it in a form that two roots can be compared by."""
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from reelmill.extractors.core.base import Extractor
-from reelmill.extractors.core.settings import Settings
-from reelmill.extractors.video.c3d import C3D
+from reelmill.extractors.core.settings import Compute
+from reelmill.extractors.video.c3d import EXTRACTOR, C3DSettings
+from reelmill.extractors.video.c3d_network import C3D
 from reelmill.pipeline.extract.videos import ExtractOptions, Video, extract_missing, missing, pictured, still_missing
 from reelmill.pipeline.labels import write_labels
 from reelmill.pipeline.probe import probe
@@ -31,7 +32,7 @@ TOLD = ("host", "extracted_at")
 class Thin(C3D):
     """The real extractor around a thin network: two layers of eight numbers."""
 
-    dims: ClassVar = {"fc6": 8, "fc7": 8}
+    about = replace(EXTRACTOR, layers={"fc6": 8, "fc7": 8})
 
     def _build(self) -> ThinC3D:
         return ThinC3D()
@@ -39,7 +40,8 @@ class Thin(C3D):
 
 def network() -> Extractor:
     """With random weights, always the same."""
-    return Thin(Settings(weights="random", device="cpu", precision="float32", batch_size=4, layers=("fc6", "fc7")))
+    settings = C3DSettings(weights="random", batch_size=4, layers=("fc6", "fc7"))
+    return Thin(settings, Compute(device="cpu", precision="float32"))
 
 
 def corpus(folder: Path, count: int) -> list[Video]:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from reelmill.extractors.video import c3d
+from reelmill.extractors.video import c3d_network
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs import fits, steps, texts
 from reelmill.flows.jobs.demo import watched
@@ -100,8 +101,8 @@ def environment(place: Path, s3_endpoint: str) -> Iterator[None]:
 
 def thin(put: Any) -> None:
     """C3D with few channels."""
-    put(c3d, "C3DNetwork", ThinC3D)
-    put(c3d.C3D, "dims", {"fc6": 8})
+    put(c3d_network, "C3DNetwork", ThinC3D)
+    put(c3d_network.C3D, "about", replace(c3d_network.C3D.about, layers={"fc6": 8}))
 
 
 def chosen(file: Path, root: str) -> Settings:

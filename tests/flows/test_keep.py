@@ -11,7 +11,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from reelmill.extractors.text.fitted import find, keep
-from reelmill.extractors.text.topics import LDA
+from reelmill.extractors.text.lda import LDA
+from reelmill.extractors.text.topics import TopicSettings
 from reelmill.flows.cli import tell_keep
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs import retry, steps
@@ -222,7 +223,7 @@ def test_writers_and_readers_stay_safe_beside_a_check(tmp_path: Path) -> None:
 
 def test_a_damaged_encoder_is_found_and_set_aside(tmp_path: Path) -> None:
     """A flipped bit anywhere in what was learned; without the file the same command learns it again."""
-    encoder = LDA(topics=2)
+    encoder = LDA(TopicSettings(topics=2))
     encoder.fit(planted(40, 20)[0])
     path = Path(str(keep(tmp_path, encoder)))
     assert check(str(tmp_path))["encoders"] == {encoder.label: []}
@@ -232,5 +233,5 @@ def test_a_damaged_encoder_is_found_and_set_aside(tmp_path: Path) -> None:
     assert str(path) in message
     assert (found["damaged"], found["repair"]) == (1, ["reelmill extract SETTINGS"])
     assert found["quarantined"] == [str(tmp_path / "quarantine" / "encoders" / encoder.label / path.name)]
-    assert not find(tmp_path, LDA(topics=2))
+    assert not find(tmp_path, LDA(TopicSettings(topics=2)))
     assert check(str(tmp_path))["encoders"] == {}

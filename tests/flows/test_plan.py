@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from reelmill.extractors.video import c3d_network
 from reelmill.flows.cli import tell_keep
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs import steps
@@ -40,7 +42,8 @@ def test_rows_windows_and_bytes_are_those_that_are_then_there(
     tmp_path: Path, thin: None, rows: str, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Videos of 0.4 to 14 s, three networks with four stores."""
-    monkeypatch.setattr("reelmill.extractors.video.c3d.C3D.dims", {"fc6": 8, "fc7": 8, "conv5": 4})
+    thinner = replace(c3d_network.C3D.about, layers={"fc6": 8, "fc7": 8, "conv5": 4})
+    monkeypatch.setattr(c3d_network.C3D, "about", thinner)
     root = with_videos(tmp_path, (10, 130, 350))
     chosen = settings(root, C3D, f"extract.rows={rows}", f"extract.format={format}", "extract.thumbnail_height=32")
     found = plan(chosen, stages=("extract",))["stages"]["extract"]

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from reelmill.extractors.registry import descriptors
 from reelmill.flows.jobs.check import check
 from reelmill.flows.jobs.steps import download_options
 from reelmill.flows.settings import sections as s
@@ -22,8 +23,8 @@ def sections(model: type[BaseModel]) -> list[type[BaseModel]]:
 
 
 def test_every_setting_says_what_it_is() -> None:
-    found = [(m.__name__, n, f.description) for m in {*sections(s.Settings), s.ExtractorSettings}
-             for n, f in m.model_fields.items()]  # fmt: skip
+    found = [(m.__name__, n, f.description) for m in sections(s.Settings) for n, f in m.model_fields.items()]
+    found += [(e.name, row.name, row.meaning) for e in descriptors() for row in e.settings.rows()]
     assert len(found) > 40
     assert not [(m, n) for m, n, description in found if not description]
 
@@ -53,7 +54,10 @@ def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ("text", "message"),
     [
         ("root: r\nextrct: {}", r"'extrct' is not known; did you mean 'extract'\?"),
-        ("root: r\nextract: {extractors: {c3d: {window: 1}}}", r"did you mean 'windows'\?"),
+        (
+            "root: r\nextract: {extractors: {c3d: {window: 1}}}",
+            r"extract\.extractors: c3d has no setting 'window': did you mean 'windows'\?",
+        ),
         ("root: r\ndownload: {max_heigth: 1}", r"'download\.max_heigth' is not known; did you mean 'max_height'\?"),
         ("extract: {}", r"'root' is missing"),
         ("root: r\nextract: {workers: 0}", r"extract\.workers: .*greater than 0 \(given: 0\)"),
@@ -124,7 +128,7 @@ def test_settings_are_described_as_rows() -> None:
     rows = {row["key"]: row for row in described()}
     assert rows["download.max_height"]["default"] == 360
     assert rows["source.path"]["required"]
-    assert "extract.extractors.c3d.windows" in rows
+    assert {"extract.extractors.c3d.windows", "extract.extractors.topics.topics"} < rows.keys()
     assert all(row["meaning"] for row in rows.values())
 
 

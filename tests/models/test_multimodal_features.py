@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from reelmill.extractors.video.i3d import I3DNetwork
+from reelmill.extractors.core.inception import I3DNetwork
 from reelmill.models.audiovisual.features import FeatureBatch, FeatureNetwork, divergence, overlap, similarity_loss
 from reelmill.models.audiovisual.settings import FeatureSettings
 from reelmill.storage.errors import InputError

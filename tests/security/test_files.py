@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from reelmill.extractors.text.encoders import build
+from reelmill.extractors.registry import build_encoder
 from reelmill.extractors.text.words import read_vectors
 from reelmill.extractors.weights.checkpoints import Checkpoint
 from reelmill.extractors.weights.hashes import Hash
@@ -93,12 +93,12 @@ def test_no_code_of_an_array_is_run(tmp_path: Path, trap: Trap, suffix: str) -> 
         write_vectors(tmp_path / "root", path, "given")
     if suffix == ".npz":
         with pytest.raises(CorruptPart, match="run code"):
-            build("topics").read(path)
+            build_encoder("topics").read(path)
     path.write_bytes(pickle.dumps(trap))
     with pytest.raises(InputError):
         write_vectors(tmp_path / "root", path, "given")
     with pytest.raises(CorruptPart):
-        build("topics").read(path)
+        build_encoder("topics").read(path)
     assert not trap.trace.exists()
 
 
@@ -141,7 +141,7 @@ def test_an_array_is_as_large_as_its_file(tmp_path: Path, suffix: str) -> None:
             for name in ("vectors", "video_id", "facts"):
                 archive.writestr(f"{name}.npy", lie)
         with pytest.raises(CorruptPart, match="says to hold"):
-            build("topics").read(path)
+            build_encoder("topics").read(path)
     with pytest.raises(InputError, match="says to hold"):
         write_vectors(tmp_path / "root", path, "given")
 
@@ -153,7 +153,7 @@ def test_a_zip_does_not_unpack_without_end(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(InputError, match="unpacks to"):
         write_vectors(tmp_path / "root", path, "given")
     with pytest.raises(CorruptPart, match="unpacks to"):
-        build("topics").read(path)
+        build_encoder("topics").read(path)
     with zipfile.ZipFile(tmp_path / "checkpoint.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\0" * (4 << 20))
     with pytest.raises(CorruptPart, match="unpacks to"):

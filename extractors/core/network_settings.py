@@ -1,0 +1,67 @@
+"""What a user can choose of a network: its weights and, of frames, their windows. No torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from reelmill.extractors.core.frames import Windows
+from reelmill.extractors.core.settings import WindowSettings
+from reelmill.storage.errors import InputError
+
+WEIGHT_FILES = (".pt", ".pth", ".pickle", ".pkl", ".pyth", ".npy", ".safetensors")
+"""By these endings `weights` is a path, also without a slash."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings(WindowSettings):
+    """Of a network with weights."""
+
+    weights: str = "default"
+    """default: the published checkpoint (none for i3d_sound); its name; a file's path; or random, seeded."""
+    weights_sha256: str | None = None
+    """Hash of the checkpoint file that you trust, where none was published (i3d_r50, some C3D files)."""
+    seed: int = 0
+    """Of random weights."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.within(seed=(0, (1 << 63) - 1))
+        if self.weights == "random" and self.weights_sha256:
+            raise InputError("weights: random reads no file; remove weights_sha256, or name a checkpoint")
+
+    @classmethod
+    def paths(cls, values: Mapping[str, Any]) -> list[str]:
+        weights = str(values.get("weights"))
+        return super().paths(values) + ["weights"] * ("/" in weights or weights.endswith(WEIGHT_FILES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameSettings(NetworkSettings):
+    """Of a network that sees windows of frames."""
+
+    windows: int | None = None
+    """Windows a segment, evenly spaced; every one if not given."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.above_zero("windows")
+
+    def windows_of(self, default: Windows) -> Windows:
+        """The network's windows with what the user chose."""
+        return replace(default, count=self.windows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedFrameSettings(FrameSettings):
+    """Of a network whose frames are chosen by time."""
+
+    step_ms: float | None = None
+    """Time between the frames of a window: 40 ms for i3d, 267 ms for i3d_r50, 1000 ms for vgg19 if not given."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.above_zero("step_ms")
+
+    def windows_of(self, default: Windows) -> Windows:
+        windows = super().windows_of(default)
+        return windows if self.step_ms is None else replace(windows, step_ms=float(self.step_ms))
