@@ -2,46 +2,80 @@
 
 Results go to stdout, everything else to stderr. With `--json` a verb prints one JSON object there and nothing else.
 Exit status: 0 done (failures that were known before included), 1 something failed that had not failed before,
-2 the input breaks a rule, 130 stopped by Ctrl-C. With REELMILL_DEBUG set, errors of the system keep their traceback.
+2 the input breaks a rule, 130 stopped by Ctrl-C, 143 by SIGTERM. With REELMILL_DEBUG set, errors of the system keep
+their traceback, and what libraries log is shown.
 """
 
 import json
+import logging
 import os
 import sys
+import warnings
 
 import typer
 
+from reelmill.flows import interrupt
 from reelmill.flows.cli import verbs_jobs, verbs_keep, verbs_results, verbs_root, verbs_serve  # noqa: F401 (makes their verbs known)
 from reelmill.flows.cli.command import app
 from reelmill.flows.progress import console, safe
 from reelmill.storage.errors import InputError, ReelmillError
 
+STOPPED = "stopped; everything finished so far is kept, run the same command to go on"
+
 
 def main() -> None:
     """Run the command; errors of the input and of the system are one message, not a traceback."""
+    _quiet_libraries()
+    with interrupt.handled(_stopped_by_force):
+        status = _command()
+        if (number := interrupt.received()) is not None:  # Typer turns every KeyboardInterrupt into 130
+            status = 128 + number
+        if status > 128:
+            console.print(f"[yellow]{STOPPED}[/]", soft_wrap=True)
+            _as_json("Interrupted", STOPPED)
+    sys.exit(status)
+
+
+def _command() -> int:
+    """The exit status of the command that was typed."""
     try:
-        status = app(standalone_mode=False)  # Typer turns Ctrl-C into 130
+        return app(standalone_mode=False) or 0
     except (typer.Abort, KeyboardInterrupt):
-        status = 130
+        return 130
     except ReelmillError as error:
-        status = _failed(error, str(error), 2 if isinstance(error, InputError) else 1)
+        return _failed(error, str(error), 2 if isinstance(error, InputError) else 1)
     except OSError as error:
         if os.environ.get("REELMILL_DEBUG"):
             raise
         where = f": {error.filename}" if error.filename is not None else ""
-        status = _failed(error, f"{error.strerror or error}{where}", 1)
+        return _failed(error, f"{error.strerror or error}{where}", 1)
     except Exception as error:
         if (lost := _lost_server(error)) is not None:
-            sys.exit(_failed(error, lost, 1))
+            return _failed(error, lost, 1)
         if not (type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message")):
-            _as_json(error, str(error))
+            _as_json(type(error).__name__, str(error))
             raise
         error.show()  # type: ignore[attr-defined]
-        _as_json(error, error.format_message())
-        status = 2
-    if status == 130:
-        console.print("[yellow]stopped; everything finished so far is kept, run the same command to go on[/]")
-    sys.exit(status)
+        _as_json(type(error).__name__, error.format_message())
+        return 2
+
+
+def _quiet_libraries() -> None:
+    """Show what Reelmill itself logs, and nothing of libraries: nobody who types a command can do anything about it."""
+    if os.environ.get("REELMILL_DEBUG"):
+        return
+    if logging.lastResort is not None:
+        logging.getLogger("reelmill").addHandler(logging.lastResort)
+    logging.getLogger().addHandler(logging.NullHandler())
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def _stopped_by_force(status: int) -> None:
+    """Say so from another thread, while the main one does not come to an end."""
+    if "--json" in sys.argv[1:]:
+        os.write(1, (json.dumps({"error": {"class": "Interrupted", "message": STOPPED}}) + "\n").encode())
+    os.write(2, f"{STOPPED}\n".encode())
 
 
 def _lost_server(error: Exception) -> str | None:
@@ -57,11 +91,11 @@ def _lost_server(error: Exception) -> str | None:
 
 def _failed(error: Exception, message: str, status: int) -> int:
     console.print(f"[bold red]error:[/] {safe(message)}", highlight=False, soft_wrap=True)
-    _as_json(error, message)
+    _as_json(type(error).__name__, message)
     return status
 
 
-def _as_json(error: Exception, message: str) -> None:
+def _as_json(name: str, message: str) -> None:
     """The object that a program waits for on stdout."""
     if "--json" in sys.argv[1:]:
-        sys.stdout.write(json.dumps({"error": {"class": type(error).__name__, "message": message}}) + "\n")
+        sys.stdout.write(json.dumps({"error": {"class": name, "message": message}}) + "\n")
