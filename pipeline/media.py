@@ -1,17 +1,14 @@
-"""Media files of a root that may be on an object store: brought to this machine while they are read, and before."""
+"""Media files of a root: copied to this machine while they are read, where they are on an object store; and hashes."""
 
 import contextlib
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import hashlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from reelmill.pipeline.errors import NotFound, VideoError
-from reelmill.pipeline.extract.cut import CutJob
-from reelmill.pipeline.extract.gather import Gather
 from reelmill.storage import cache
-from reelmill.storage.errors import StoreError
-from reelmill.storage.place import AnyPath, is_url, place
+from reelmill.storage.place import AnyPath, place
 
 
 @contextlib.contextmanager
@@ -30,22 +27,7 @@ def at_hand(path: str | AnyPath) -> Iterator[Path]:
             raise
 
 
-def ahead(jobs: Iterable[tuple[Gather, CutJob]], count: int) -> Iterator[tuple[Gather, CutJob]]:
-    """The same jobs in the same order; those whose media are on an object store start to come while `count` others are
-    decoded."""
-    waiting: deque[tuple[Gather, CutJob, Future[None] | None]] = deque()
-    with ThreadPoolExecutor(count, "media") as pool:
-        try:
-            for gather, job in jobs:
-                waiting.append((gather, job, pool.submit(_bring, job.path) if is_url(job.path) else None))
-                if len(waiting) > count or waiting[0][2] is None:
-                    yield waiting.popleft()[:2]
-            while waiting:
-                yield waiting.popleft()[:2]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _bring(path: str) -> None:
-    with contextlib.suppress(OSError, StoreError):  # who decodes it asks again, and tells
-        cache.local(place(path))
+def digest(path: Path) -> tuple[str, int]:
+    """SHA-256 (hex) and size of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size

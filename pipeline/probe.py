@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from reelmill.pipeline.decode import Limits, Tally, open_video, quarter_turns, read_frames, scan
-from reelmill.pipeline.download.fetch import digest
 from reelmill.pipeline.errors import Corrupt, TooLong
+from reelmill.pipeline.media import digest
 
 
 def measure(job: dict[str, Any]) -> Iterator[dict[str, Any]]:

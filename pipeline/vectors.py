@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from reelmill.pipeline.sources.bounds import check_rows
 from reelmill.storage import Block, FeatureWriter, Spec
 from reelmill.storage.arrays import load_array, load_arrays
+from reelmill.storage.blocks import NO_DATA, VALID
 from reelmill.storage.errors import InputError
-from reelmill.storage.features import NO_DATA, VALID
 
 SUFFIXES = (".npy", ".npz", ".parquet")
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from reelmill.pipeline.download.fetch import digest
 from reelmill.pipeline.errors import NotFound
-from reelmill.pipeline.media import at_hand
+from reelmill.pipeline.media import at_hand, digest
 from reelmill.storage import Tables
 from reelmill.storage.place import below
 

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reelmill.storage import objects
+from reelmill.storage.disk import NAME, STALE_SECONDS, alive, sync
 from reelmill.storage.errors import InputError, Unreachable
-from reelmill.storage.parts import NAME, STALE_SECONDS, alive, sync
 from reelmill.storage.place import AnyPath
 
 if TYPE_CHECKING:

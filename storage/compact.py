@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reelmill.storage import parts
-from reelmill.storage.features import FeatureStore, open_store
+from reelmill.storage.features import open_store
 from reelmill.storage.place import AnyRoot
 from reelmill.storage.shards import SUFFIX, Shard
+from reelmill.storage.store import FeatureStore
 from reelmill.storage.writer import FeatureWriter
 
 

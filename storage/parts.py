@@ -10,7 +10,6 @@ Whatever else stands below a root is read, written, moved and removed by the fun
 
 import contextlib
 import os
-import re
 import socket
 import time
 import uuid
@@ -19,16 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from reelmill.storage.disk import NAME, STALE_SECONDS, alive, make_folder, sync
 from reelmill.storage.errors import CorruptPart
 from reelmill.storage.place import AnyPath
 
 P = TypeVar("P", bound=AnyPath)
-
-STALE_SECONDS = 24 * 3600
-"""A temporary file of another machine is swept when it was not written to for this long."""
-
-NAME = re.compile(r"part-(\d{16})-[0-9a-f]{8}(\.\w+)")
-"""Name of a part. What has such a name never changes."""
 
 
 def list_parts(folder: AnyPath, suffix: str = "") -> list[AnyPath]:
@@ -61,7 +55,7 @@ class new_part:
 
     def __enter__(self) -> Path:
         if isinstance(self.folder, Path):
-            _make(self.folder)
+            make_folder(self.folder)
         return self.temporary
 
     def __exit__(
@@ -85,7 +79,7 @@ def replacing(path: AnyPath) -> Iterator[Path]:
     """Gives a temporary path, beside `path` where that is on this machine, to fill. On a clean exit it takes the place
     of `path`, which so has its old content or the new one at any moment; on an error it is removed."""
     if isinstance(path, Path):
-        _make(path.parent)
+        make_folder(path.parent)
     temporary = _temporary(path.parent, uuid.uuid4().hex[:8])
     try:
         yield temporary
@@ -191,7 +185,7 @@ def move(path: AnyPath, to: AnyPath) -> AnyPath:
     """Move a file within its root, such as a shard into quarantine; return where it is. The folder is made. On an
     object store the copy comes first, so that a crash in between leaves two. Raises FileNotFoundError."""
     if isinstance(path, Path) and isinstance(to, Path):
-        _make(to.parent)
+        make_folder(to.parent)
         path.replace(to)
         sync(to.parent)
         sync(path.parent)
@@ -285,31 +279,3 @@ def _temporary(folder: AnyPath, tag: str) -> Path:
     from reelmill.storage import cache
 
     return cache.workplace() / tag
-
-
-def _make(folder: Path) -> None:
-    """Make a folder that a power cut does not take away again."""
-    if not folder.is_dir():
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync(folder.parent)
-
-
-def alive(pid: int) -> bool:
-    """Whether there is a process of this number."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def sync(path: Path) -> None:
-    """Have what was written to a file or folder survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,6 @@ rule for both formats: shards of the same blocks in the same order have the same
 
 import contextlib
 import errno
-import functools
 import hashlib
 import json
 import os
@@ -15,7 +14,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -176,36 +174,3 @@ def readable(path: AnyPath) -> Iterator[None]:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
         reason = f"{type(error).__name__}: {error}"
         raise CorruptPart(f"{path} is not a complete feature shard ({reason}); move it away, extract again") from error
-
-
-def open_shard(path: AnyPath) -> Shard:
-    """Open a shard of either format. Shards never change, so those opened before are not read again; on an object store
-    none is asked for twice, on disk it is looked at, since a file can be put back under an old name by hand."""
-    if not isinstance(path, Path):
-        return _open(path, (0, 0, 0))
-    facts = path.stat()
-    return _open(path, (facts.st_ino, facts.st_size, facts.st_mtime_ns))
-
-
-@functools.lru_cache(maxsize=1 << 14)
-def _open(path: AnyPath, identity: tuple[int, int, int]) -> Shard:
-    return read_shard(path)
-
-
-def read_shard(path: AnyPath) -> Shard:
-    """Open a shard of either format from the file as it is now."""
-    from reelmill.storage.hdf5 import Hdf5Shard  # here: they import this module, and listing tables needs no h5py
-    from reelmill.storage.parquet import ParquetShard
-
-    if path.suffix == SUFFIX["hdf5"]:
-        return Hdf5Shard(path)
-    if path.suffix == SUFFIX["parquet"]:
-        return ParquetShard(path)
-    raise CorruptPart(f"{path}: a feature store holds {' and '.join(SUFFIX.values())} parts only; move it away")
-
-
-def write_shard(path: Path, format: Format, spec: Spec, blocks: Sequence[Block]) -> None:
-    """Write one shard of packed blocks to a path. Blocks keep their order, rows of a video are adjacent."""
-    from reelmill.storage import hdf5, parquet
-
-    (hdf5 if format == "hdf5" else parquet).write(path, spec, blocks)

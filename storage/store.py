@@ -16,8 +16,9 @@ import numpy as np
 from reelmill.storage import cache, parts
 from reelmill.storage.blocks import Block
 from reelmill.storage.errors import CorruptPart, InputError, MissingFeatures, SpecMismatch, StoreError
+from reelmill.storage.formats import open_shard, read_shard
 from reelmill.storage.place import AnyPath
-from reelmill.storage.shards import KEPT_OPEN, Shard, open_shard, read_shard
+from reelmill.storage.shards import KEPT_OPEN, Shard
 from reelmill.storage.spec import Spec
 
 

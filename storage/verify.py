@@ -16,11 +16,12 @@ from reelmill.storage import cache, parts
 from reelmill.storage.arrays import load_arrays
 from reelmill.storage.blocks import NO_DATA
 from reelmill.storage.errors import CorruptPart
-from reelmill.storage.features import features_folder
+from reelmill.storage.formats import read_shard
 from reelmill.storage.place import AnyPath, AnyRoot, place
 from reelmill.storage.schema import SCHEMAS
-from reelmill.storage.shards import Shard, read_shard, readable
+from reelmill.storage.shards import Shard, readable
 from reelmill.storage.tables import Tables
+from reelmill.storage.writer import features_folder
 
 ROWS = 1024
 """Vectors looked at together."""

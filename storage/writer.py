@@ -6,8 +6,9 @@ from typing import Self
 from reelmill.storage import parts
 from reelmill.storage.blocks import Block
 from reelmill.storage.errors import InputError, nearest
+from reelmill.storage.formats import write_shard
 from reelmill.storage.place import AnyPath, AnyRoot, place
-from reelmill.storage.shards import SUFFIX, Format, write_shard
+from reelmill.storage.shards import SUFFIX, Format
 from reelmill.storage.spec import Spec
 
 

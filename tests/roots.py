@@ -6,8 +6,8 @@ from pathlib import Path
 from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline.decode import Limits
-from reelmill.pipeline.download.fetch import DownloadOptions
 from reelmill.pipeline.download.ingest import fetch_media, missing_media
+from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.pipeline.labels import write_labels
 from reelmill.storage import Tables
 from tests.media import make_video

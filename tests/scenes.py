@@ -9,7 +9,7 @@ from reelmill.pipeline.decode.render import write_video
 from reelmill.pipeline.demo.corpus import CorpusPlan, frames
 from reelmill.pipeline.demo.planted import planted_videos
 from reelmill.pipeline.extract.cut import CutJob, CutSegment, cut
-from reelmill.pipeline.extract.videos import Video
+from reelmill.pipeline.extract.missing import Video
 from reelmill.pipeline.probe import probe
 
 PLAN = CorpusPlan(videos=6, new_videos=1, segments=(4, 4), segment_ms=2400, size=(224, 128))

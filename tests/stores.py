@@ -8,7 +8,8 @@ import pytest
 
 from reelmill.storage import Block, FeatureWriter, Spec
 from reelmill.storage.features import Format
-from reelmill.storage.shards import SUFFIX, write_shard
+from reelmill.storage.formats import write_shard
+from reelmill.storage.shards import SUFFIX
 
 DIM = 24
 SPEC = Spec("c3d", "fc6", DIM, "segment", sampling={"crop": (112, 112)})

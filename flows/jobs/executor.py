@@ -14,7 +14,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from reelmill.flows.jobs import retries, steps
 from reelmill.flows.settings.sections import Settings
-from reelmill.pipeline.extract.videos import ExtractSummary, Todo
+from reelmill.pipeline.extract.missing import Todo
+from reelmill.pipeline.extract.videos import ExtractSummary
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -10,7 +10,7 @@ from reelmill.flows.jobs.check import check_engine
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Block, Executor
 from reelmill.flows.progress import current
 from reelmill.flows.settings.sections import Settings
-from reelmill.pipeline.extract.videos import Todo
+from reelmill.pipeline.extract.missing import Todo
 from reelmill.pipeline.planning.select import Selection
 
 

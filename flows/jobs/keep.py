@@ -8,8 +8,8 @@ from reelmill.storage import compact as packing
 from reelmill.storage import export as exporting
 from reelmill.storage.errors import CorruptPart, InputError, nearest
 from reelmill.storage.features import SUFFIX, Format, features_folder, list_stores, open_store, present
+from reelmill.storage.formats import read_shard
 from reelmill.storage.schema import SCHEMAS
-from reelmill.storage.shards import read_shard
 
 EVERY = {"stores": verify.stores, "tables": verify.tables, "encoders": verify.encoders}
 """Kinds of parts, and what reads them all."""

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from reelmill.extractors.text import fitted
 from reelmill.flows.jobs import steps, texts
 from reelmill.flows.settings.sections import Settings
+from reelmill.pipeline.extract.missing import ExtractOptions, Todo, Video
 from reelmill.pipeline.extract.texts import UNITS
-from reelmill.pipeline.extract.videos import ExtractOptions, Todo, Video
 from reelmill.pipeline.planning.cost import Cost, Facts, cost, facts_of, picture_bytes, ratios
 from reelmill.pipeline.planning.rates import Rates, together
 from reelmill.pipeline.planning.select import Selection, described

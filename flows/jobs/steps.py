@@ -11,24 +11,15 @@ from reelmill.flows.settings.document import plain
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline import labels, sources
 from reelmill.pipeline.decode import Limits
-from reelmill.pipeline.download.fetch import DownloadOptions
 from reelmill.pipeline.download.ingest import Wanted, fetch_media, missing_media
-from reelmill.pipeline.extract.videos import (
-    ExtractOptions,
-    ExtractSummary,
-    Todo,
-    Video,
-    extract_missing,
-    missing,
-    pictured,
-    specs_of,
-    still_missing,
-)
+from reelmill.pipeline.download.options import DownloadOptions
+from reelmill.pipeline.extract.missing import ExtractOptions, Todo, Video, missing, pictured, specs_of, still_missing
+from reelmill.pipeline.extract.videos import ExtractSummary, extract_missing
 from reelmill.pipeline.planning import rates
 from reelmill.pipeline.planning.select import Selection, first, ordered
-from reelmill.storage import Outcome, Spec, Tables
+from reelmill.storage import Outcome, Root, Spec, Tables
 from reelmill.storage.errors import InputError
-from reelmill.storage.features import list_stores, open_store, sweep
+from reelmill.storage.features import Snapshot, list_stores, open_store, sweep
 from reelmill.storage.parts import list_parts
 from reelmill.storage.place import AnyPath, address, below, is_url, place
 
@@ -98,7 +89,9 @@ def extractors(settings: Settings) -> "list[Extractor]":
 def extract_plan(settings: Settings, networks: "Sequence[Extractor]") -> list[Todo]:
     """Videos with media that lack a block of some spec, with what they lack."""
     videos = media_videos(settings)
-    return missing(root_of(settings), videos, networks, extract_options(settings), retry=settings.retry_failed)
+    snapshot = snapshot_of_process(settings)
+    options = extract_options(settings)
+    return missing(root_of(settings), videos, networks, options, retry=settings.retry_failed, snapshot=snapshot)
 
 
 def selected(settings: Settings, todo: Sequence[Todo], selection: Selection | None) -> tuple[list[Todo], int]:
@@ -121,6 +114,8 @@ def media_videos(settings: Settings) -> list[Video]:
     ]
 
 
+_snapshots: dict[Root, Snapshot] = {}
+"""What this process knows of the stores of a root; one root at a time."""
 _networks: "dict[str, list[Extractor]]" = {}
 """The networks of this process, by the settings that they were built from; one set at a time."""
 
@@ -134,9 +129,19 @@ def networks_of_process(settings: Settings) -> "list[Extractor]":
     return _networks[key]
 
 
+def snapshot_of_process(settings: Settings) -> Snapshot:
+    """What the stores of the root hold, read once for all blocks that this process extracts."""
+    root = Root(settings.root)
+    if root not in _snapshots:
+        _snapshots.clear()
+        _snapshots[root] = root.snapshot()
+    return _snapshots[root]
+
+
 def release_networks() -> None:
-    """Give the memory of this process's networks back."""
+    """Give back the memory of this process's networks, and of what it knows of the stores."""
     _networks.clear()
+    _snapshots.clear()
 
 
 def extract_block(settings: Settings, todo: Sequence[Todo], have_pictures: set[str]) -> ExtractSummary:
@@ -157,7 +162,7 @@ def extract_block(settings: Settings, todo: Sequence[Todo], have_pictures: set[s
         report.advance("extract", video.duration_ms / 1000, note=note)
 
     options = extract_options(settings)
-    left = still_missing(root_of(settings), todo)
+    left = still_missing(snapshot_of_process(settings), todo)
     for video, _ in todo[len(left) :]:
         report.advance("extract", video.duration_ms / 1000)
     done = extract_missing(root_of(settings), left, networks, options, have_pictures, seen)

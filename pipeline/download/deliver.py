@@ -7,13 +7,10 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from reelmill.pipeline.download.stored import Fetched, Place
 from reelmill.storage import cache, parts
 from reelmill.storage.place import AnyPath
-
-if TYPE_CHECKING:
-    from reelmill.pipeline.download.fetch import Fetched, Place
 
 
 def desk(media: AnyPath) -> Path:
@@ -21,7 +18,7 @@ def desk(media: AnyPath) -> Path:
     return cache.folder() / "desk" / hashlib.sha256(str(media).encode()).hexdigest()[:16]
 
 
-def delivered(where: "Place", fetched: "Fetched", media: AnyPath | None) -> "Fetched":
+def delivered(where: Place, fetched: Fetched, media: AnyPath | None) -> Fetched:
     """Put a complete file and its note into the root's media, the file last; the local one becomes its copy. A note
     without its file, or with an older one, does no harm: the hash tells. Raises Unreachable; the file then waits.
     Nothing is to do where `media`, the folder on an object store, is None."""
@@ -35,14 +32,14 @@ def delivered(where: "Place", fetched: "Fetched", media: AnyPath | None) -> "Fet
     return _named(fetched, cache.local(target), target)
 
 
-def standing(where: "Place", media: AnyPath | None) -> "Fetched | None":
+def standing(where: Place, media: AnyPath | None) -> Fetched | None:
     """The file as an earlier run completed it, here or in the root's media, if it answers the same question."""
     if (found := where.standing()) is not None:
         return delivered(where, found, media)
     return None if media is None else _recalled(where, media)
 
 
-def _recalled(where: "Place", media: AnyPath) -> "Fetched | None":
+def _recalled(where: Place, media: AnyPath) -> Fetched | None:
     folder = media / where.key[:2]
     try:
         note = json.loads(parts.read_file(folder / where.note.name))
@@ -54,5 +51,5 @@ def _recalled(where: "Place", media: AnyPath) -> "Fetched | None":
     return None if found is None else _named(found, found.path, folder / note["file"])
 
 
-def _named(fetched: "Fetched", path: Path, target: AnyPath) -> "Fetched":
+def _named(fetched: Fetched, path: Path, target: AnyPath) -> Fetched:
     return replace(fetched, path=path, uri=f"media/{target.parent.name}/{target.name}")

@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelmill.pipeline.decode import Limits
-from reelmill.pipeline.download.fetch import Downloader, DownloadOptions, Fetched
+from reelmill.pipeline.download.fetch import Downloader
+from reelmill.pipeline.download.options import DownloadOptions
+from reelmill.pipeline.download.stored import Fetched
 from reelmill.pipeline.media import at_hand
 from reelmill.pipeline.process.child import Child
 from reelmill.storage import Outcome, Outcomes, Tables, parts

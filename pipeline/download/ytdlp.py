@@ -28,8 +28,8 @@ from yt_dlp.version import __version__
 from reelmill.pipeline import errors
 from reelmill.pipeline.download import answers
 from reelmill.pipeline.download.classify import classify, retry_after_s
-from reelmill.pipeline.download.fetch import DownloadJob, Fetched
 from reelmill.pipeline.download.hosts import Refused, check_host, guard
+from reelmill.pipeline.download.stored import DownloadJob, Fetched
 
 DOWNLOADER = f"yt-dlp {__version__}"
 

@@ -3,15 +3,20 @@
 import contextlib
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeAlias
 
 from reelmill.pipeline.decode import Decoder, Limits, Tally, loader, memory_bytes
 from reelmill.pipeline.extract.cut import CutJob, CutSegment
 from reelmill.pipeline.extract.gather import Gather
-from reelmill.pipeline.media import ahead, at_hand
+from reelmill.pipeline.media import at_hand
 from reelmill.pipeline.process.child import Child
+from reelmill.storage import cache
+from reelmill.storage.errors import StoreError
+from reelmill.storage.place import is_url, place
 
 Message: TypeAlias = CutSegment | Tally | Exception
 """A segment; what happened, at the end of a video; or why it could not be decoded."""
@@ -23,7 +28,7 @@ def decode_ahead(
     """Cut videos in `workers` processes, ahead of the networks by a bounded number of segments. A video that fails ends
     with its exception as the last message."""
     ready: queue.Queue[tuple[Gather, Message] | BaseException | None] = queue.Queue(maxsize=8 * workers)
-    waiting = ahead(jobs, workers)
+    waiting = fetch_ahead(jobs, workers)
     lock, stop = threading.Lock(), threading.Event()
 
     def put(item: tuple[Gather, Message] | BaseException | None) -> None:
@@ -75,3 +80,23 @@ def decode_ahead(
         stop.set()
         for thread in threads:
             thread.join(timeout=10)
+
+
+def fetch_ahead(jobs: Iterable[tuple[Gather, CutJob]], count: int) -> Iterator[tuple[Gather, CutJob]]:
+    """The same jobs in the same order; media on an object store are fetched while `count` other videos are decoded."""
+    waiting: deque[tuple[Gather, CutJob, Future[None] | None]] = deque()
+    with ThreadPoolExecutor(count, "media") as pool:
+        try:
+            for gather, job in jobs:
+                waiting.append((gather, job, pool.submit(_fetch, job.path) if is_url(job.path) else None))
+                if len(waiting) > count or waiting[0][2] is None:
+                    yield waiting.popleft()[:2]
+            while waiting:
+                yield waiting.popleft()[:2]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _fetch(path: str) -> None:
+    with contextlib.suppress(OSError, StoreError):  # the decoder asks again, and its error is reported
+        cache.local(place(path))

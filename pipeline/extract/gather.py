@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,12 +14,10 @@ from reelmill.extractors.core.sound import SoundPlan
 from reelmill.pipeline.decode import Tally
 from reelmill.pipeline.errors import Changed, NotFound
 from reelmill.pipeline.extract.cut import CutSegment, CutWindows
+from reelmill.pipeline.extract.missing import Video
 from reelmill.pipeline.segments import grid
 from reelmill.storage import Outcome, Spec
-from reelmill.storage.features import NO_DATA, PADDED, VALID, Block
-
-if TYPE_CHECKING:
-    from reelmill.pipeline.extract.videos import Video
+from reelmill.storage.blocks import NO_DATA, PADDED, VALID, Block
 
 
 class _Layer:
@@ -63,16 +61,16 @@ class Gather:
 
     def __init__(
         self,
-        video: "Video",
-        lacking: Mapping[int, Sequence[Spec]],
+        video: Video,
+        needed: Mapping[int, Sequence[Spec]],
         extractors: Sequence[Extractor],
         segment_ms: int,
     ) -> None:
         self.video, self.video_id = video, video.video_id
         self.cells = grid([video.video_id], np.array([video.duration_ms]), segment_ms)
         self.segments = self.cells.num_rows
-        self.names = {number: extractors[number].name for number in sorted(lacking)}
-        self.lanes = {name: _Lane(extractors[n], lacking[n], self.segments) for n, name in self.names.items()}
+        self.names = {number: extractors[number].name for number in sorted(needed)}
+        self.lanes = {name: _Lane(extractors[n], needed[n], self.segments) for n, name in self.names.items()}
         self.pictures: list[dict[str, object]] = []
         self.tally: Tally | None = None
         self.error: Exception | None = None
@@ -120,7 +118,7 @@ class Gather:
         self.error, self.pictures = self.error or error, []
 
     def blocks(self) -> Iterator[tuple[Block, Spec]]:
-        """A block for each spec that was lacking; none after a failure."""
+        """A block for each missing spec; none after a failure."""
         if self.error is not None or self.tally is None:
             return
         provenance = {
@@ -152,7 +150,7 @@ class Gather:
         )
 
     def outcomes(self) -> list[Outcome]:
-        """One outcome for each spec that was lacking."""
+        """One outcome for each missing spec."""
         specs = [(layer.spec.name, lane) for lane in self.lanes.values() for layer in lane.layers.values()]
         seconds = time.monotonic() - self.began
         if self.error is not None:

@@ -23,7 +23,9 @@ from reelmill.extractors.text.fitted import Encoder, Progress
 from reelmill.extractors.text.words import Document, TooLittleText
 from reelmill.storage import Block, FeatureWriter, Outcome, Outcomes, Spec, Tables
 from reelmill.storage.blocks import NO_DATA, VALID
-from reelmill.storage.features import FeatureStore, Format, features_folder
+from reelmill.storage.shards import Format
+from reelmill.storage.store import FeatureStore
+from reelmill.storage.writer import features_folder
 
 FIT_ROWS = 200_000
 """Texts that an encoder is fitted on at most, spread evenly: what it learns changes little by then, memory would not

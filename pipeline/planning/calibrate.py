@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from reelmill.extractors.core.base import Extractor
-from reelmill.pipeline.extract.videos import ExtractOptions, Todo, extract_missing
+from reelmill.pipeline.extract.missing import ExtractOptions, Todo
+from reelmill.pipeline.extract.videos import extract_missing
 from reelmill.pipeline.planning.cost import picture_bytes
 from reelmill.pipeline.planning.rates import Rates, together
 

@@ -8,11 +8,12 @@ import pyarrow.compute as pc
 
 from reelmill.extractors.core.base import Extractor
 from reelmill.extractors.core.frames import FramePlan
-from reelmill.pipeline.extract.videos import ExtractOptions, Todo
+from reelmill.pipeline.extract.missing import ExtractOptions, Todo
 from reelmill.pipeline.planning.rates import label
 from reelmill.storage import Spec, Tables, parts
 from reelmill.storage.blocks import COLUMNS
-from reelmill.storage.features import Format, list_stores, open_store
+from reelmill.storage.features import list_stores, open_store
+from reelmill.storage.shards import Format
 
 ROW_BYTES = sum(np.dtype(kind).itemsize for kind in COLUMNS.values())
 """Of what stands beside each vector."""

@@ -18,14 +18,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from reelmill.extractors.core.base import Extractor
 from reelmill.pipeline.decode import Tally
+from reelmill.pipeline.extract.batch import Batch
 from reelmill.storage import Tables
-
-if TYPE_CHECKING:
-    from reelmill.pipeline.extract.batch import Batch
 
 NEWEST = 20
 """Of each part so many measurements count, the newest: machines change."""
@@ -65,7 +63,7 @@ class Clock:
         self.frames += tally.frames
         self.cpu += tally.cpu_seconds
 
-    def parts(self, batches: "Sequence[Batch]", video_seconds: float, seconds: float) -> list[Part]:
+    def parts(self, batches: Sequence[Batch], video_seconds: float, seconds: float) -> list[Part]:
         """Every part of an extraction that took so many seconds."""
         networks = [(label(batch.extractor), float(batch.places), batch.seconds) for batch in batches if batch.places]
         rest = seconds - self.begin - self.waited - sum(spent for _, _, spent in networks)

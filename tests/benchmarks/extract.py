@@ -23,7 +23,8 @@ import torch
 from reelmill.extractors.core.base import Extractor
 from reelmill.extractors.registry import build
 from reelmill.pipeline.decode.render import write_video
-from reelmill.pipeline.extract.videos import ExtractOptions, Video, extract
+from reelmill.pipeline.extract.missing import ExtractOptions, Video
+from reelmill.pipeline.extract.videos import extract
 from reelmill.pipeline.probe import probe
 
 VIDEOS, SECONDS, ROUNDS = 6, 20, 3

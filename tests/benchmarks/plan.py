@@ -19,8 +19,8 @@ from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.demo.corpus import render
-from reelmill.pipeline.download.fetch import DownloadOptions
 from reelmill.pipeline.download.ingest import fetch_media, missing_media
+from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.pipeline.planning.select import Selection
 from reelmill.storage import Tables
 from tests.benchmarks import machine, table

@@ -21,7 +21,8 @@ from reelmill.extractors.registry import build, find
 from reelmill.extractors.weights.load import random_weights
 from reelmill.flows.jobs.check import check_extract
 from reelmill.flows.settings.sections import ExtractSettings
-from reelmill.pipeline.extract.videos import ExtractOptions, extract, missing
+from reelmill.pipeline.extract.missing import ExtractOptions, missing
+from reelmill.pipeline.extract.videos import extract
 from reelmill.storage import Outcomes, Spec, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA, PADDED, VALID, Block

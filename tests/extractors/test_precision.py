@@ -13,7 +13,8 @@ import torch
 
 from reelmill.extractors.core.device import choose_device, choose_precision, native_bfloat16
 from reelmill.extractors.core.network import FrameNetwork
-from reelmill.pipeline.extract.videos import ExtractOptions, Video, extract
+from reelmill.pipeline.extract.missing import ExtractOptions, Video
+from reelmill.pipeline.extract.videos import extract
 from reelmill.storage import open_store
 from reelmill.storage.errors import InputError
 from tests.networks import NETWORKS, clip, cosine, make

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reelmill.extractors.core.base import Extractor
-from reelmill.pipeline.extract.videos import Video
+from reelmill.pipeline.extract.missing import Video
 from reelmill.pipeline.process.child import Child
 from tests.faults.work import corpus, network, plant, run
 

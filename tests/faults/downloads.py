@@ -15,8 +15,9 @@ from typing import Any
 
 from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.demo.loopback import FolderHandler, _Server
-from reelmill.pipeline.download.fetch import DownloadOptions, digest
 from reelmill.pipeline.download.ingest import fetch_media, missing_media
+from reelmill.pipeline.download.options import DownloadOptions
+from reelmill.pipeline.media import digest
 from reelmill.storage import Outcomes, Tables
 from tests.faults.processes import children, ended, joined, living, started, stop
 from tests.faults.work import doubled_outcomes

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from reelmill.extractors.core.base import Extractor
-from reelmill.pipeline.extract.videos import Video
+from reelmill.pipeline.extract.missing import Video
 from reelmill.storage.features import list_stores, open_store
 from tests.faults.processes import children, ended, joined, living, started, stop
 from tests.faults.work import (

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from reelmill.models.core.runs import Run
-from reelmill.pipeline.download.fetch import DownloadOptions, Place
+from reelmill.pipeline.download.options import DownloadOptions
+from reelmill.pipeline.download.stored import Place
 from reelmill.pipeline.extract import videos
 from reelmill.pipeline.extract.cut import cut
 from reelmill.storage import Outcome, Outcomes, Tables, hdf5, open_store, parts

@@ -13,7 +13,8 @@ import pytest
 from reelmill.models.core import fit
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.world import World, write
-from reelmill.pipeline.extract.videos import extract, missing
+from reelmill.pipeline.extract.missing import missing
+from reelmill.pipeline.extract.videos import extract
 from reelmill.storage import Spec, Tables, open_store, parts
 from reelmill.storage.errors import CorruptPart, SpecMismatch
 from reelmill.storage.features import list_stores, present, verify

@@ -11,7 +11,8 @@ import pytest
 
 from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.errors import Corrupt, NoVideoStream, TooManyPixels
-from reelmill.pipeline.extract.videos import Video, extract
+from reelmill.pipeline.extract.missing import Video
+from reelmill.pipeline.extract.videos import extract
 from reelmill.pipeline.probe import probe
 from reelmill.pipeline.process.child import Child
 from reelmill.storage import Outcomes, open_store

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 from reelmill.pipeline.decode import Limits
-from reelmill.pipeline.download.fetch import digest
 from reelmill.pipeline.download.ingest import fetch_media, missing_media
+from reelmill.pipeline.media import digest
 from reelmill.storage import Outcomes, Tables
 from tests.faults.downloads import OPTIONS, Server
 from tests.media import make_video

@@ -12,10 +12,11 @@ from reelmill.extractors.core.base import Extractor
 from reelmill.extractors.core.settings import Compute
 from reelmill.extractors.video.c3d import EXTRACTOR, C3DSettings
 from reelmill.extractors.video.c3d_network import C3D
-from reelmill.pipeline.extract.videos import ExtractOptions, Video, extract_missing, missing, pictured, still_missing
+from reelmill.pipeline.extract.missing import ExtractOptions, Video, missing, pictured, still_missing
+from reelmill.pipeline.extract.videos import extract_missing
 from reelmill.pipeline.labels import write_labels
 from reelmill.pipeline.probe import probe
-from reelmill.storage import Block, Outcomes, Tables, open_store
+from reelmill.storage import Block, Outcomes, Root, Tables, open_store
 from reelmill.storage.compact import compact
 from reelmill.storage.features import list_stores, sweep
 from tests.media import make_video
@@ -64,11 +65,12 @@ def run(root: str, videos: list[Video], extractor: Extractor, seed: int, options
     Tables(root).sweep()
     sweep(root)
     write_labels(root, 1000)
-    todo = missing(root, videos, [extractor], options, retry=True)
+    snapshot = Root(root).snapshot()
+    todo = missing(root, videos, [extractor], options, retry=True, snapshot=snapshot)
     blocks = [todo[i : i + BLOCK] for i in range(0, len(todo), BLOCK)]
     random.Random(seed).shuffle(blocks)
     for block in blocks:
-        left = still_missing(root, block)
+        left = still_missing(snapshot, block)
         extract_missing(root, left, [extractor], options, pictured(root, options.segment_ms))
 
 

@@ -23,8 +23,8 @@ from reelmill.flows.settings.load import load
 from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.demo.corpus import write_source
 from reelmill.pipeline.demo.planted import CorpusPlan
-from reelmill.pipeline.download.fetch import DownloadOptions
 from reelmill.pipeline.download.ingest import fetch_media, missing_media
+from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.storage import FeatureWriter, Outcome, Outcomes, Spec, Tables
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import Block

@@ -18,12 +18,13 @@ from reelmill.flows.cli.main import app
 from reelmill.flows.jobs import retry, steps
 from reelmill.flows.jobs.keep import check
 from reelmill.pipeline.download.ingest import missing_media
-from reelmill.pipeline.extract.videos import extract_missing, missing
+from reelmill.pipeline.extract.missing import missing
+from reelmill.pipeline.extract.videos import extract_missing
 from reelmill.pipeline.planning.select import Selection
 from reelmill.storage import Block, FeatureWriter, Outcome, Outcomes, Spec, Tables, open_store, verify
 from reelmill.storage.errors import CorruptPart, InputError
+from reelmill.storage.formats import write_shard
 from reelmill.storage.parts import list_parts
-from reelmill.storage.shards import write_shard
 from tests.roots import settings, with_videos
 from tests.stores import SPEC, block, fill, formats
 from tests.texts import planted

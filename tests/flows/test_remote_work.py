@@ -15,8 +15,8 @@ from reelmill.pipeline import media
 from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.demo.loopback import serve_folder
 from reelmill.pipeline.download import fetch
-from reelmill.pipeline.download.fetch import DownloadOptions
 from reelmill.pipeline.download.ingest import Wanted, fetch_media, missing_media
+from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.pipeline.errors import NotFound
 from reelmill.storage import Tables, cache, objects, parts
 from reelmill.storage.errors import InputError, Unreachable

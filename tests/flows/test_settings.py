@@ -13,7 +13,7 @@ from reelmill.flows.jobs.steps import download_options
 from reelmill.flows.settings import sections as s
 from reelmill.flows.settings.document import described, document
 from reelmill.flows.settings.load import load
-from reelmill.pipeline.download.fetch import DownloadOptions
+from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.storage.errors import InputError
 
 

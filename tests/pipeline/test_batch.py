@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reelmill.pipeline.extract.videos import ExtractOptions, Video, extract
+from reelmill.pipeline.extract.missing import ExtractOptions, Video
+from reelmill.pipeline.extract.videos import extract
 from reelmill.storage import open_store
 from tests.media import make_video
 from tests.pipeline.test_extract import IndexExtractor, video

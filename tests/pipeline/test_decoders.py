@@ -7,7 +7,8 @@ import pytest
 
 from reelmill.pipeline.decode import Decoder, Limits, Tally, frames, identity
 from reelmill.pipeline.errors import Corrupt, TooManyPixels, Unsupported
-from reelmill.pipeline.extract.videos import ExtractOptions, extract
+from reelmill.pipeline.extract.missing import ExtractOptions
+from reelmill.pipeline.extract.videos import extract
 from reelmill.pipeline.probe import probe
 from reelmill.storage import Outcomes, open_store
 from reelmill.storage.errors import InputError

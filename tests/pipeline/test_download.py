@@ -22,8 +22,9 @@ from yt_dlp.networking import exceptions as networking
 from reelmill.pipeline import errors
 from reelmill.pipeline.demo.loopback import serve_folder
 from reelmill.pipeline.download.classify import classify, retry_after_s
-from reelmill.pipeline.download.fetch import Downloader, DownloadOptions
+from reelmill.pipeline.download.fetch import Downloader
 from reelmill.pipeline.download.hosts import HostPacer, is_public
+from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.pipeline.process.child import Child
 from reelmill.pipeline.secrets import redact
 from reelmill.storage.errors import InputError

@@ -13,7 +13,8 @@ from reelmill.extractors.core.frames import FramePlan, Geometry, Windows
 from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.extract.cut import CutWindows
 from reelmill.pipeline.extract.gather import Gather
-from reelmill.pipeline.extract.videos import ExtractOptions, Video, extract, missing
+from reelmill.pipeline.extract.missing import ExtractOptions, Video, missing
+from reelmill.pipeline.extract.videos import extract
 from reelmill.pipeline.probe import probe
 from reelmill.storage import Outcomes, Spec, Tables, open_store
 from reelmill.storage.features import NO_DATA, PADDED, VALID

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.demo.loopback import serve_folder
-from reelmill.pipeline.download.fetch import DownloadOptions
 from reelmill.pipeline.download.ingest import Wanted, fetch_media, missing_media
+from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.storage import Tables
 from tests.media import make_video
 from tests.servers import World, misbehaving

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from reelmill.pipeline import errors
-from reelmill.pipeline.download.fetch import Downloader, DownloadOptions, Place
+from reelmill.pipeline.download.fetch import Downloader
 from reelmill.pipeline.download.hosts import address_of, is_public
+from reelmill.pipeline.download.options import DownloadOptions
+from reelmill.pipeline.download.stored import Place
 from reelmill.pipeline.process.child import Child
 from tests.media import make_video
 from tests.servers import World, misbehaving

@@ -17,8 +17,9 @@ from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline import errors
 from reelmill.pipeline.decode import Limits
-from reelmill.pipeline.download.fetch import Downloader, DownloadOptions
+from reelmill.pipeline.download.fetch import Downloader
 from reelmill.pipeline.download.ingest import Wanted, fetch_media
+from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.pipeline.process.child import Child
 from reelmill.pipeline.secrets import mask, redact, secrets_of
 from reelmill.storage import Outcomes

@@ -15,7 +15,7 @@ import pytest
 from reelmill.storage import Block, FeatureStore, Spec, open_store, parts
 from reelmill.storage.errors import InputError, MissingFeatures, SpecMismatch
 from reelmill.storage.features import Format, list_stores, present
-from reelmill.storage.shards import read_shard
+from reelmill.storage.formats import read_shard
 from tests.stores import DIM, SPEC, block, fill, forks, formats, same, shard_file
 
 # --- what is written is read ------------------------------------------------------------------------------------------

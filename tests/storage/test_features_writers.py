@@ -17,7 +17,7 @@ import pytest
 from reelmill.storage import Block, FeatureWriter, Spec, open_store, parts
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import Format, present, sweep
-from reelmill.storage.shards import read_shard
+from reelmill.storage.formats import read_shard
 from tests.stores import DIM, SPEC, block, fill, forks, formats, same
 
 # --- many writers, one truth ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reelmill.storage import Block, FeatureWriter, Spec, Tables, cache, objects, open_store, parts, shards
+from reelmill.storage import Block, FeatureWriter, Spec, Tables, cache, formats, objects, open_store, parts
 from reelmill.storage.compact import compact
 from reelmill.storage.errors import Unreachable
 from reelmill.storage.export import export
@@ -147,9 +147,9 @@ def test_compaction_under_a_readers_hands(s3_root: str, monkeypatch: pytest.Monk
     write(s3_root, block("a", 1))
     write(s3_root, block("b", 2))
     warm = open_store(s3_root, "c3d")
-    shards._open.cache_clear()  # each as if it were in a process of its own
+    formats._open.cache_clear()  # each as if it were in a process of its own
     cold = open_store(s3_root, "c3d")
-    shards._open.cache_clear()
+    formats._open.cache_clear()
     assert warm.read("a").features[0, 0] == 1
     compact(s3_root, SPEC.name)
     assert warm.read("a").features[0, 0] == 1, "its map is still there"

@@ -1,0 +1,116 @@
+"""Which features are missing of which videos. What is to do is asked of the stores and never remembered elsewhere, so
+a first run, a resume and a backfill are the same call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import pyarrow.compute as pc
+
+from reelmill.extractors.core.base import Extractor
+from reelmill.extractors.core.frames import FramePlan
+from reelmill.pipeline.decode import Decoder, Limits, identity
+from reelmill.pipeline.decode.sound import identity as sound_identity
+from reelmill.storage import Outcomes, Root, Spec, Tables
+from reelmill.storage.features import Snapshot
+from reelmill.storage.place import AnyRoot
+from reelmill.storage.shards import Format
+
+MADE_FROM = "media_sha256"
+"""Hash of the video file, in the provenance of its blocks."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """A media file to extract from; the measured facts are the probe's."""
+
+    video_id: str
+    path: str
+    sha256: str
+    start_ms: int
+    duration_ms: int
+    bytes: int | None = None
+    """Size of the file, to notice that it is another one by now; None: not looked at."""
+
+
+@dataclass(frozen=True)
+class ExtractOptions:
+    """How to extract; the first four change what is stored, the rest only how fast and how safely."""
+
+    segment_ms: int = 5000
+    rows: Literal["segment", "window"] = "segment"
+    """One row a segment, its windows averaged, or one a window. Of sound: a segment or a video, by the extractor."""
+    thumbnail_height: int = 180
+    """Height of the key frame kept of each segment (table `frames`); 0 for none."""
+    decoder: Decoder = "pyav"
+    format: Format = "hdf5"
+    workers: int = 1
+    """Decoding processes."""
+    seal_seconds: float = 60.0
+    """Finished videos are committed at least this often."""
+    limits: Limits = field(default_factory=Limits)
+
+
+Todo: TypeAlias = tuple[Video, dict[int, list[Spec]]]
+"""A video and, for each extractor by its number, the specs that are missing of it."""
+
+
+def specs_of(extractors: Sequence[Extractor], options: ExtractOptions) -> list[list[Spec]]:
+    """The specs of each extractor's layers, under these options."""
+    return [
+        list(e.specs(segment_ms=options.segment_ms, decoder=_decoder(e, options), rows=options.rows).values())
+        for e in extractors
+    ]
+
+
+def _decoder(extractor: Extractor, options: ExtractOptions) -> str:
+    return identity(options.decoder) if isinstance(extractor.plan, FramePlan) else sound_identity()
+
+
+def missing(
+    root: AnyRoot,
+    videos: Sequence[Video],
+    extractors: Sequence[Extractor],
+    options: ExtractOptions,
+    *,
+    retry: bool = False,
+    snapshot: Snapshot | None = None,
+) -> list[Todo]:
+    """Videos without a block made from the file as it is now, each with {extractor's number: specs that are missing}.
+
+    Cells whose last outcome was a permanent failure are left out unless `retry`. `snapshot`: that of this run, if it
+    has taken one.
+    """
+    snapshot = snapshot or Root(root).snapshot()
+    failed = {} if retry else Outcomes(root).permanently_failed_by_spec("extract")
+    media = {video.video_id: video.sha256 for video in videos}
+    needed: dict[str, dict[int, list[Spec]]] = {video.video_id: {} for video in videos}
+    for number, specs in enumerate(specs_of(extractors, options)):
+        snapshot.refresh(specs)
+        for spec in specs:
+            for video in needed.keys() - snapshot.present(spec, media, MADE_FROM) - failed.get(spec.name, set()):
+                needed[video].setdefault(number, []).append(spec)
+    return [(video, needed[video.video_id]) for video in videos if needed[video.video_id]]
+
+
+def still_missing(snapshot: Snapshot, todo: Sequence[Todo]) -> list[Todo]:
+    """Those of these videos, with their specs, that no other process has extracted since. Reads what was committed
+    since the last call, not the whole stores."""
+    wanted = {spec.name: spec for _, needed in todo for specs in needed.values() for spec in specs}
+    snapshot.refresh(wanted.values())
+    media = {video.video_id: video.sha256 for video, _ in todo}
+    done = {name: snapshot.present(spec, media, MADE_FROM) for name, spec in wanted.items()}
+    left = []
+    for video, needed in todo:
+        rest = {n: [s for s in specs if video.video_id not in done[s.name]] for n, specs in needed.items()}
+        if rest := {n: specs for n, specs in rest.items() if specs}:
+            left.append((video, rest))
+    return left
+
+
+def pictured(root: AnyRoot, segment_ms: int) -> set[str]:
+    """Videos with key frames in the table `frames` that fit the grid of this segment length."""
+    frames = Tables(root).read("frames", ["video_id", "segment_index", "time_ms"])
+    fits = pc.equal(pc.divide(frames["time_ms"], segment_ms), pc.cast(frames["segment_index"], "int64"))
+    misfits = set(frames.filter(pc.invert(fits))["video_id"].unique().to_pylist())
+    return set(frames["video_id"].unique().to_pylist()) - misfits
