@@ -15,8 +15,7 @@ import warnings
 import typer
 
 from reelmill.flows import interrupt
-from reelmill.flows.cli import verbs_jobs, verbs_keep, verbs_results, verbs_root, verbs_serve  # noqa: F401 (makes their verbs known)
-from reelmill.flows.cli.command import app
+from reelmill.flows.cli import app
 from reelmill.flows.progress import console, safe
 from reelmill.storage.errors import InputError, ReelmillError
 

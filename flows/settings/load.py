@@ -30,8 +30,14 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 160
 
 
-def load(path: Path | None = None, overrides: Sequence[str] = (), base: Mapping[str, Any] | None = None) -> Settings:
-    """Settings from a YAML file, the environment, and `key.sub=value` overrides (values are YAML).
+def load(
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
+    *,
+    root: str | None = None,
+) -> Settings:
+    """Settings from `base`, a YAML file, the environment, `root`, and `key.sub=value` overrides (values are YAML).
 
     Relative paths in the file start at the file's folder. Raises InputError naming the key and the rule.
     """
@@ -42,6 +48,8 @@ def load(path: Path | None = None, overrides: Sequence[str] = (), base: Mapping[
     for name, text in sorted(os.environ.items()):
         if name.startswith(PREFIX):
             _put(values, name.removeprefix(PREFIX).lower().split("__"), value(text), name)
+    if root is not None:
+        values["root"] = root
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:

@@ -24,7 +24,7 @@ from reelmill.extractors.text.sentence import SentenceSettings
 from reelmill.extractors.text.sentence_network import Sentence
 from reelmill.extractors.text.topics import TopicSettings
 from reelmill.extractors.text.words import Document, TooLittleText, read_vectors, tokens, train_vectors, vocabulary
-from reelmill.flows.cli import tell
+from reelmill.flows.cli import extract as extract_verb
 from reelmill.flows.jobs import steps, texts
 from reelmill.flows.jobs.check import check_extract
 from reelmill.flows.settings.load import load
@@ -298,7 +298,7 @@ def test_settings_reach_the_encoders_and_mistakes_are_named(root: str, tmp_path:
     out = Console(record=True, width=200, file=io.StringIO())
     none = dict.fromkeys(("done", "skipped", "without", "left", "segments", "video_seconds", "seconds"), 0)
     figures = {**none, "failed": {}, "stores": [s for r in read.values() for s in r["stores"]], "texts": read}
-    tell.extract(out, json.loads(json.dumps(figures)))
+    extract_verb.render(out, json.loads(json.dumps(figures)))
     told = out.export_text()
     assert "1 of 61 without text" in told
     assert "1 posts without a time left out" in told
@@ -318,7 +318,7 @@ def test_settings_reach_the_encoders_and_mistakes_are_named(root: str, tmp_path:
 
 
 def test_a_summary_has_the_figures_of_the_table() -> None:
-    assert tell._text_note(texts.plain(TextSummary(reason="no [word]"))) == r"no \[word]"
+    assert extract_verb.text_note(texts.plain(TextSummary(reason="no [word]"))) == r"no \[word]"
 
 
 def test_what_reads_no_text_pays_for_none() -> None:

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from reelmill.flows import progress
 from reelmill.flows.cli import main as cli
-from reelmill.flows.cli import tell, tell_keep
+from reelmill.flows.cli import status as status_verb
+from reelmill.flows.cli import train as train_verb
 from reelmill.flows.jobs import fits, steps
 from reelmill.flows.jobs.run import NOTHING
 from reelmill.flows.jobs.status import status
@@ -82,7 +83,8 @@ def test_label_makes_segments_and_labels(tmp_path: Path, source: Path) -> None:
         (["label", "x", "--format", "folder"], "is one of phd2, movielens, mapped"),
         (["status", "--root", "/none"], "error: root '/none' is not a folder"),
         (["run", "none.yaml"], "error: settings file none.yaml does not exist; `reelmill settings"),
-        (["run"], "Missing argument"),
+        (["run"], "error: no settings and no root: give SETTINGS or --root"),
+        (["label"], "Missing argument"),
         (["extract", "--root", "r", "--set", "extract.workrs=1"], "did you mean 'workers'?"),
         (["labl"], "No such command 'labl'"),
     ],
@@ -159,7 +161,7 @@ def test_status_counts_what_is_missing_per_stage_and_store(tmp_path: Path) -> No
     assert found == {segments.name: ["videos", 1, 1, 1], posts.name: ["users", 1, 1, 0]}
     assert figures["examples"] == {"download: not_found": ["gone"], f"extract {segments.name}: corrupt": ["b"]}
     out = Console(file=io.StringIO(), width=80)
-    tell_keep.status(out, figures)
+    status_verb.render(out, figures)
     assert f"{posts.name} (users)" in out.file.getvalue()
 
 
@@ -215,7 +217,7 @@ def test_status_lists_the_newest_failures(tmp_path: Path) -> None:
     found = {f["key"]: (f["class"], f["permanent"], f["message"]) for f in figures["newest_failures"]}
     assert found == {"gone": ("removed", True, "404 [/b]"), "odd": ("unknown", False, "KeyError: 1")}
     out = Console(file=io.StringIO(), width=150)
-    tell_keep.status(out, figures)
+    status_verb.render(out, figures)
     assert "404 [/b]" in out.file.getvalue()
     assert figures["examples"]["download: removed"] == ["gone"]
 
@@ -260,5 +262,5 @@ def test_floors_of_a_published_table(tmp_path: Path) -> None:
 
 def test_a_run_without_events_is_told() -> None:
     out = Console(file=io.StringIO(), width=150)
-    tell.train(out, NOTHING)
+    train_verb.render(out, NOTHING)
     assert "skipped, no events" in out.file.getvalue()

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from reelmill.flows.cli import tell_keep
+from reelmill.flows.cli import doctor as doctor_verb
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs import doctor
 
@@ -58,10 +58,10 @@ def test_this_machine_can_do_the_work(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "25 frames of 25" in found["decoder"]["found"]
     assert str(tmp_path) in found["disk"]["found"]
     out = Console(width=80, file=io.StringIO())
-    tell_keep.doctor(out, figures)
+    doctor_verb.render(out, figures)
     lines = out.file.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
-    assert sum(line.startswith(("ok ", "warning ", "error ")) for line in lines) == len(found)
+    assert sum(line.lstrip().startswith(("ok ", "warning ", "error ")) for line in lines) == len(found)
 
 
 def test_what_does_not_work_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from reelmill.extractors.text.fitted import find, keep
 from reelmill.extractors.text.lda import LDA
 from reelmill.extractors.text.topics import TopicSettings
-from reelmill.flows.cli import tell_keep
+from reelmill.flows.cli import retry as retry_verb
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs import retry, steps
 from reelmill.flows.jobs.keep import check
@@ -179,7 +179,7 @@ def test_a_retry_forgets_the_failures_of_a_class_and_no_other(tmp_path: Path) ->
     nothing = told("retry", "--root", root, "--class", "network")
     assert (nothing["retried"], nothing["else"]) == ({}, "failed: 1 corrupt, 1 decoder_crash, 1 not_found, 1 private")
     out = Console(file=io.StringIO(), width=80)
-    tell_keep.retry(out, {**found, "dry": False, "again": {"download": 1}})
+    retry_verb.render(out, {**found, "dry": False, "again": {"download": 1}})
     rows = [line.split() for line in out.file.getvalue().splitlines()]
     assert [row[-3:] for row in rows if row[:1] in (["download"], ["extract"])] == [["1", "0", "1"], ["1", "1", "0"]]
     retry.forget(str(root), retry.failures(chosen, ["corrupt", "not_found"]))

@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from reelmill.extractors.video import c3d_network
-from reelmill.flows.cli import tell_keep
+from reelmill.flows.cli import plan as plan_verb
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs import steps
 from reelmill.flows.jobs.plan import plan
@@ -126,7 +126,7 @@ def test_dry_runs_say_what_each_verb_would_do_and_do_nothing(tmp_path: Path) -> 
     assert told("train", "jifr", file, "--dry-run")["stages"] == {"train": {"jifr": {}}}
     assert sorted(root.rglob("*")) == before
     out = Console(file=io.StringIO(), width=80)
-    tell_keep.plan(out, whole)
+    plan_verb.render(out, whole)
     text = out.file.getvalue()
     assert "1 not fetched yet" in text
     assert "nothing was done (--dry-run)" in text
@@ -139,7 +139,7 @@ def test_dry_runs_say_what_each_verb_would_do_and_do_nothing(tmp_path: Path) -> 
      (270_000, "3 days 3 h")],
 )  # fmt: skip
 def test_times_and_sizes_are_words(seconds: float | None, text: str) -> None:
-    assert tell_keep.lasting(seconds) == text
-    assert [tell_keep.amount(count) for count in (None, 12, 1234, 250_000, 3_100_000_000, 5e12)] == [
+    assert plan_verb.lasting(seconds) == text
+    assert [plan_verb.amount(count) for count in (None, 12, 1234, 250_000, 3_100_000_000, 5e12)] == [
         "?", "12 bytes", "1.2 kB", "250 kB", "3.1 GB", "5.0 TB",
     ]  # fmt: skip

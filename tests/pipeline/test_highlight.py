@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from reelmill.flows.cli import tell_recommend
+from reelmill.flows.cli import recommend as recommend_verb
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs.recommend import recommend
 from reelmill.models.core.fit import train
@@ -178,7 +178,7 @@ def test_the_first_recommendation_is_cut(tmp_path: Path, capsys: pytest.CaptureF
     with pytest.raises(InputError, match="must end in"):
         recommend(tmp_path, "u0001", gif=tmp_path / "cut.png")
     out = Console(width=200, record=True, file=io.StringIO())
-    tell_recommend.recommend(out, figures)
+    recommend_verb.render(out, figures)
     told = out.export_text()
     for text in ("2 of ", "segments for u0001, by transgrec-", first["clock"], f"{first['score']:.3f}", "user: known",
                  "like ", "left out: videos marked", "cut: "):  # fmt: skip

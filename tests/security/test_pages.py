@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from reelmill.flows.cli import tell, tell_keep, tell_recommend
+from reelmill.flows.cli import recommend as recommend_verb
+from reelmill.flows.cli import status as status_verb
+from reelmill.flows.cli import train as train_verb
+from reelmill.flows.cli import verify as verify_verb
 from reelmill.flows.cli.main import app
 from reelmill.models.core import charts
 from reelmill.models.core.recommend import find_run, recommend
@@ -146,11 +149,11 @@ def test_a_terminal_is_not_driven(root: Path) -> None:
                "lost": {WILD: [WILD]}, "repair": ["x"]}  # fmt: skip
     fits = {"fits": {}, "unfitted": {WILD: WILD}, "reason": WILD}
     shown = [
-        screen(tell_keep.status, status(str(root))),
-        screen(tell_recommend.recommend, answer),
-        screen(tell_keep.verify, checked),
-        screen(tell.train, fits),
-        screen(lambda out, _: out.print(tell.metrics(WILD, rows(WILD))), {}),
+        screen(status_verb.render, status(str(root))),
+        screen(recommend_verb.render, answer),
+        screen(verify_verb.render, checked),
+        screen(train_verb.render, fits),
+        screen(lambda out, _: train_verb.metrics_table(WILD, rows(WILD)).print(out), {}),
     ]
     for text in shown:
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text), text[:300]

@@ -1,21 +1,21 @@
-"""Recommendations as a short table for people, of the same dict that `--json` prints."""
+"""`reelmill recommend`: what a fitted recommender recommends to a user."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from rich.box import SIMPLE_HEAD
+import typer
 from rich.console import Console
-from rich.table import Table
 
+from reelmill.flows.cli.job import find_root
+from reelmill.flows.cli.options import Json, Root, SettingsFile
+from reelmill.flows.cli.output import Table, show
 from reelmill.flows.progress import safe
-
-TITLE = 40
-"""Most characters of a title."""
 
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "rank": lambda row: str(row["rank"]),
     "video": lambda row: safe(row["video_id"]),
-    "title": lambda row: safe(row.get("title", "")[:TITLE]),
+    "title": lambda row: safe(row.get("title", "")),
     "segment": lambda row: str(row.get("segment_index", "")),
     "time": lambda row: row.get("clock") or "",
     "score": lambda row: f"{row['score']:.3f}",
@@ -26,12 +26,30 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
 """{heading: what a row has there}; a column that is empty in every row is not shown."""
 
 
-def recommend(out: Console, figures: dict[str, Any]) -> None:
-    """The list, for whom it was computed, what a reader should know of it."""
+def recommend(
+    settings_file: SettingsFile = None,
+    root: Root = None,
+    user: Annotated[str | None, typer.Option(help="The user; an unknown one is answered as well.")] = None,
+    video: Annotated[str | None, typer.Option(help="In this video; over all of them if not given.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Name of a run; the newest if not given.")] = None,
+    top: Annotated[int, typer.Option(help="How many.")] = 10,
+    why: Annotated[bool, typer.Option("--why", help="Show reasons: nearest liked segments, attention.")] = False,
+    gif: Annotated[Path | None, typer.Option(help="Cut the first recommendation into this .gif or .mp4.")] = None,
+    json: Json = False,
+) -> None:
+    """Recommend segments, moments, items or next videos to a user."""
+    found = find_root(settings_file, root)
+    from reelmill.flows.jobs.recommend import recommend as job
+
+    show(job(found, user, video, run, top, why, gif), json, render)
+
+
+def render(out: Console, figures: dict[str, Any]) -> None:
+    """The list, for which user it was computed, and notes on it."""
     user, rows = figures["user"], figures["recommended"]
     who = "nobody in particular" if user["id"] is None else safe(user["id"])
     out.print(f"{_what(figures)} for {who}, by {safe(figures['run'])}", soft_wrap=True)
-    out.print(_table(rows))
+    _table(rows).print(out)
     out.print(f"user: {'known' if user['known'] else 'not known'}: {safe(user['how'])}", soft_wrap=True)
     if figures["about"]:
         out.print(f"video: {_listed(figures['about'])}", soft_wrap=True)
@@ -55,13 +73,11 @@ def _what(figures: dict[str, Any]) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=SIMPLE_HEAD)
     shown = {name: [cell(row) for row in rows] for name, cell in COLUMNS.items()}
     shown = {name: cells for name, cells in shown.items() if any(cells)}
-    for name in shown:
-        table.add_column(name, overflow="fold", no_wrap=name == "time")
+    table = Table(*shown, numbers=[n for n, name in enumerate(shown) if name in ("rank", "segment", "time", "score")])
     for cells in zip(*shown.values(), strict=True):
-        table.add_row(*cells)
+        table.add(*cells)
     return table
 
 

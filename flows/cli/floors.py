@@ -1,0 +1,40 @@
+"""`reelmill floors`: what rankings without features and training score."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from reelmill.flows.cli.job import find_root, load_settings
+from reelmill.flows.cli.options import Json, Root, SettingsFile
+from reelmill.flows.cli.output import show
+from reelmill.flows.cli.train import metrics_table, render_data
+
+SHOWN = ("map", "highlight_ap", "nmsd")
+"""Metrics of the table."""
+
+
+def floors(
+    settings_file: SettingsFile = None,
+    root: Root = None,
+    data: Annotated[Path | None, typer.Option("--data", help="A published table, read into the root first.")] = None,
+    json: Json = False,
+) -> None:
+    """Score random, smoothed and early-first rankings of segments, which a trained model must beat."""
+    if data is None:
+        found = find_root(settings_file, root)
+    else:
+        found = load_settings(settings_file, root, (), makes_root=True).root
+    from reelmill.flows.jobs import steps
+
+    show(steps.floors(found, data), json, render)
+
+
+def render(out: Console, figures: dict[str, Any]) -> None:
+    """What was read, if anything was, and both tables."""
+    if "data" in figures:
+        render_data(out, figures["data"])
+    metrics_table("last video of users with five", figures["rows"], shown=SHOWN).print(out)
+    if figures["last_videos"]:
+        metrics_table("what the source marks as last", figures["last_videos"], shown=SHOWN).print(out)

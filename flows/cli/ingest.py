@@ -1,0 +1,52 @@
+"""`reelmill ingest`: source table → events, media, segments, labels."""
+
+from typing import Any
+
+from rich.console import Console
+
+from reelmill.flows.cli.job import load_settings, work
+from reelmill.flows.cli.options import DryRun, Json, Root, Set, SettingsFile
+from reelmill.flows.cli.output import Table, classes
+from reelmill.flows.cli.plan import show_plan
+
+
+def ingest(
+    settings_file: SettingsFile = None, root: Root = None, set: Set = None, dry_run: DryRun = False, json: Json = False
+) -> None:
+    """Read the source, download and measure videos, build segments and labels."""
+    chosen = load_settings(settings_file, root, set)
+    if dry_run:
+        return show_plan(chosen, ("download",), json)
+    from reelmill.flows.jobs.ingest import ingest as job
+
+    return work(job, chosen, json, render)
+
+
+def render(out: Console, figures: dict[str, Any]) -> None:
+    """Source, downloads and labels."""
+    table = stage_table()
+    add_ingest(table, figures)
+    table.print(out)
+
+
+def stage_table() -> Table:
+    """The table of what each stage has done."""
+    return Table("stage", "done", "already there", "failed or rejected", "", numbers=(1, 2))
+
+
+def add_ingest(table: Table, figures: dict[str, Any]) -> None:
+    """The stages of ingest as rows of the table of stages."""
+    source, labels = figures["source"], figures["labels"]
+    if source["read"]:
+        note = f"{source['rows']:,} rows, {source['videos']:,} videos, {source['clipped']:,} clipped"
+        count = f"{source['events']:,}"
+        table.add("events", *_done(count, source["events_written"]), classes(source["reasons"]), note)
+    if "download" in figures:
+        fetched = figures["download"]
+        table.add("download", f"{fetched['done']:,}", f"{fetched['skipped']:,}", classes(fetched["failed"]))
+    note = f"{labels['segments']:,} segments of {labels['videos']:,} videos"
+    table.add("labels", *_done(f"{labels['labels']:,}", labels["written"]), "", note)
+
+
+def _done(count: str, written: bool) -> tuple[str, str]:
+    return (count, "0") if written else ("0", count)

@@ -1,0 +1,55 @@
+"""`reelmill status`: what a root holds, what is missing, what has failed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from reelmill.flows.cli.job import find_root
+from reelmill.flows.cli.options import Json, Root, SettingsFile
+from reelmill.flows.cli.output import Table, show
+from reelmill.flows.progress import safe
+
+LISTED = 10
+"""Most failures of the terminal table; `status --json` has them all."""
+
+
+def status(settings_file: SettingsFile = None, root: Root = None, json: Json = False) -> None:
+    """Show what is done, missing and failed for each stage and store; failures by class; rows of each table."""
+    found = find_root(settings_file, root)
+    from reelmill.flows.jobs.status import status as job
+
+    show(job(found), json, render)
+
+
+def render(out: Console, figures: Mapping[str, Any]) -> None:
+    """Stages and stores, failures by class, the newest failures, tables."""
+    out.print(f"root: {safe(figures['root'])}", soft_wrap=True)
+    table = Table("stage or store", "done", "missing", "failed", "rows", "dimension", numbers=(1, 2, 3, 4, 5))
+    for name, counts in figures["stages"].items():
+        table.add(f"{name} ({counts['of']})", *(f"{counts[key]:,}" for key in ("done", "missing", "failed")))
+    for name, counts in figures["stores"].items():
+        of = "" if counts["of"] == "videos" else f" ({counts['of']})"
+        row = (f"{counts[key]:,}" for key in ("videos", "missing", "failed", "rows", "dim"))
+        table.add(safe(f"{name}{of}"), *row)
+    table.print(out)
+    if figures["failures"]:
+        table = Table("failed", "class", "count", "examples", numbers=(2,))
+        for what, count in figures["failures"].items():
+            stage, _, kind = what.partition(": ")
+            examples = ", ".join(safe(key) for key in figures["examples"][what])
+            table.add(safe(stage), safe(kind), f"{count:,}", examples)
+        table.print(out)
+    failed = figures["newest_failures"]
+    if failed:
+        table = Table("newest failure", "key", "next run", "message")
+        for row in failed[:LISTED]:
+            again = "not tried again" if row["permanent"] else "tried again"
+            table.add(safe(f"{row['stage']} {row['class']}"), safe(row["key"]), again, safe(row["message"]))
+        table.print(out)
+        more = f"{len(failed) - LISTED:,} more: see `--json`; " if len(failed) > LISTED else ""
+        out.print(f"{more}try them again with `reelmill retry --class …`", soft_wrap=True)
+    table = Table("table", "rows", numbers=(1,))
+    for name, rows in figures["tables"].items():
+        table.add(name, f"{rows:,}")
+    table.print(out)

@@ -1,0 +1,120 @@
+"""`reelmill train`: feature stores and tables → fitted recommenders with their metrics."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from reelmill.flows.cli.job import load_settings, work
+from reelmill.flows.cli.options import DryRun, Json, Root, Set, SettingsFile
+from reelmill.flows.cli.output import Table, classes
+from reelmill.flows.cli.plan import show_plan
+from reelmill.flows.progress import safe
+from reelmill.storage.errors import InputError
+
+SHOWN = ("map", "hr@1", "ndcg@5")
+"""Metrics of the terminal table, where a recommender has them; the report and metrics.json have them all."""
+FIRST = 3
+"""Otherwise this many, the first."""
+
+
+def train(
+    model: Annotated[
+        str | None, typer.Argument(help="Recommender, or all; those of the settings if not given.")
+    ] = None,
+    settings_file: SettingsFile = None,
+    root: Root = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A published data set, read into the root first: file or folder.")
+    ] = None,
+    world: Annotated[
+        str | None,
+        typer.Option(
+            "--world",
+            help="Fit on a planted world, written under --root (worlds if not given): default, or its knobs: "
+            "telling=0.5,seed=1.",
+        ),
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Hyper-parameter: epochs=20.")] = None,
+    set: Set = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Fit recommenders on feature stores and evaluate them: one by name, all, or those of the settings."""
+    from reelmill.flows.jobs import fits
+
+    if model is not None and settings_file is None and model.endswith((".yaml", ".yml")):
+        settings_file, model = Path(model), None
+    own_data = data is not None or world is not None
+    if own_data and (model is None or settings_file is not None or None not in (data, world)):
+        raise InputError("give --world or --data with the name of a recommender, or all, and without a settings file")
+    if own_data:
+        root = root or ("worlds" if world is not None else "reelmill")
+    chosen = load_settings(settings_file, root, set)
+    chosen = fits.choose(chosen, [model] if model else [], option or ())
+    if dry_run:
+        return show_plan(chosen, ("train",), json)
+    from reelmill.flows.jobs.train import train as job
+
+    return work(job, chosen, json, render, data=data, world=world)
+
+
+def render(out: Console, figures: dict[str, Any]) -> None:
+    """What was read, if anything was; metrics of each recommender beside chance."""
+    if "data" in figures:
+        render_data(out, figures["data"])
+    for name, fitted in figures["fits"].items():
+        if fitted["skipped"]:
+            out.print(f"{name}: skipped, this run is complete already")
+        metrics_table(name, fitted["metrics"]).print(out)
+        out.print(f"run: {safe(fitted['folder'])}", soft_wrap=True)
+    for name, message in figures["unfitted"].items():
+        out.print(f"[bold]{safe(name)}[/]: not fitted, {safe(message)}", soft_wrap=True)
+    if "reason" in figures:
+        out.print(f"train: skipped, {safe(figures['reason'])}", soft_wrap=True)
+
+
+def render_data(out: Console, data: dict[str, Any]) -> None:
+    """The parts of a published data set, its stores, and what is missing."""
+    table = Table(data["kind"], "rows", "events", "rejected", "videos", numbers=(1, 2, 4))
+    for source in data["sources"]:
+        counts = (f"{source[key]:,}" for key in ("rows", "events"))
+        table.add(safe(source["source"]), *counts, classes(source["reasons"]), f"{source['videos']:,}")
+    table.print(out)
+    for modality, store in data["stores"].items():
+        out.print(f"{safe(modality)}: {safe(store)}", soft_wrap=True)
+    for what, reason in data["without"].items():
+        out.print(f"without {what}: {safe(reason)}", soft_wrap=True)
+    for note in data["notes"]:
+        out.print(safe(note), soft_wrap=True)
+
+
+def add_train(table: Table, figures: dict[str, Any]) -> None:
+    """Fits as rows of the table of stages."""
+    for name, fitted in figures["fits"].items():
+        on = ", ".join(fitted["stores"].values())
+        done = ("0", "1") if fitted["skipped"] else ("1", "0")
+        table.add(f"train {name}", *done, "", f"on {safe(on)}" if on else "")
+    for name in figures["unfitted"]:
+        table.add(f"train {safe(name)}", "0", "0", "1")
+
+
+def metrics_table(
+    name: str, rows: list[dict[str, Any]], only: tuple[str, ...] = (), shown: tuple[str, ...] = SHOWN
+) -> Table:
+    """Metrics of a recommender with 95 % intervals: a line for each row of the evaluation (those in `only`), a column
+    for each metric."""
+    rows = [row for row in rows if not only or row["row"] in only]
+    every = list(dict.fromkeys(row["metric"] for row in rows))
+    columns = [metric for metric in shown if metric in every] or every[:FIRST]
+    cases = max((row["cases"] for row in rows), default=0)
+    table = Table("", *columns, title=f"[bold]{safe(name)}[/], mean and 95 % interval over {cases:,} cases")
+    for line in dict.fromkeys(row["row"] for row in rows):
+        cells = {row["metric"]: row for row in rows if row["row"] == line}
+        table.add(safe(line), *(_interval(cells[metric]) if metric in cells else "" for metric in columns))
+    return table
+
+
+def _interval(row: dict[str, Any]) -> str:
+    return f"{row['mean']:.3f} [dim]{row['low']:.2f}–{row['high']:.2f}[/]"

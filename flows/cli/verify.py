@@ -1,0 +1,62 @@
+"""`reelmill verify`: is every stored part sound?"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from reelmill.flows.cli.job import find_root
+from reelmill.flows.cli.options import DryRun, Json, Root, SettingsFile
+from reelmill.flows.cli.output import show
+from reelmill.flows.progress import safe
+
+
+def verify(
+    settings_file: SettingsFile = None,
+    root: Root = None,
+    media: Annotated[bool, typer.Option("--media", help="Hash every media file as well.")] = False,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Move damaged parts to ROOT/quarantine, so that they are made again.")
+    ] = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Read every part of every store, table and encoder: checksums, index, values against masks, constant rows."""
+    found = find_root(settings_file, root)
+    from reelmill.flows.jobs.keep import check
+
+    figures = check(found, media=media, quarantine=quarantine, dry=dry_run)
+    show(figures, json, render)
+    if figures["damaged"]:
+        raise typer.Exit(1)
+
+
+def render(out: Console, figures: Mapping[str, Any]) -> None:
+    """How many are sound; what is damaged, and what makes it again."""
+    for kind in ("stores", "tables", "encoders"):
+        wrong = {name: messages for name, messages in figures[kind].items() if messages}
+        if figures[kind]:
+            out.print(f"{kind}: {len(figures[kind]) - len(wrong)} of {len(figures[kind])} sound")
+        for name, messages in wrong.items():
+            out.print(f"[bold red]{safe(name)}[/]: {len(messages)} damaged", soft_wrap=True)
+            for line in messages:
+                out.print(f"  {safe(line)}", soft_wrap=True)
+    for video, line in figures.get("media", {}).items():
+        out.print(f"[bold red]{safe(video)}[/]: {safe(line)}", soft_wrap=True)
+    if figures.get("media") == {}:
+        out.print("media: sound")
+    for name, constant in figures["constant"].items():
+        some = ", ".join(safe(video) for video in constant["videos"])
+        out.print(
+            f"[yellow]{safe(name)}[/]: {constant['rows']:,} rows hold one value throughout, such as those of {some}",
+            soft_wrap=True,
+        )
+    for place in figures["quarantined"]:
+        said = "would be moved to ROOT/quarantine" if figures["dry"] else "moved to"
+        out.print(f"{said}: {safe(place)}", soft_wrap=True)
+    for name, videos in figures["lost"].items():
+        out.print(f"{safe(name)}: {len(videos):,} videos are missing without it", soft_wrap=True)
+    if figures["repair"]:
+        first = "" if figures["quarantined"] and not figures["dry"] else "`reelmill verify --quarantine`, then "
+        out.print(f"to make it again: {first}{', '.join(f'`{line}`' for line in figures['repair'])}", soft_wrap=True)

@@ -1,0 +1,67 @@
+"""`reelmill weights`: published weights."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from reelmill.flows.cli.options import Json
+from reelmill.flows.cli.output import Table, show
+from reelmill.flows.progress import safe
+from reelmill.storage.errors import InputError
+
+ACTIONS = ("list", "fetch", "verify", "import")
+
+
+def weights(
+    action: Annotated[
+        str, typer.Argument(help="list, fetch, verify or import.", autocompletion=lambda: list(ACTIONS))
+    ] = "list",
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the weights; verify without one takes all that are here.")
+    ] = None,
+    file: Annotated[Path | None, typer.Argument(help="For import: the file, which is copied.")] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", help="For fetch and import: trust this file, not the published one.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Published weights: list them, fetch one, verify those that are here, import a file from elsewhere."""
+    from reelmill.extractors.registry import checkpoint, checkpoints
+    from reelmill.extractors.weights import files
+    from reelmill.extractors.weights.checkpoints import Checkpoint
+
+    record = checkpoint(name) if name is not None else None
+    match action, record, file, sha256:
+        case "list", None, None, None:
+            found = files.listing(checkpoints().values())
+        case "verify", None, None, None:
+            found = files.listing(files.present(checkpoints().values()))
+        case "verify", Checkpoint(), None, None:
+            found = files.verified(record)
+        case "fetch", Checkpoint(), None, _:
+            found = files.fetched(record, sha256)
+        case "import", Checkpoint(), Path(), _:
+            found = files.taken(record, file, sha256)
+        case _:
+            known = "list, verify [NAME], fetch NAME [--sha256 …] or import NAME FILE [--sha256 …]"
+            raise InputError(f"weights {action}: give {known}; `reelmill weights` lists the names")
+    show(found, json, render)
+    if action == "verify" and any(row["state"] == "wrong" for row in found["weights"]):
+        raise typer.Exit(1)
+
+
+def render(out: Console, figures: dict[str, Any]) -> None:
+    """Weights: here or not, the right ones or not, and under which terms."""
+    table = Table("weights", "extractor", "state", "file", title=f"in {safe(figures['folder'])}")
+    for row in figures["weights"]:
+        table.add(safe(row["name"]), safe(row["extractor"]), safe(row["state"]), safe(row["file"]))
+    table.print(out)
+    for row in figures["weights"]:
+        if row["state"] in ("wrong", "unverified"):
+            expected = f"should be {row['expected']}" if row["expected"] else "no hash is published to compare it with"
+            out.print(f"{row['name']}: the file has {row['found']}, {expected}", soft_wrap=True)
+    for licence in dict.fromkeys(row["licence"] for row in figures["weights"]):
+        names = ", ".join(row["name"] for row in figures["weights"] if row["licence"] == licence)
+        out.print(f"licence {safe(licence)}: {names}", soft_wrap=True)
