@@ -51,15 +51,15 @@ def check_engine(engine: EngineSettings) -> None:
 
 def check_train(chosen: TrainSettings) -> None:
     """Models, their roles and hyper-parameters, device."""
-    from reelmill.models.core import fit
-    from reelmill.models.registry import stores_of
+    from reelmill.extractors.core.device import choose_device
+    from reelmill.models.registry import settings_for, stores_of
 
     if not chosen.models:
         raise InputError("train.models is empty; name at least one, such as {transgrec: {}}")
     for name, model in chosen.models.items():
-        fit.settings_for(name, model.options)
+        settings_for(name, model.options)
         stores_of(name, model.stores or None)
-    fit.find_device(chosen.device)
+    choose_device(chosen.device)
 
 
 def check_extract(chosen: ExtractSettings) -> list[str]:

@@ -9,18 +9,15 @@ from reelmill.flows.settings.sections import ModelSettings, Settings
 from reelmill.storage.errors import InputError, nearest
 from reelmill.storage.features import list_stores
 
-PAPERS = ("transgrec", "jifr", "prnet", "multimodal", "drnn")
-"""What `all` means."""
-
 
 def choose(settings: Settings, names: Sequence[str], options: Sequence[str] = ()) -> Settings:
     """The same settings with these recommenders only (`all`: the five papers'), each as the settings have it, and with
     `options` ("epochs=3") on top. Raises InputError for an unknown name or a word that is no option."""
     from reelmill.flows.settings.load import value
-    from reelmill.models.registry import RECOMMENDERS
+    from reelmill.models.registry import RECOMMENDERS, of_papers
 
     known = settings.train.models
-    wanted = dict.fromkeys(w for name in names for w in (PAPERS if name == "all" else (name,))) or known
+    wanted = dict.fromkeys(w for name in names for w in (of_papers() if name == "all" else (name,))) or known
     given = {}
     for option in options:
         name, equals, text = option.partition("=")
@@ -42,10 +39,11 @@ def fit(settings: Settings, name: str, stores: Sequence[str] = ()) -> dict[str, 
     `stores`: names that these settings' networks write; where a prefix fits one of them, it means that one, whatever
     other settings left in the root.
     """
-    from reelmill.models.core import fit as fitting
+    from reelmill.models.fit import train
+    from reelmill.models.registry import settings_for
 
     chosen, report = settings.train.models[name], current()
-    model_settings = fitting.settings_for(name, chosen.options)
+    model_settings = settings_for(name, chosen.options)
     told, bar = 0, f"train {name}"
 
     def seen(epoch: int, figures: dict[str, float]) -> None:
@@ -58,7 +56,7 @@ def fit(settings: Settings, name: str, stores: Sequence[str] = ()) -> dict[str, 
         told = epoch
 
     named = whole_names(settings, name, stores)
-    result = fitting.train(
+    result = train(
         root_of(settings),
         named,
         model_settings,

@@ -53,23 +53,18 @@ def of_data(settings: Settings, path: Path) -> tuple[Settings, dict[str, Any]]:
 def of_world(settings: Settings, name: str, knobs: str) -> Settings:
     """Write a recommender's planted world, unless it is there; the settings for a fit on it, with hyper-parameters that
     suit its size. `knobs`: "default", or "telling=0.5,seed=1"; each world has its own folder in the root."""
-    from reelmill.models.core.world_settings import FITS
-    from reelmill.models.core.worlds import WORLDS
+    from reelmill.models.registry import world_of
 
-    kind = "multimodal" if name in ("fm", "deepfm") else name
-    if kind not in WORLDS:
-        raise InputError(f"no world is planted for {name!r}; {nearest(name, list(WORLDS))}")
-    world_of, write = WORLDS[kind]
-    turned = _knobs(world_of, kind, knobs)
+    world = world_of(name)
+    turned = _knobs(world.planted.knobs, world.name, knobs)
     tag = hashlib.sha256(json.dumps(turned, sort_keys=True).encode()).hexdigest()[:8]
-    root = place(root_of(settings)) / f"{kind}-{tag}"
+    root = place(root_of(settings)) / f"{world.name}-{tag}"
     if parts.size(root / "world.json") is None:
-        stores = _written(root, write, world_of(**turned), turned)
+        stores = _written(root, world.planted.write, world.planted.knobs(**turned), turned)
     else:
         stores = json.loads(parts.read_file(root / "world.json"))["stores"]
     own = settings.train.models[name]
-    roles = stores if name == kind else {}
-    model = ModelSettings(stores=roles, options={**FITS[name], **own.options})
+    model = ModelSettings(stores=world.stores(stores), options={**world.options, **own.options})
     train = settings.train.model_copy(update={"models": {name: model}})
     return settings.model_copy(update={"root": str(root), "train": train})
 

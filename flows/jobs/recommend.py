@@ -13,10 +13,10 @@ def recommend(
     why: bool = False,
     gif: str | Path | None = None,
 ) -> dict[str, Any]:
-    """The figures of `reelmill.models.core.recommend.recommend`; with `gif`, a file name, also those of
+    """The figures of `reelmill.models.recommend`; with `gif`, a file name, also those of
     `write_highlight`, which has cut the first recommendation into it (.gif or .mp4). Raises InputError and, where a
     media file cannot be read, VideoError."""
-    from reelmill.models.core.recommend import recommend as ask
+    from reelmill.models.recommendations import recommend as ask
     from reelmill.pipeline.highlight import check_name, span, write_highlight
 
     if gif is not None:

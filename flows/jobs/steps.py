@@ -221,8 +221,8 @@ def floors(root: str | Path, data: Path | None = None) -> dict[str, Any]:
 
 def report(settings: Settings, runs: Iterable[str] = ()) -> AnyPath:
     """The HTML page over everything in the root."""
-    from reelmill.models.core.runs import list_runs
     from reelmill.models.report.page import write_report
+    from reelmill.models.runs import list_runs
 
     root = root_of(settings)
     path = place(settings.report) if is_url(settings.report) else below(root, settings.report)

@@ -7,6 +7,8 @@ from reelmill.models.core.settings import FitSettings
 from reelmill.storage.errors import InputError
 
 MODALITIES = ("picture", "sound")
+LAYERS = tuple(f"audiovisual-{modality}" for modality in MODALITIES)
+"""Names, without their fingerprints, of the stores that a fit writes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,9 +19,6 @@ from reelmill.models.data.vectors import CHUNK
 from reelmill.storage import Block, FeatureStore, FeatureWriter, Spec, open_store
 from reelmill.storage.features import NO_DATA, PADDED, VALID, features_folder
 
-LAYERS = tuple(f"audiovisual-{modality}" for modality in MODALITIES)
-"""Names of the stores without their fingerprints."""
-
 
 def write(root: str | Path, run: str, model: AudioVisual, stores: Mapping[str, str]) -> dict[str, str]:
     """Write what lacks in the stores of a run of this name, which reads {role: store}; {modality: store written}.

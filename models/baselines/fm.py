@@ -4,11 +4,16 @@ They see the fields that the multimodal model sees, each modality as one field o
 fields, not between the codes of one field: a film's genres are one vector, as in RecBole, whose defaults these are.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from reelmill.models.core.recommender import Recommender, SharedWorld, lazy
+from reelmill.models.protocols.clicks.data import ROLES, load_clicks
 from reelmill.models.protocols.clicks.fields import FieldModel, FieldVectors, Reading, Values, perceptron
 from reelmill.models.protocols.clicks.settings import FieldSettings
 
@@ -67,3 +72,37 @@ def pairs(vectors: Tensor) -> Tensor:
     """Σ_{i<j} v_i·v_j of (B, n, D), in n steps instead of n²: ½ Σ_d ((Σ_i v_id)² − Σ_i v_id²). (B,)."""
     total = vectors.sum(1)
     return 0.5 * ((total * total).sum(1) - (vectors * vectors).sum((1, 2)))
+
+
+def _recommender(
+    name: str, paper: str, settings: type[FieldSettings], model: Callable[..., FieldModel], world: dict[str, Any]
+) -> Recommender:
+    """A model over fields: data, split and tests of the multimodal model, and its modalities, which are left out unless
+    stores are named."""
+    return Recommender(
+        name=name,
+        paper=paper,
+        settings=settings,
+        roles=dict.fromkeys(ROLES, ""),
+        optional=frozenset(ROLES),
+        load=load_clicks,
+        task=partial(lazy("reelmill.models.protocols.clicks.task:ClickTask"), name, model),
+        model=model,
+        adviser=lazy("reelmill.models.protocols.clicks.recommend:FieldsAdviser"),
+        world=SharedWorld(of="multimodal", options=world),
+        version=2,
+    )
+
+
+_WORLD = {
+    "dim": 8, "init_std": 0.1, "l2": 1e-3, "batch": 512, "learning_rate": 1e-2, "epochs": 25, "patience": 4,
+    "split": "time", "test_share": 0.3,
+}  # fmt: skip
+FM_RECOMMENDER = _recommender("fm", "Rendle, Factorization Machines, ICDM 2010", FMSettings, FM, _WORLD)
+DEEPFM_RECOMMENDER = _recommender(
+    "deepfm",
+    "Guo et al., DeepFM: A Factorization-Machine based Neural Network for CTR Prediction, IJCAI 2017",
+    DeepFMSettings,
+    DeepFM,
+    {**_WORLD, "hidden": "16"},
+)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelmill.models.core.runs import Fitted
+from reelmill.models.core.base import Fitted
 from reelmill.models.data.vectors import CHUNK, usable
 from reelmill.storage import Block, FeatureStore, Tables, open_store
 from reelmill.storage.errors import InputError

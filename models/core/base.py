@@ -1,17 +1,22 @@
-"""What every recommender has in common, and what the trainer (`fit`) asks of it.
+"""What a recommender consists of, and what training asks of it.
 
-A recommender is one file with a settings class, a model and a task, and one line in `registry`:
-
-    settings    what the caller chooses, a frozen dataclass
-    model       the paper's equations, a plain nn.Module with `loss(batch)` and `score(...)`
-    task        data ready for training: batches, validation, evaluation by the paper's protocol
+settings    options of a fit, a frozen dataclass (`settings`)
+data        what it loads from a root
+model       the paper's equations, an nn.Module with `loss(batch)` and `score(...)`
+task        data ready for training: batches, validation, evaluation by the paper's protocol
+fitted      a model rebuilt from the checkpoint of a run
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from reelmill.models.core.settings import FitSettings
+from reelmill.storage.errors import InputError
 
 
 class Model(nn.Module):
@@ -69,3 +74,28 @@ class Task(Protocol):
 
     def identities(self) -> dict[str, list[str]]:
         """Names behind the model's rows, such as its users, for the checkpoint."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model rebuilt from its checkpoint, in evaluation mode."""
+
+    model: Model
+    name: str
+    """Of the recommender."""
+    settings: FitSettings
+    stores: dict[str, str]
+    """{role: name of the feature store} that it was fitted on."""
+    identities: dict[str, list[str]]
+    """{kind: names of the model's rows}, such as `users`."""
+
+    @cached_property
+    def _rows(self) -> dict[str, dict[str, int]]:
+        return {kind: {name: row for row, name in enumerate(names)} for kind, names in self.identities.items()}
+
+    def row(self, kind: str, name: str) -> int:
+        """Row of a user (or other kind) by its name. Raises InputError if the model has never seen it."""
+        try:
+            return self._rows[kind][name]
+        except KeyError:
+            raise InputError(f"{name!r} is not among the {kind} that {self.name} was trained on") from None

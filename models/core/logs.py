@@ -1,5 +1,5 @@
-"""What a fit tells while it runs: TensorBoard's event files in the run's folder, so that runs can be watched and laid
-over each other (`tensorboard --logdir ROOT/runs`).
+"""Figures of a fit while it runs: TensorBoard's event files in the run's folder, so that runs can be watched and
+compared (`tensorboard --logdir ROOT/runs`).
 
     loss/…            terms of the loss, mean over each epoch
     validation/…      validation figures of each epoch
@@ -20,12 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from torch.utils.tensorboard import SummaryWriter
-
 from reelmill.storage.errors import InputError, nearest
 
 FLUSH_S = 10
-"""Who watches sees an epoch after so many seconds at the latest."""
+"""An epoch is visible in TensorBoard after so many seconds at the latest."""
 
 
 class Log:
@@ -57,6 +55,8 @@ class TensorBoard(Log):
     those after the last checkpoint are trained again, and appending would log them twice."""
 
     def __init__(self, folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, and `none` does without
+
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
         self.writer = SummaryWriter(str(folder), flush_secs=FLUSH_S)

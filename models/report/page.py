@@ -12,8 +12,10 @@ from typing import Any
 
 import jinja2
 
+from reelmill.models import registry
 from reelmill.models.core import charts
 from reelmill.models.core.charts import visible
+from reelmill.models.core.recommender import Caption
 from reelmill.models.report import ablations, overview
 from reelmill.storage import Tables, parts
 from reelmill.storage.errors import InputError
@@ -21,30 +23,11 @@ from reelmill.storage.place import AnyPath, place
 
 MAIN_METRICS = ("map", "highlight_ap", "nmsd", "f@5", "precision@5", "hr@1", "hr@3", "hr@5", "ndcg@5", "recall@5")
 """Metrics of the first table of a fit, where it has them; all are in the second."""
-PLOTS = {
-    "loss": ("Terms of the loss", "Means over each epoch."),
-    "validation": ("Validation", "The dashed epoch gave the model that is tested."),
-    "t_sne": (
-        "Items in three forms",
-        "t-SNE: what stands together is alike, axes mean nothing. Where v̂ lies on v, the transfer network tells from "
-        "features alone what the graph knew.",
-    ),
-    "frames": (
-        "Which frames speak for an item",
-        "Attention α of the most rated items; dashed: all frames alike. β₂: how much its raters go by sight.",
-    ),
-    "sight": ("By sight or by habit", "The weight of sight in an item's ratings, mean over its raters."),
-    "modalities": ("What users go by", "Mean weight of each modality in test examples."),
-    "pairs": ("Which fields cross", "Mean attention of each pair of fields in test examples."),
-    "memory": ("What the past weighs", "The share that deeds of each age have in a test user's interest."),
-    "months": ("How far ahead the lists reach", "The lists against what users watch in each later month alone."),
-    "attention": (
-        "What of the past speaks for each step",
-        "Weights of a test user's past highlights (video and time) and of the generic preference; at each step they "
-        "add up to one.",
-    ),
+CAPTIONS = {
+    "loss": Caption("Terms of the loss", "Means over each epoch."),
+    "validation": Caption("Validation", "The dashed epoch gave the model that is tested."),
 }
-"""Title and explanation of each picture of a run, in the order of the page."""
+"""Of the plots that every fit has; a recommender's own captions are in its descriptor."""
 
 
 def write_report(root: str | Path, path: str | AnyPath, *, title: str, runs: Sequence[str | AnyPath] = ()) -> AnyPath:
@@ -122,23 +105,24 @@ def _run(folder: AnyPath) -> dict[str, Any]:
         "verdict": _verdict(head) if head else "",
         "chance": next((row for row in rows if row["name"] == "random" and row["metric"] == main[0]), None),
         "chart": charts.whiskers(chart, f"{main[0]}, mean and 95 % interval") if chart else b"",
-        "plots": _plots(folder),
+        "plots": _plots(folder, model),
         "tables": {"main": _table(rows, main), "every": _table(rows, every)},
         "groups": _groups(grouped),
         "groups_chart": charts.groups(grouped, model) if grouped else b"",
     }
 
 
-def _plots(folder: AnyPath) -> list[dict[str, Any]]:
-    """The pictures of a run, in the order of `PLOTS`, which are but for the groups, that stand beside their table; none
+def _plots(folder: AnyPath, model: str) -> list[dict[str, Any]]:
+    """The plots of a run in the order of their captions, without `groups`, which the page shows beside its table; none
     of a run that was fitted without."""
+    captions = {**CAPTIONS, **(registry.find(model).captions if model in registry.RECOMMENDERS else {})}
     found = []
     for path in (folder / "plots" / name for name in parts.files(folder / "plots") if name.endswith(".svg")):
         kind = path.stem.rstrip("_0123456789")
-        title, note = PLOTS.get(kind, (path.stem.replace("_", " "), ""))
         if kind != "groups":
-            found.append({"kind": kind, "svg": parts.read_file(path), "title": title, "note": note})
-    order = [*PLOTS]
+            caption = captions.get(kind, Caption(path.stem.replace("_", " ")))
+            found.append({"kind": kind, "svg": parts.read_file(path), "caption": caption})
+    order = [*captions]
     return sorted(found, key=lambda plot: order.index(plot["kind"]) if plot["kind"] in order else len(order))
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from reelmill.flows.settings.load import value
-from reelmill.models.core import fit
+from reelmill.models.core.training import Training, run_epoch
 from reelmill.models.protocols.clicks.data import load_clicks
-from reelmill.models.registry import RECOMMENDERS
+from reelmill.models.registry import find
 from reelmill.pipeline import sources
 from tests.benchmarks._seeds import markdown, mean
 from tests.benchmarks.movielens import COMMON, DATA
@@ -27,12 +27,12 @@ CPU = torch.device("cpu")
 
 def best(data: Any, options: dict[str, Any]) -> tuple[float, int]:
     """Best validation AUC, and its epoch."""
-    recommender = RECOMMENDERS[MODEL]
+    recommender = find(MODEL)
     settings = recommender.settings.from_dict({**COMMON, **options})
-    one = fit._Fit(recommender.task(data, settings, CPU), settings, CPU)
+    one = Training(recommender.task(data, settings, CPU), settings, CPU)
     found, curve = (0.0, 0), []
     while one.epoch < settings.epochs and one.epoch - found[1] < settings.patience:
-        fit._epoch(one)
+        run_epoch(one)
         one.epoch += 1
         one.network.eval()
         curve.append(one.task.validate(one.network)["auc"])

@@ -175,11 +175,11 @@ def ranking_ours(folder: Path) -> Turns:
 
 def _ours(task: Any, settings: Any, examples: int) -> Iterator[tuple[Any, dict[str, float]]]:
     """Epochs of the trainer."""
-    from reelmill.models.core import fit
+    from reelmill.models.core.training import Training, run_epoch
 
-    one = fit._Fit(task, settings, _cpu())
+    one = Training(task, settings, _cpu())
     while True:
-        yield one, timed(examples, lambda: fit._epoch(one))
+        yield one, timed(examples, lambda: run_epoch(one))
 
 
 def _cpu() -> Any:

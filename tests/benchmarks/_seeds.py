@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
-from reelmill.models.core import fit
+from reelmill.models import fit
 
 train = partial(fit.train, device="cpu", pictures=False, logger="none")
 """Neither log nor pictures: they take longer than many a fit on a planted world."""

@@ -26,8 +26,8 @@ import torch
 
 from reelmill.extractors.registry import build_encoder
 from reelmill.models.baselines.fpmc.settings import FPMCSettings
-from reelmill.models.core.fit import train
 from reelmill.models.drnn.settings import DRNNSettings
+from reelmill.models.fit import train
 from reelmill.models.protocols.next_videos.settings import HistorySettings
 from reelmill.pipeline import sources
 from reelmill.pipeline.extract.texts import extract_texts

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from reelmill.models.baselines.fm import DeepFMSettings, FMSettings
-from reelmill.models.core.fit import train
+from reelmill.models.fit import train
 from reelmill.models.multimodal.settings import MultimodalSettings
 from reelmill.models.protocols.clicks.settings import FieldSettings
 from reelmill.pipeline import sources

@@ -25,9 +25,9 @@ import torch
 
 from reelmill.models.baselines.fm import FMSettings
 from reelmill.models.baselines.vbpr.settings import BPRSettings, VBPRSettings
-from reelmill.models.core.fit import train
 from reelmill.models.core.settings import FitSettings
 from reelmill.models.data.events import PARTS
+from reelmill.models.fit import train
 from reelmill.models.multimodal.settings import MultimodalSettings
 from reelmill.models.protocols.clicks.settings import FieldSettings
 from reelmill.models.transgrec.settings import TransGRecSettings

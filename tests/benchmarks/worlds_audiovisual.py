@@ -15,8 +15,8 @@ import torch
 
 from reelmill.models.audiovisual.settings import AudioVisualSettings
 from reelmill.models.audiovisual.world import World, factors, write
-from reelmill.models.core.world_settings import FITS
 from reelmill.models.multimodal.settings import MultimodalSettings
+from reelmill.models.registry import world_of
 from reelmill.storage import open_store
 from tests.benchmarks._seeds import difference, markdown, mean, train
 
@@ -47,7 +47,7 @@ def told(root: Path, written: dict[str, str], true: np.ndarray, half: int, learn
 def figures(root: Path, world: World, changes: dict[str, Any], clicks: bool) -> dict[str, float]:
     """Of one fit, and of click-through models on what it read and what it wrote."""
     stores = write(root, world)
-    settings = replace(AudioVisualSettings.from_dict(FITS["audiovisual"]), seed=world.seed, **changes)
+    settings = replace(AudioVisualSettings.from_dict(world_of("audiovisual").options), seed=world.seed, **changes)
     done = train(root, stores, settings, model="audiovisual")
     rows = {(row["row"], row["metric"]): row["mean"] for row in done.metrics["rows"]}
     true = factors(world)
@@ -56,7 +56,7 @@ def figures(root: Path, world: World, changes: dict[str, Any], clicks: bool) -> 
     found["only seen, public"] = told(root, done.written, true[:, 1], 1, "picture", "picture")
     found["both, public, picture to sound"] = told(root, done.written, true[:, 0], 1, "picture", "sound")
     if clicks:
-        chosen = {**FITS["multimodal"], "epochs": 15, "seed": world.seed}
+        chosen = {**world_of("multimodal").options, "epochs": 15, "seed": world.seed}
         for name, given in (("none", {}), ("as read", stores), ("as written", done.written)):
             modalities = "fused" if given else "none"
             click = MultimodalSettings.from_dict({**chosen, "modalities": modalities})

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from reelmill.models import runs
 from reelmill.models.baselines.fm import DeepFMSettings, FMSettings
-from reelmill.models.core import runs
 from reelmill.models.multimodal.model import Multimodal
 from reelmill.models.multimodal.settings import MultimodalSettings
 from reelmill.models.multimodal.world import World, ceiling, write

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reelmill.models.core import runs
+from reelmill.models import runs
 from reelmill.models.data.cases import Cases
 from reelmill.models.metrics.ranking import interval
 from reelmill.models.prnet.settings import PRNetSettings

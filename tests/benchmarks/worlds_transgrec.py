@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from reelmill.models import registry
-from reelmill.models.core import runs
+from reelmill.models import registry, runs
 from reelmill.models.data.cases import Cases
 from reelmill.models.metrics import evaluate
 from reelmill.models.protocols.segments import data
@@ -75,6 +74,9 @@ class WithoutZ(TransGRecTask):
         return model
 
 
+WITHOUT_Z = replace(registry.find("transgrec"), name="without_z", task=WithoutZ)
+
+
 def known_cases(task: TransGRecTask, world: World, truth: Truth) -> Cases:
     """Old videos that their users have not seen, KNOWN a user; what is relevant follows the truth as likes do."""
     rng, users = np.random.default_rng([world.seed, 4]), len(task.data.users)
@@ -115,7 +117,7 @@ def means(tables: dict[str, Any], row: str, prefix: str) -> dict[str, float]:
 def run(job: tuple[str, int]) -> dict[str, dict[str, float]]:
     """{row: {ranking: figure}} of models, floors and ceilings in one world with one seed."""
     torch.set_num_threads(1)
-    registry.RECOMMENDERS["without_z"] = replace(registry.find("transgrec"), task=WithoutZ)
+    registry.RECOMMENDERS["without_z"] = registry.Entry(f"{__name__}:WITHOUT_Z", "the ablation")
     (world, names), seed = WORLDS[job[0]], job[1]
     world = replace(world, seed=seed)
     with tempfile.TemporaryDirectory() as root:

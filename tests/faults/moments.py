@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from reelmill.models.core.runs import Run
+from reelmill.models.runs import Run
 from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.pipeline.download.stored import Place
 from reelmill.pipeline.extract import videos

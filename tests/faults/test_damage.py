@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from reelmill.models.core import fit
+from reelmill.models import fit
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.world import World, write
 from reelmill.pipeline.extract.missing import missing

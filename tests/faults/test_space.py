@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from reelmill.flows.cli.main import main
-from reelmill.models.core import fit, runs
+from reelmill.models import fit, runs
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.world import World, write
 from reelmill.pipeline.decode import Limits

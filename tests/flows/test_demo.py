@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reelmill.flows.jobs.fits import PAPERS
+from reelmill.models.registry import of_papers
 from reelmill.pipeline.demo.planted import CorpusPlan
 
 pytestmark = pytest.mark.timeout(900)
@@ -62,7 +62,7 @@ def test_the_fit_beats_chance_clearly_on_the_planted_corpus(figures: dict[str, A
 def test_all_five_are_fitted_from_end_to_end(figures: dict[str, Any]) -> None:
     """Moments and frames follow tastes; items are too few here to tell."""
     fitted = figures["run"]["train"]
-    assert (list(fitted["fits"]), fitted["unfitted"]) == (list(PAPERS), {})
+    assert (list(fitted["fits"]), fitted["unfitted"]) == (of_papers(), {})
     assert row(fitted, "map", "prnet")["minus_random_low"] > 0.03
     assert row(fitted, "frame_hr@3", "jifr")["minus_random_low"] > 0.03
     assert row(fitted, "auc", "multimodal")["cases"] > 100

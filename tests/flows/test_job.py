@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from reelmill.models.core import runs
+from reelmill.models import runs
 from reelmill.pipeline.demo.corpus import render, write_source
 from reelmill.pipeline.demo.loopback import serve_folder
 from reelmill.pipeline.demo.planted import CorpusPlan, planted_videos

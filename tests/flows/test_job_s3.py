@@ -20,7 +20,7 @@ from reelmill.flows.jobs import fits, steps, texts
 from reelmill.flows.jobs.demo import watched
 from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings
-from reelmill.models.core.recommend import recommend
+from reelmill.models.recommendations import recommend
 from reelmill.pipeline.demo.corpus import render, write_source
 from reelmill.pipeline.demo.loopback import serve_folder
 from reelmill.pipeline.demo.planted import CorpusPlan

@@ -8,7 +8,7 @@ import pytest
 
 from reelmill.flows.jobs import places, steps
 from reelmill.flows.settings.load import load
-from reelmill.models.core import fit, runs
+from reelmill.models import fit, runs
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.world import World, write
 from reelmill.pipeline import media

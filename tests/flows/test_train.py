@@ -11,9 +11,7 @@ import pytest
 from reelmill.flows.jobs import fits, places
 from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import ModelSettings
-from reelmill.models.core.world_settings import FITS
-from reelmill.models.core.worlds import WORLDS
-from reelmill.models.registry import RECOMMENDERS
+from reelmill.models.registry import RECOMMENDERS, find, of_papers, settings_for, world_of
 from reelmill.pipeline import dataset
 from reelmill.storage import Tables, open_store
 from reelmill.storage.errors import InputError
@@ -100,9 +98,11 @@ def test_a_recommender_takes_what_the_data_set_has(tmp_path: Path, micro: Path) 
 
 
 def test_every_world_has_settings_that_are_settings() -> None:
-    assert {*WORLDS} <= {*FITS}
-    for name, options in FITS.items():
-        RECOMMENDERS[name].settings.from_dict(options)
+    for name in RECOMMENDERS:
+        world = world_of(name)
+        assert world.options
+        settings_for(name, world.options)
+        assert find(world.name).world == world.planted
 
 
 def test_a_world_is_written_once_for_its_knobs(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_world_is_written_once_for_its_knobs(tmp_path: Path) -> None:
     said = json.loads((Path(world.root) / "world.json").read_text())
     assert said["knobs"] == {"users": 30, "items": 20, "telling": 1.0}
     assert world.train.models == {
-        "jifr": ModelSettings(stores=said["stores"], options={**FITS["jifr"], "epochs": 2}),
+        "jifr": ModelSettings(stores=said["stores"], options={**world_of("jifr").options, "epochs": 2}),
     }
     before = sorted((p, p.stat().st_mtime_ns) for p in tmp_path.rglob("*"))
     assert places.of_world(settings, "jifr", knobs) == world
@@ -126,7 +126,7 @@ def test_a_world_is_written_once_for_its_knobs(tmp_path: Path) -> None:
         ("jifr", "teling=1", "no such knob; did you mean 'telling'"),
         ("jifr", "telling", "give default, or knob=value"),
         ("jifr", "users=many", "users must be of type int"),
-        ("bpr", "default", "no world is planted for 'bpr'"),
+        ("bppr", "default", "model 'bppr': did you mean 'bpr'"),
     ],
 )
 def test_a_wrong_world_is_told(tmp_path: Path, name: str, knobs: str, message: str) -> None:
@@ -138,7 +138,7 @@ def test_a_wrong_world_is_told(tmp_path: Path, name: str, knobs: str, message: s
 def test_names_and_options_are_checked(tmp_path: Path) -> None:
     settings = load(None, [f"root={tmp_path}", "train.models={jifr: {options: {epochs: 7, dim: 8}}}"])
     every = fits.choose(settings, ["all"], ["epochs=2"]).train.models
-    assert list(every) == list(fits.PAPERS)
+    assert list(every) == of_papers()
     assert (every["jifr"].options, every["prnet"].options) == ({"epochs": 2, "dim": 8}, {"epochs": 2})
     assert fits.choose(settings, []).train.models == settings.train.models
     with pytest.raises(InputError, match="recommender 'jiffr': did you mean 'jifr'"):
@@ -154,7 +154,7 @@ def test_the_command_fits_a_data_set_and_tells_what_it_cannot(tmp_path: Path, mi
     figures = json.loads(ended.stdout)
     assert "multimodal" in figures["fits"]
     assert {"auc", "log_loss"} <= {row["metric"] for row in figures["fits"]["multimodal"]["metrics"]}
-    assert set(figures["fits"]) | set(figures["unfitted"]) == {*fits.PAPERS}
+    assert set(figures["fits"]) | set(figures["unfitted"]) == {*of_papers()}
     assert "store 'c3d-conv5' of prnet (steps) is not there" in figures["unfitted"]["prnet"]
     assert figures["data"]["stores"].keys() == {"picture", "sound"}
     assert "no word occurs twice" in figures["data"]["without"]["text"]

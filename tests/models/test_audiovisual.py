@@ -13,6 +13,7 @@ import yaml
 
 from reelmill.flows.jobs.check import check
 from reelmill.flows.settings.load import load as settings_of
+from reelmill.models import runs
 from reelmill.models.audiovisual import write as audiovisual_write
 from reelmill.models.audiovisual.data import load
 from reelmill.models.audiovisual.features import FeatureBatch
@@ -20,11 +21,10 @@ from reelmill.models.audiovisual.model import AudioVisual
 from reelmill.models.audiovisual.settings import AudioVisualSettings
 from reelmill.models.audiovisual.task import AudioVisualTask
 from reelmill.models.audiovisual.world import World, factors, write
-from reelmill.models.core import runs
-from reelmill.models.core.fit import FitResult, train
-from reelmill.models.core.recommend import recommend
-from reelmill.models.core.world_settings import FITS
+from reelmill.models.fit import FitResult, train
 from reelmill.models.multimodal.settings import MultimodalSettings
+from reelmill.models.recommendations import recommend
+from reelmill.models.registry import world_of
 from reelmill.storage import Block, FeatureStore, FeatureWriter, Tables, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA, PADDED, VALID, list_stores
@@ -35,7 +35,7 @@ from tests.models.test_multimodal_features import plain_divergence, softmax
 
 CPU = torch.device("cpu")
 DIM = 3
-FIT = AudioVisualSettings.from_dict(FITS["audiovisual"])
+FIT = AudioVisualSettings.from_dict(world_of("audiovisual").options)
 
 
 def fit(root: Path, stores: dict[str, str], **changes: object) -> FitResult:
@@ -211,7 +211,7 @@ def test_a_second_fit_writes_only_what_lacks(tmp_path: Path) -> None:
 def test_the_click_through_model_reads_them(planted: tuple[Path, dict[str, str], FitResult]) -> None:
     """Who likes a video follows from its class; for new videos only their features say so."""
     root, _, result = planted
-    chosen = MultimodalSettings.from_dict({**FITS["multimodal"], "fields": "user_id,item_id", "epochs": 8})
+    chosen = MultimodalSettings.from_dict({**world_of("multimodal").options, "fields": "user_id,item_id", "epochs": 8})
     auc = {}
     for name, stores, settings in (
         ("with", result.written, replace(chosen, fields="user_id,item_id,picture,sound")),
@@ -243,9 +243,9 @@ def test_one_command_fits_both(tmp_path: Path) -> None:
     root = tmp_path / "root"
     stores = write(root, World(videos=120, users=20))
     fit(root, stores, seed=5, epochs=1)
-    options = {**FITS["multimodal"], "epochs": 1, "fields": "user_id,item_id,picture,sound"}
+    options = {**world_of("multimodal").options, "epochs": 1, "fields": "user_id,item_id,picture,sound"}
     models = {
-        "audiovisual": {"stores": stores, "options": {**FITS["audiovisual"], "epochs": 1}},
+        "audiovisual": {"stores": stores, "options": {**world_of("audiovisual").options, "epochs": 1}},
         "multimodal": {"stores": {"picture": "audiovisual-picture", "sound": "audiovisual-sound"}, "options": options},
     }
     settings = tmp_path / "settings.yaml"

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from reelmill.models.core import runs
-from reelmill.models.core.fit import FitResult, train
-from reelmill.models.core.worlds import WORLDS
+from reelmill.models import runs
 from reelmill.models.drnn import world as drnn
 from reelmill.models.drnn.settings import DRNNSettings
 from reelmill.models.drnn.task import DRNNTask
 from reelmill.models.drnn.world import World
+from reelmill.models.fit import FitResult, train
 from reelmill.models.protocols.next_videos import data as drnn_data
 from reelmill.models.protocols.next_videos.cases import f_score
 from reelmill.models.protocols.next_videos.history import MONTH_MS
+from reelmill.models.registry import world_of
 from reelmill.storage import FeatureWriter, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import VALID
@@ -394,4 +394,5 @@ def test_features_that_say_nothing_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_world_is_on_the_list() -> None:
-    assert WORLDS["drnn"] == (World, drnn.write)
+    planted = world_of("drnn").planted
+    assert (planted.knobs, planted.write) == (World, drnn.write)

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from reelmill.models.core import fit, runs
-from reelmill.models.core.fit import FitResult, find_device, settings_for
+from reelmill.models import fit, runs
+from reelmill.models.fit import FitResult
 from reelmill.models.protocols.segments import data
-from reelmill.models.registry import stores_of
+from reelmill.models.registry import find, settings_for, stores_of
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask
 from reelmill.models.transgrec.world import World, write
@@ -172,7 +172,7 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_happened(
 
 TRAINER = """
 import sys, time, torch
-from reelmill.models.core.fit import train
+from reelmill.models.fit import train
 from reelmill.models.transgrec.model import TransGRecSettings
 
 def told(epoch, figures):
@@ -227,7 +227,7 @@ def test_a_damaged_checkpoint_is_named(world: tuple[Path, str], fitted: FitResul
 def test_other_settings_or_data_are_another_run(world: tuple[Path, str], tmp_path: Path) -> None:
     root, store = world
     interactions = data.load(root, store)
-    names = {runs.open_run(tmp_path, "transgrec", s, interactions).folder.name for s in (QUICK, SMALL, QUICK)}
+    names = {runs.open_run(tmp_path, find("transgrec"), s, interactions).folder.name for s in (QUICK, SMALL, QUICK)}
     assert len(names) == 2
     other = write(tmp_path / "other", replace(WORLD, noise=0.2))["features"]
     assert other == store  # one spec, other vectors
@@ -240,11 +240,11 @@ def test_bad_requests_are_refused(world: tuple[Path, str]) -> None:
     with pytest.raises(InputError, match="no setting 'epoch': did you mean 'epochs'"):
         settings_for("transgrec", {"epoch": 3})
     assert settings_for("transgrec", {"epochs": 3}) == TransGRecSettings(epochs=3)
-    with pytest.raises(InputError, match="device"):
-        find_device("gpu")
+    with pytest.raises(InputError, match="device 'gpu'"):
+        train(*world, replace(SMALL, seed=99), device="gpu")
     if not torch.cuda.is_available():
-        with pytest.raises(InputError, match="no usable GPU"):
-            find_device("cuda:0")
+        with pytest.raises(InputError, match="finds 0 CUDA devices here"):
+            train(*world, replace(SMALL, seed=99), device="cuda:0")
 
 
 # ---- stores by role ----

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from reelmill.models import runs
 from reelmill.models.baselines.fpmc.model import FPMC, Batch, FPMCTask
 from reelmill.models.baselines.fpmc.settings import FPMCSettings
-from reelmill.models.core import runs
-from reelmill.models.core.fit import FitResult, train
+from reelmill.models.fit import FitResult, train
 from reelmill.models.protocols.next_videos import data as drnn_data
 from reelmill.models.protocols.next_videos.history import Past
 from reelmill.models.protocols.next_videos.task import HistoryTask

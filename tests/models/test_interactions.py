@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from reelmill.models.core.fit import train
+from reelmill.models.fit import train
 from reelmill.models.protocols.segments import data
 from reelmill.models.protocols.segments import split as splits
 from reelmill.models.transgrec.settings import TransGRecSettings

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from reelmill.models.core import runs
-from reelmill.models.core.fit import FitResult, train
+from reelmill.models import runs
 from reelmill.models.data.pairs import Lists
+from reelmill.models.fit import FitResult, train
 from reelmill.models.jifr import task as jifr_task
 from reelmill.models.jifr.settings import JIFRSettings
 from reelmill.models.jifr.task import JIFRTask

@@ -7,8 +7,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from reelmill.models.core import fit
-from reelmill.models.core.fit import FitResult
+from reelmill.models import fit
+from reelmill.models.fit import FitResult
 from reelmill.models.jifr.settings import JIFRSettings
 from reelmill.models.jifr.world import World, write
 from reelmill.storage.errors import InputError

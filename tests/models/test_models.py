@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reelmill.models.core.fit import train
-from reelmill.models.core.recommend import ADVISERS, recommend
 from reelmill.models.core.settings import FitSettings
-from reelmill.models.core.world_settings import FITS
-from reelmill.models.core.worlds import WORLDS
-from reelmill.models.registry import RECOMMENDERS
+from reelmill.models.fit import train
+from reelmill.models.recommendations import recommend
+from reelmill.models.registry import find, settings_for, world_of
 from reelmill.storage import Block, FeatureWriter, Tables, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA, list_stores
@@ -28,17 +26,17 @@ SMALL: dict[str, dict[str, object]] = {
 
 
 def settings(name: str) -> FitSettings:
-    return RECOMMENDERS[name].settings.from_dict({**FITS[name], "epochs": 1})
+    return settings_for(name, {**world_of(name).options, "epochs": 1})
 
 
-@pytest.fixture(params=sorted(WORLDS), scope="module")
+@pytest.fixture(params=sorted(SMALL), scope="module")
 def planted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path, dict[str, str]]:
     """A recommender, its world as a root, and the stores of its roles."""
-    world, write = WORLDS[request.param]
+    planted = world_of(request.param).planted
     root = tmp_path_factory.mktemp(request.param)
-    return request.param, root, write(root, world(**SMALL[request.param]))
+    return request.param, root, planted.write(root, planted.knobs(**SMALL[request.param]))
 
 
 def rewritten(root: Path, place: Path, value: Callable[[int], float] | None) -> None:
@@ -154,7 +152,7 @@ def test_who_has_no_events_and_a_store_of_another_spec(
     its fit alone, by whatever name another lies there."""
     name, root, stores = planted
     result = train(root, stores, settings(name), model=name, logger="none", pictures=False)
-    if name not in ADVISERS:
+    if find(name).adviser is None:
         return
     try:
         answer = recommend(root, "nobody at all", run=result.folder.name)

@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from reelmill.models import registry
+from reelmill.models import registry, runs
 from reelmill.models.baselines.fm import DeepFMSettings, FMSettings
-from reelmill.models.core import runs
-from reelmill.models.core.fit import FitResult, train
-from reelmill.models.core.worlds import WORLDS
+from reelmill.models.fit import FitResult, train
 from reelmill.models.metrics.clicks import auc
 from reelmill.models.multimodal.model import Multimodal
 from reelmill.models.multimodal.settings import MultimodalSettings
@@ -261,7 +259,8 @@ def test_it_learns_on_a_gpu(world: tuple[Path, dict[str, str]]) -> None:
 
 def test_the_world_is_registered_and_says_the_truth(tmp_path: Path) -> None:
     """Clicks follow the probabilities of the ceiling, and those of the twin do not."""
-    assert WORLDS["multimodal"] == (World, write)
+    planted = registry.world_of("multimodal").planted
+    assert (planted.knobs, planted.write) == (World, write)
     for twin in (False, True):
         planted = World(noise_twin=twin)
         data = load_clicks(tmp_path / str(twin), **write(tmp_path / str(twin), planted))

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from reelmill.models import registry
-from reelmill.models.core import charts, pictures, runs
-from reelmill.models.core.fit import FitResult, train
-from reelmill.models.core.worlds import WORLDS
+from reelmill.models import registry, runs
+from reelmill.models.core import charts, plots
 from reelmill.models.drnn.settings import DRNNSettings
+from reelmill.models.fit import FitResult, train
+from reelmill.models.jifr.plots import FRAMED
 from reelmill.models.jifr.settings import JIFRSettings
+from reelmill.models.multimodal.plots import TRAINED
 from reelmill.models.multimodal.settings import MultimodalSettings
+from reelmill.models.prnet.plots import HISTORIES
 from reelmill.models.prnet.settings import PRNetSettings
-from reelmill.models.transgrec import world as transgrec
 from reelmill.models.transgrec.settings import TransGRecSettings
 
 CPU = torch.device("cpu")
@@ -42,12 +43,20 @@ FITS: dict[str, tuple[dict[str, Any], Any]] = {
     ),
 }  # fmt: skip
 """{recommender: (knobs of its world, settings)}."""
-THEIRS: dict[str, tuple[type[Any], Callable[..., Any]]] = {
-    **WORLDS,
-    "transgrec": (transgrec.World, transgrec.write),
-}
-
 Fit = Callable[[str], FitResult]
+
+
+def own_plots(name: str) -> Callable[[Any, Any], plots.Plots]:
+    """What draws the plots that only this recommender has."""
+    draw = registry.find(name).plots
+    assert draw is not None
+    return draw
+
+
+def planted(name: str, root: Path, knobs: dict[str, Any]) -> dict[str, str]:
+    """Write the recommender's world; its stores by role."""
+    world = registry.world_of(name).planted
+    return world.write(root, world.knobs(**knobs))
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +67,7 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> Fit:
     def of(name: str) -> FitResult:
         if name not in done:
             root, (knobs, settings) = tmp_path_factory.mktemp(name), FITS[name]
-            world, write = THEIRS[name]
-            done[name] = train(root, write(root, world(**knobs)), settings, model=name)
+            done[name] = train(root, planted(name, root, knobs), settings, model=name)
         return done[name]
 
     return of
@@ -109,13 +117,12 @@ def test_a_run_has_its_pictures(fit: Fit, name: str, own: set[str]) -> None:
         assert not drawing.findall(f".//{SVG}script")
         assert len(svg) < 200_000
     task, model = rebuilt(result)
-    assert {key: files[key] for key in own - {"groups"}} == pictures.PICTURES[name](task, model)  # to the byte
+    assert {key: files[key] for key in own - {"groups"}} == own_plots(name)(task, model)  # to the byte
 
 
 def test_pictures_can_be_left_out(fit: Fit, tmp_path: Path) -> None:
-    world, write = WORLDS["jifr"]
     knobs, settings = FITS["jifr"]
-    result = train(tmp_path, write(tmp_path, world(**knobs)), settings, model="jifr", pictures=False)
+    result = train(tmp_path, planted("jifr", tmp_path, knobs), settings, model="jifr", pictures=False)
     assert not (result.folder / "plots").exists()
     assert result.metrics["rows"] == fit("jifr").metrics["rows"]
 
@@ -125,7 +132,7 @@ def test_pictures_can_be_left_out(fit: Fit, tmp_path: Path) -> None:
 
 def test_curves_show_the_history(drawn: dict[str, list[Any]]) -> None:
     history = [{"epoch": e, "loss": 3.0 - e, "bpr": 1.0, "validation_map": e / 4, "seconds": 9.0} for e in (1, 2)]
-    assert set(pictures.draw("fm", None, None, history, 2, {"rows": []})) == {"loss", "validation"}
+    assert set(plots.draw("fm", None, None, None, history, 2, {"rows": []})) == {"loss", "validation"}
     (loss, *_, best), (validation, *_) = drawn["curves"]
     assert {name: values.tolist() for name, values in loss.items()} == {"loss": [2.0, 1.0], "bpr": [1.0, 1.0]}
     assert {name: values.tolist() for name, values in validation.items()} == {"map": [0.25, 0.5]}
@@ -134,7 +141,7 @@ def test_curves_show_the_history(drawn: dict[str, list[Any]]) -> None:
 
 def test_attention_adds_up_to_one_and_marks_are_the_users(fit: Fit, drawn: dict[str, list[Any]]) -> None:
     task, model = rebuilt(fit("prnet"))
-    pictures.prnet(task, model)
+    own_plots("prnet")(task, model)
     assert len(drawn["heat"]) == 3
     steps = np.diff(task.data.steps.start)
     for rows, names, *_, title in drawn["heat"]:
@@ -148,8 +155,8 @@ def test_attention_adds_up_to_one_and_marks_are_the_users(fit: Fit, drawn: dict[
         assert rows.shape[1] == steps[task.test.video[case]]
         np.testing.assert_array_equal(rows[0, usable], task.test.relevant[first:last])
         known = (task.past.of(task.test.user[[case]], task.test.video[[case]]) >= 0).sum()
-        assert len(names) == len(rows) == 2 + min(known, pictures.HISTORIES)
-        if known <= pictures.HISTORIES:
+        assert len(names) == len(rows) == 2 + min(known, HISTORIES)
+        if known <= HISTORIES:
             np.testing.assert_allclose(rows[1:, usable].sum(axis=0), 1, rtol=1e-5)
         assert (rows[1:, usable].sum(axis=0) < 1 + 1e-5).all()
         assert (np.diff(rows[2:, usable].max(axis=1)) <= 0).all()  # the strongest first
@@ -158,9 +165,9 @@ def test_attention_adds_up_to_one_and_marks_are_the_users(fit: Fit, drawn: dict[
 def test_frames_have_the_weights_that_make_the_items(fit: Fit, drawn: dict[str, list[Any]]) -> None:
     """With α and the features, x of eq. 5 comes out as the model kept it."""
     task, model = rebuilt(fit("jifr"))
-    pictures.jifr(task, model)
+    own_plots("jifr")(task, model)
     ((panels, *_),) = drawn["small_bars"]
-    assert len(panels) == pictures.FRAMED
+    assert len(panels) == FRAMED
     names = [task.data.items[i] for i in task.split.items]
     for title, alpha in panels:
         item = names.index(title.split(" · ")[0])
@@ -176,14 +183,14 @@ def test_frames_have_the_weights_that_make_the_items(fit: Fit, drawn: dict[str, 
 
 def test_modalities_and_pairs_are_the_means_of_what_is_explained(fit: Fit, drawn: dict[str, list[Any]]) -> None:
     task, model = rebuilt(fit("multimodal"))
-    pictures.multimodal(task, model)
+    own_plots("multimodal")(task, model)
     test = task.test()
     seen = model.explain(task.values(torch.from_numpy(test.user), torch.from_numpy(test.item)))
     ((ticks, shares, *_),) = drawn["stacked"]
     assert list(shares) == model.modality_names == ["picture", "sound"]
     np.testing.assert_allclose(sum(shares.values()), 1, rtol=1e-5)
     trained = np.bincount(task.split.train.user, minlength=60)[test.user]
-    low, high = pictures.TRAINED[ticks[-1].split("\n")[0]]
+    low, high = TRAINED[ticks[-1].split("\n")[0]]
     many = torch.from_numpy((low <= trained) & (trained < high)) & (seen.modalities.sum(1) > 0)
     assert shares["picture"][-1] == pytest.approx(float(seen.modalities[many, 0].mean()), rel=1e-5)
     ((square, rows, columns, _, title, _),) = drawn["heat"]
@@ -197,7 +204,7 @@ def test_modalities_and_pairs_are_the_means_of_what_is_explained(fit: Fit, drawn
 def test_memory_decays_and_the_months_add_up_to_the_list(fit: Fit, drawn: dict[str, list[Any]]) -> None:
     result = fit("drnn")
     task, model = rebuilt(result)
-    pictures.drnn(task, model)
+    own_plots("drnn")(task, model)
     ((_, shares, *_),) = drawn["stacked"]
     assert set(shares) == {"watched videos", "posts"}
     assert sum(values.sum() for values in shares.values()) == pytest.approx(1)
@@ -214,7 +221,7 @@ def test_memory_decays_and_the_months_add_up_to_the_list(fit: Fit, drawn: dict[s
 def test_the_forms_of_an_item_stand_apart(fit: Fit, drawn: dict[str, list[Any]]) -> None:
     """v and v̂, of the same scale, lie nearer to each other than to v⁰; at depth 0 v is v⁰, and is left out."""
     task, model = rebuilt(fit("transgrec"))
-    pictures.transgrec(task, model)
+    own_plots("transgrec")(task, model)
     ((places, colours),) = drawn["scatter"]
     assert dict(zip(places, colours, strict=True)) == {
         "v⁰ before the graph": "#dc2626", "v after it": "#2563eb", "v̂ transferred": "#16a34a",
@@ -226,16 +233,16 @@ def test_the_forms_of_an_item_stand_apart(fit: Fit, drawn: dict[str, list[Any]])
         shown = np.linalg.norm(place[:, None] - place, axis=2)
         assert np.corrcoef(form.ravel(), shown.ravel())[0, 1] > 0.2
     model.settings = TransGRecSettings(depth=0)
-    pictures.transgrec(task, model)
+    own_plots("transgrec")(task, model)
     assert set(drawn["scatter"][1][0]) == {"v⁰ before the graph", "v̂ transferred"}
 
 
 def test_what_a_model_lacks_is_not_drawn(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     task, model = rebuilt(fit("jifr"))
     monkeypatch.setattr(model, "visual", None)
-    assert set(pictures.jifr(task, model)) == {"sight"}
+    assert set(own_plots("jifr")(task, model)) == {"sight"}
     monkeypatch.setattr(model, "rating", None)
-    assert pictures.jifr(task, model) == {}
+    assert own_plots("jifr")(task, model) == {}
 
 
 # ---- charts ----

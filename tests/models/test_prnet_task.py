@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from reelmill.models.core import runs
-from reelmill.models.core.fit import FitResult, train
+from reelmill.models import runs
 from reelmill.models.data.cases import Cases
+from reelmill.models.fit import FitResult, train
 from reelmill.models.metrics.ranking import METRICS, rank
 from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.prnet.task import PRNetTask

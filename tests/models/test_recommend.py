@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from reelmill.models import runs
 from reelmill.models.baselines.fm import DeepFMSettings, FMSettings
 from reelmill.models.baselines.fpmc.model import FPMC, FPMCTask
 from reelmill.models.baselines.fpmc.settings import FPMCSettings
@@ -18,14 +19,12 @@ from reelmill.models.baselines.vbpr import data as vbpr_data
 from reelmill.models.baselines.vbpr.model import BPR, VBPR
 from reelmill.models.baselines.vbpr.settings import BPRSettings, VBPRSettings
 from reelmill.models.baselines.vbpr.task import BPRTask, VBPRTask
-from reelmill.models.core import runs
 from reelmill.models.core.advice import clock
-from reelmill.models.core.fit import train
-from reelmill.models.core.recommend import find_run, recommend
-from reelmill.models.core.runs import Fitted
+from reelmill.models.core.base import Fitted
 from reelmill.models.drnn import world as drnn
 from reelmill.models.drnn.settings import DRNNSettings
 from reelmill.models.drnn.task import DRNNTask
+from reelmill.models.fit import train
 from reelmill.models.jifr import world as jifr
 from reelmill.models.jifr.recommend import widened
 from reelmill.models.jifr.settings import JIFRSettings
@@ -43,7 +42,8 @@ from reelmill.models.protocols.items_and_frames import data as jifr_data
 from reelmill.models.protocols.items_and_frames.frames import Frames
 from reelmill.models.protocols.next_videos import data as drnn_data
 from reelmill.models.protocols.segments import data
-from reelmill.models.registry import RECOMMENDERS
+from reelmill.models.recommendations import find_run, recommend
+from reelmill.models.registry import RECOMMENDERS, find
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask
 from reelmill.models.transgrec.world import World, write
@@ -401,7 +401,7 @@ def test_a_new_item_is_rated_by_sight_and_a_stranger_is_the_mean_user(items: Pla
 
 def test_items_have_the_click_probabilities_of_the_evaluation(ctr: Place) -> None:
     clicks = load_clicks(ctr.root, **ctr.stores)
-    task = ClickTask(ctr.fitted.name, RECOMMENDERS[ctr.fitted.name].model, clicks, ctr.fitted.settings, CPU)
+    task = ClickTask(ctr.fitted.name, find(ctr.fitted.name).model, clicks, ctr.fitted.settings, CPU)
     for user in (0, 7):
         answer = ctr.ask(user=clicks.users[user], top=999)
         assert answer["user"]["known"]
@@ -428,7 +428,7 @@ def test_a_new_user_is_judged_by_her_attributes(ctr: Place) -> None:
     assert not answer["user"]["known"]
     assert "her attributes (a0, a1, a2, a3)" in answer["user"]["how"]
     clicks = load_clicks(ctr.root, **ctr.stores)
-    task = ClickTask(ctr.fitted.name, RECOMMENDERS[ctr.fitted.name].model, clicks, ctr.fitted.settings, CPU)
+    task = ClickTask(ctr.fitted.name, find(ctr.fitted.name).model, clicks, ctr.fitted.settings, CPU)
     everything = torch.arange(len(clicks.items))
     values = task.values(torch.full_like(everything, clicks.users.index("u0003")), everything)
     values["user_id"] = torch.full_like(values["user_id"], -1)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reelmill.models.core.fit import train
-from reelmill.models.core.worlds import WORLDS
+from reelmill.models.fit import train
 from reelmill.models.protocols.segments import data
 from reelmill.models.protocols.segments import split as splits
+from reelmill.models.registry import world_of
 from reelmill.models.transgrec import world as transgrec
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.world import SHORTEST, World, ceiling, write
@@ -134,7 +134,8 @@ def test_histories_follow_the_power_law(planted: Callable[[World], Root]) -> Non
 
 
 def test_the_world_is_registered_and_refuses_what_is_no_share() -> None:
-    assert WORLDS["transgrec"] == (World, transgrec.write)
+    planted = world_of("transgrec").planted
+    assert (planted.knobs, planted.write) == (World, transgrec.write)
     for knob in ("rho", "hidden"):
         with pytest.raises(InputError, match=f"{knob} 1.5: it is a share"):
             World(**{knob: 1.5})  # type: ignore[arg-type]

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from reelmill.models import runs
 from reelmill.models.baselines.vbpr import data as vbpr_data
 from reelmill.models.baselines.vbpr.data import Positives, divide
 from reelmill.models.baselines.vbpr.settings import BPRSettings, VBPRSettings
 from reelmill.models.baselines.vbpr.task import BPRTask, VBPRTask
-from reelmill.models.core import runs
-from reelmill.models.core.fit import FitResult, train
+from reelmill.models.fit import FitResult, train
 from reelmill.models.metrics import full_ranking as ranking
-from reelmill.models.registry import RECOMMENDERS
+from reelmill.models.registry import find
 from reelmill.storage import Tables
 from reelmill.storage.errors import InputError
 from tests.choices import COLD, USERS, WARM, event, write_store, write_world
@@ -67,7 +67,7 @@ def test_what_is_read_and_what_is_left_out(tmp_path: Path) -> None:
     }  # fmt: skip
     bare = vbpr_data.load(tmp_path)
     assert bare.features is None
-    assert (bare.stores, data.stores) == ({}, {"features": RECOMMENDERS["vbpr"].roles and data.stores["features"]})
+    assert (bare.stores, data.stores) == ({}, {"features": find("vbpr").roles and data.stores["features"]})
     assert bare.fingerprint != data.fingerprint == vbpr_data.load(tmp_path, data.stores["features"]).fingerprint
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from reelmill.models.core.fit import FitResult, train
+from reelmill.models.fit import FitResult, train
 from reelmill.models.metrics.ranking import LONG
 from reelmill.models.protocols.segments import data, videos
 from reelmill.models.protocols.segments import split as splits

@@ -15,7 +15,7 @@ from rich.console import Console
 from reelmill.flows.cli import recommend as recommend_verb
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs.recommend import recommend
-from reelmill.models.core.fit import train
+from reelmill.models.fit import train
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.world import World, write
 from reelmill.pipeline.decode import Limits, Tally, excerpt, frames

@@ -22,8 +22,8 @@ from reelmill.extractors.weights.hashes import Hash
 from reelmill.extractors.weights.load import load as load_weights
 from reelmill.flows.settings.load import load as load_settings
 from reelmill.flows.settings.load import value
-from reelmill.models.core.runs import Run
-from reelmill.models.core.runs import load as load_run
+from reelmill.models.runs import Run
+from reelmill.models.runs import load as load_run
 from reelmill.pipeline import segments, sources
 from reelmill.pipeline.sources import bounds
 from reelmill.pipeline.vectors import write_vectors

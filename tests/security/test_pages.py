@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -20,10 +19,9 @@ from reelmill.flows.cli import train as train_verb
 from reelmill.flows.cli import verify as verify_verb
 from reelmill.flows.cli.main import app
 from reelmill.models.core import charts
-from reelmill.models.core.recommend import find_run, recommend
-from reelmill.models.core.runs import open_run
+from reelmill.models.fit import train
+from reelmill.models.recommendations import find_run, recommend
 from reelmill.models.report.page import write_report
-from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.pipeline import labels
 from reelmill.pipeline.highlight import write_highlight
 from reelmill.storage import Outcome, Outcomes, Spec, Tables, open_store
@@ -193,7 +191,7 @@ def test_typed_names_are_looked_up_and_not_joined(root: Path, name: str) -> None
         lambda: open_store(root, name),
         lambda: verify(root, name),
         lambda: export(root, name, root.parent / "to", "parquet"),
-        lambda: open_run(root, name, TransGRecSettings(), SimpleNamespace(stores={}, fingerprint="")),
+        lambda: train(root, model=name),
         lambda: Tables(root).read(name),
         lambda: Spec(name, "fc6", 4, "segment"),
         lambda: Spec("c3d", name, 4, "segment"),

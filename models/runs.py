@@ -1,40 +1,41 @@
-"""A run is a folder: `ROOT/runs/<model>-<8 hex digits of its identity>/`.
+"""A run is one fit: a folder `ROOT/runs/<model>-<8 hex digits of its identity>/`.
 
-    settings.json    what was asked: model, settings, stores, fingerprint of the data, code version
-    last.pt          where training stands, to go on after a kill; gone when the run is complete
-    checkpoint.pt    the best model: rebuilds itself with `load`
+    settings.json    identity: model, settings, stores, fingerprint of the data, code version
+    last.pt          state of the training, to go on after a kill; removed when the run is complete
+    checkpoint.pt    the best model: `load` rebuilds it from this file alone
     history.csv      one line an epoch
-    plots/*.svg      pictures of the fit (`pictures`)
-    events.out.…     TensorBoard's event files (`logs`), written while it trains
+    plots/*.svg      plots of the fit (`core.plots`)
+    events.out.…     TensorBoard's event files (`core.logs`), written while it trains
     metrics.json     tables and counts; written last, so a run is complete exactly when this exists
 
 Each file but TensorBoard's is written under a temporary name, synced and renamed; on an object store each is one PUT,
 and TensorBoard's are written on this machine and stored whenever `last.pt` is, so that another one can go on. Equal
 identity means equal numbers (on one kind of device): fitting again finds the complete run and does nothing.
+
+Importing this, opening a run and reading its metrics need no torch.
 """
 
 import csv
 import hashlib
 import io
 import json
-import pickle
 import shutil
-import zipfile
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from reelmill.models import registry
-from reelmill.models.core.base import Data, Model
+from reelmill.models.core.recommender import Recommender
 from reelmill.models.core.settings import FitSettings
 from reelmill.storage import cache, parts
-from reelmill.storage.arrays import check_zip
-from reelmill.storage.errors import CorruptPart, InputError
+from reelmill.storage.errors import CorruptPart, InputError, nearest
 from reelmill.storage.place import AnyPath, place
+
+if TYPE_CHECKING:
+    import torch
+
+    from reelmill.models.core.base import Data, Fitted
 
 EVENTS = "events.out.tfevents.*"
 """Names of TensorBoard's files."""
@@ -42,9 +43,19 @@ EVENTS = "events.out.tfevents.*"
 
 @dataclass(frozen=True)
 class Run:
-    """One run's folder."""
+    """The folder of one run."""
 
     folder: AnyPath
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.name
+
+    @property
+    def model(self) -> str:
+        """Name of the recommender."""
+        return self.folder.name.rpartition("-")[0]
 
     @property
     def complete(self) -> bool:
@@ -56,14 +67,18 @@ class Run:
         return json.loads(parts.read_file(self.folder / "metrics.json"))
 
     def save_progress(self, state: dict[str, Any]) -> None:
-        """Keep where training stands."""
-        parts.write_file(self.folder / "last.pt", _pickle(state))
+        """Save the state of the training."""
+        from reelmill.models.core import checkpoint
+
+        parts.write_file(self.folder / "last.pt", checkpoint.to_bytes(state))
         self.keep_logs()
 
     def progress(self) -> dict[str, Any] | None:
-        """Where training stood, or None at the start. Always on the CPU."""
+        """The saved state of the training, on the CPU; None at the start."""
+        from reelmill.models.core import checkpoint
+
         path = self.folder / "last.pt"
-        return _read(path) if parts.size(path) is not None else None
+        return checkpoint.read(path) if parts.size(path) is not None else None
 
     @property
     def logs(self) -> Path:
@@ -85,13 +100,15 @@ class Run:
 
     def finish(
         self,
-        checkpoint: dict[str, Any],
+        state: dict[str, Any],
         history: list[dict[str, Any]],
         plots: dict[str, bytes],
         metrics: dict[str, Any],
     ) -> None:
-        """Write the results; the metrics come last."""
-        parts.write_file(self.folder / "checkpoint.pt", _pickle(checkpoint))
+        """Write the results: the checkpoint's `state`, the history and the plots; the metrics come last."""
+        from reelmill.models.core import checkpoint
+
+        parts.write_file(self.folder / "checkpoint.pt", checkpoint.to_bytes(state))
         text = io.StringIO()
         table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
         table.writeheader()
@@ -106,23 +123,23 @@ class Run:
             shutil.rmtree(self.logs, ignore_errors=True)
 
 
-def open_run(root: str | Path, model: str, settings: FitSettings, data: Data) -> Run:
-    """The run of this identity, its folder made if it is new, and cleared of what dead writers left."""
-    asked = {
-        "model": model,
+def open_run(root: str | Path, recommender: Recommender, settings: FitSettings, data: "Data") -> Run:
+    """The run of this identity, its folder made if it is new, and cleared of temporary files of killed writers."""
+    identity = {
+        "model": recommender.name,
         "settings": settings.to_dict(),
         "stores": data.stores,
         "data": data.fingerprint,
-        "code_version": registry.find(model).version,
+        "code_version": recommender.version,
     }
-    identity = hashlib.sha256(_json(asked)).hexdigest()[:8]
-    run = Run(place(root) / "runs" / f"{model}-{identity}")
+    digits = hashlib.sha256(_json(identity)).hexdigest()[:8]
+    run = Run(place(root) / "runs" / f"{recommender.name}-{digits}")
     if isinstance(run.folder, Path):
         run.folder.mkdir(parents=True, exist_ok=True)
     for folder in (run.folder, run.folder / "plots"):
         parts.sweep(folder)
     if parts.size(run.folder / "settings.json") is None:
-        parts.write_file(run.folder / "settings.json", _json(asked))
+        parts.write_file(run.folder / "settings.json", _json(identity))
     return run
 
 
@@ -133,36 +150,45 @@ def list_runs(root: str | Path) -> list[Run]:
     return [Run(runs / name) for _, name in sorted((at, name) for name, at in done.items() if at is not None)]
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A model out of its checkpoint, in evaluation mode."""
+def find_run(root: str | Path, name: str | None = None) -> Run:
+    """The complete run of this name, or the newest one of the recommender of this name, or the newest one of any
+    recommender that recommends. Raises InputError."""
+    done = list_runs(root)
+    if not done:
+        begun = parts.folders(place(root) / "runs")
+        more = f" ({', '.join(sorted(begun))} is not complete; the same command goes on with it)" if begun else ""
+        raise InputError(f"{root} has no complete run{more}: fit a recommender first (reelmill train)")
+    if name is None:
+        fits = [run for run in done if run.model in registry.RECOMMENDERS and registry.find(run.model).adviser]
+        if not fits:
+            raise InputError(
+                f"no run of {root} is of a recommender that recommends; {recommending()}: fit one (reelmill train)"
+            )
+    else:
+        fits = [run for run in done if name in (run.name, run.model)]
+    if fits:
+        return fits[-1]
+    if name in parts.folders(place(root) / "runs"):
+        raise InputError(f"run {name!r} is not complete: fit it to the end first (reelmill train)")
+    names = [run.name for run in reversed(done)]
+    raise InputError(f"run {name!r}: {nearest(str(name), [*names, *sorted({run.model for run in done})])}")
 
-    model: Model
-    name: str
-    settings: FitSettings
-    stores: dict[str, str]
-    """{role: name of the feature store} whose vectors it reads."""
-    identities: dict[str, list[str]]
-    """Names behind the model's rows, for example `users`."""
 
-    @cached_property
-    def _rows(self) -> dict[str, dict[str, int]]:
-        return {kind: {name: row for row, name in enumerate(names)} for kind, names in self.identities.items()}
-
-    def row(self, kind: str, name: str) -> int:
-        """Row of a user (or other kind) by its name. Raises InputError if the model has never seen it."""
-        try:
-            return self._rows[kind][name]
-        except KeyError:
-            raise InputError(f"{name!r} is not among the {kind} that {self.name} was trained on") from None
+def recommending() -> str:
+    """The recommenders that recommend, for messages."""
+    return f"known: {', '.join(name for name in registry.RECOMMENDERS if registry.find(name).adviser)}"
 
 
-def load(folder: str | AnyPath, device: torch.device | str = "cpu") -> Fitted:
-    """Rebuild the model of a run from its `checkpoint.pt` alone. Runs no code of the file."""
+def load(folder: str | AnyPath, device: "torch.device | str" = "cpu") -> "Fitted":
+    """The model of a run, rebuilt from its `checkpoint.pt` alone. Runs no code of the file. Raises InputError if there
+    is no checkpoint, or one of another code version; CorruptPart if it is damaged."""
+    from reelmill.models.core import checkpoint
+    from reelmill.models.core.base import Fitted
+
     path = place(folder) / "checkpoint.pt"
     if parts.size(path) is None:
         raise InputError(f"{folder} holds no checkpoint.pt; the fit is not finished (reelmill train)")
-    saved = _read(path)
+    saved = checkpoint.read(path)
     try:
         recommender = registry.find(saved["model"])
         if saved["code_version"] != recommender.version:
@@ -175,33 +201,6 @@ def load(folder: str | AnyPath, device: torch.device | str = "cpu") -> Fitted:
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, MemoryError) as error:
         raise CorruptPart(f"{path} does not hold a fitted model ({error}); remove it and fit again") from error
     return Fitted(model.to(device).eval(), saved["model"], settings, saved["stores"], saved["identities"])
-
-
-def _read(path: AnyPath) -> dict[str, Any]:
-    """What `_pickle` wrote. Raises CorruptPart for anything else; no code of the file is run."""
-    try:
-        saved = cache.reading(path, _unpickled)
-        if not isinstance(saved, dict):
-            raise ValueError(f"it holds {type(saved).__name__}")
-        return saved
-    except pickle.UnpicklingError as error:
-        reason = "it holds more than tensors and plain values, reading it could run code"
-        raise CorruptPart(f"{path} is refused: {reason}; remove it and fit again") from error
-    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, OSError, zipfile.BadZipFile) as error:
-        raise CorruptPart(f"{path} cannot be read ({error}); remove it and fit again") from error
-
-
-def _unpickled(file: Path) -> Any:
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            check_zip(archive)
-    return torch.load(file, map_location="cpu", weights_only=True)
-
-
-def _pickle(state: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    return buffer.getvalue()
 
 
 def _json(value: Any) -> bytes:
