@@ -6,8 +6,8 @@ import torch
 from reelmill.models.core import charts
 from reelmill.models.core.plots import Plots, numbers
 from reelmill.models.jifr.model import JIFR
-from reelmill.models.protocols.items_and_frames.frames import Frames
 from reelmill.models.jifr.task import JIFRTask
+from reelmill.models.protocols.items_and_frames.frames import Frames
 
 FRAMED = 6
 """Items whose frames are drawn."""
