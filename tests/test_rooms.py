@@ -97,7 +97,6 @@ def test_rooms_import_downwards() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@MOVING
 def test_siblings_do_not_import_each_other() -> None:
     wrong = []
     for room, shared in SHARED.items():
