@@ -1,8 +1,8 @@
 """What the tests of faults share: the nursery, a quick disk, a small disk, and what an unbroken run makes."""
 
-import os
+import ctypes
 import shutil
-import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +14,11 @@ from reelmill.extractors.core.base import Extractor
 from reelmill.pipeline.extract.missing import Video
 from reelmill.pipeline.process.child import Child
 from tests.faults.work import corpus, network, plant, run
+from tests.optional import need
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+MS_RDONLY, MS_REMOUNT, MNT_DETACH = 1, 32, 2
+"""linux/mount.h. The system is called directly: a machine may have no program `mount`."""
 
 
 @pytest.fixture(scope="package")
@@ -68,9 +73,14 @@ class Disk:
         """Give the space back."""
         (self.path / "ballast").unlink(missing_ok=True)
 
-    def remount(self, how: str) -> None:
-        """`ro` or `rw`."""
-        subprocess.run(["mount", "-o", f"remount,{how}", self.path], check=True)
+    def remount(self, read_only: bool) -> None:
+        """Forbid or allow writing."""
+        assert _mount(self.path, MS_REMOUNT | (MS_RDONLY if read_only else 0))
+
+
+def _mount(path: Path, flags: int, options: str = "") -> bool:
+    """Mount a file system in memory; False if that is not allowed."""
+    return LIBC.mount(b"tmpfs", bytes(path), b"tmpfs", ctypes.c_ulong(flags), options.encode()) == 0
 
 
 @pytest.fixture
@@ -78,10 +88,8 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     """8 MiB."""
     path = tmp_path / "disk"
     path.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=8m", "tmpfs", path]
-    if os.geteuid() != 0 or subprocess.run(["mount", *options], capture_output=True).returncode:
-        pytest.skip("a disk of its own needs the right to mount one (root)")
+    need("mount", sys.platform == "linux" and _mount(path, 0, "size=8m"))
     try:
         yield Disk(path)
     finally:
-        subprocess.run(["umount", "-l", path], check=True)
+        assert LIBC.umount2(bytes(path), MNT_DETACH) == 0

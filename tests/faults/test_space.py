@@ -155,7 +155,7 @@ def test_a_read_only_root_is_read_and_says_so_when_it_is_written(
     fill(root, [block("a"), block("b")], per_shard=1)
     dead = root / "features" / SPEC.name / ".part-aa.tmp-elsewhere-1"
     dead.touch()
-    disk.remount("ro")
+    disk.remount(read_only=True)
     refused = partial(pytest.raises, OSError, match="Read-only file system")
     with refused():
         Tables(root).write("labels", [{"user_id": "u", "video_id": "a", "segment_index": 0, "covered_ms": 1}])
@@ -169,7 +169,7 @@ def test_a_read_only_root_is_read_and_says_so_when_it_is_written(
     status, said = command(monkeypatch, capsys, "report", "--root", root)
     assert status == 1
     assert f"error: Read-only file system: {root}" in said
-    disk.remount("rw")
+    disk.remount(read_only=False)
     run(str(root), unbroken.videos, unbroken.network, 0)
     assert (
         differing({k: b for k, b in blocks_of(str(root)).items() if k[0] != SPEC.name}, blocks_of(unbroken.root)) == []
