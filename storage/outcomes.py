@@ -5,7 +5,7 @@ tell.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -15,7 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelmill.storage.place import AnyRoot
+from reelmill.storage.schema import SCHEMAS
 from reelmill.storage.tables import Tables
+
+IDENTITY = ["stage", "key", "spec"]
+"""What was attempted: of rows that agree in these the newest counts."""
 
 
 @dataclass(frozen=True)
@@ -55,31 +59,31 @@ class Outcomes:
         """Add one part with these rows."""
         self.tables.write("outcomes", [vars(outcome) for outcome in outcomes])
 
+    def newest(self, columns: Sequence[str] | None = None, *, join_probe: bool = False) -> pa.Table:
+        """The newest row of each stage, key and spec, with these columns besides (all if not given), in the order of
+        the first attempts. `join_probe`: a probe counts as the end of its download, since one attempt at a video ends
+        as one of the two."""
+        asked = list(columns) if columns is not None else SCHEMAS["outcomes"].names
+        table = self.tables.read("outcomes", list(dict.fromkeys([*IDENTITY, *asked])))
+        if join_probe:
+            stage = pc.if_else(pc.equal(table["stage"], "probe"), "download", table["stage"])
+            table = table.set_column(table.column_names.index("stage"), table.schema.field("stage"), stage)
+        numbered = table.select(IDENTITY).append_column("row", pa.array(np.arange(len(table))))
+        last = numbered.group_by(IDENTITY, use_threads=False).aggregate([("row", "max")])["row_max"]
+        return table.take(last)
+
     def latest(self, stage: str, spec: str | None = None) -> dict[str, dict[str, Any]]:
         """The newest outcome of each key in this stage (and for this store), as {key: row}."""
-        return {row["key"]: row for row in self._newest(stage, spec).to_pylist()}
-
-    def permanently_failed(self, stage: str, spec: str | None = None) -> set[str]:
-        """Keys whose newest outcome is a failure that trying again cannot mend."""
-        newest = self._newest(stage, spec)
-        return set(newest.filter(pc.and_(pc.equal(newest["status"], "failed"), newest["permanent"]))["key"].to_pylist())
-
-    def _newest(self, stage: str, spec: str | None) -> pa.Table:
-        """Of each key the last row, in the order in which they were written."""
-        table = self.tables.read("outcomes")
+        table = self.newest()
         here = pc.is_null(table["spec"]) if spec is None else pc.equal(table["spec"], spec)
-        table = table.filter(pc.and_(pc.equal(table["stage"], stage), here))
-        keys = pc.dictionary_encode(table["key"]).combine_chunks()
-        last = np.zeros(len(keys.dictionary), np.int64)
-        last[keys.indices.to_numpy()] = np.arange(len(table))  # of a repeated index the last value stays
-        return table.take(np.sort(last))
+        return {row["key"]: row for row in table.filter(pc.and_(pc.equal(table["stage"], stage), here)).to_pylist()}
 
-    def permanently_failed_by_spec(self, stage: str) -> dict[str, set[str]]:
-        """`permanently_failed` of every store at once, {spec: keys}; the table is read once."""
-        table = self.tables.read("outcomes", ["stage", "key", "spec", "status", "permanent"])
-        newest = {(r["spec"], r["key"]): r for r in table.filter(pc.equal(table["stage"], stage)).to_pylist()}
-        failed: dict[str, set[str]] = {}
-        for (spec, key), row in newest.items():
-            if spec is not None and row["status"] == "failed" and row["permanent"]:
-                failed.setdefault(spec, set()).add(key)
-        return failed
+    def permanently_failed(self, stage: str) -> dict[str | None, set[str]]:
+        """{spec: keys} whose newest outcome in this stage is a failure that trying again cannot mend; spec is None
+        where a stage has none. That of a download may be its probe's."""
+        table = self.newest(["status", "permanent"], join_probe=True)
+        failed = pc.and_(pc.equal(table["status"], "failed"), table["permanent"])
+        found: dict[str | None, set[str]] = {}
+        for row in table.filter(pc.and_(pc.equal(table["stage"], stage), failed)).to_pylist():
+            found.setdefault(row["spec"], set()).add(row["key"])
+        return found

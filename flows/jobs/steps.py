@@ -17,7 +17,7 @@ from reelmill.pipeline.extract.missing import ExtractOptions, Todo, Video, missi
 from reelmill.pipeline.extract.videos import ExtractSummary, extract_missing
 from reelmill.pipeline.planning import rates
 from reelmill.pipeline.planning.select import Selection, first, ordered
-from reelmill.storage import Outcome, Root, Spec, Tables
+from reelmill.storage import Outcome, Outcomes, Root, Spec, Tables
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import Snapshot, list_stores, open_store, sweep
 from reelmill.storage.parts import list_parts
@@ -232,12 +232,9 @@ def report(settings: Settings, runs: Iterable[str] = ()) -> AnyPath:
 
 def newest_failures(root: str) -> list[dict[str, Any]]:
     """Every (stage, key, spec) whose newest outcome is a failure, the newest first, with one line of its message."""
-    columns = ["stage", "key", "spec", "status", "error_class", "permanent", "message", "time"]
-    newest: dict[tuple[str, str, str | None], dict[str, Any]] = {}
-    for row in Tables(root).read("outcomes", columns).to_pylist():
-        stage = "download" if row["stage"] == "probe" else row["stage"]  # one attempt ends as one of the two
-        newest[stage, row["key"], row["spec"]] = row
-    failed = sorted((r for r in newest.values() if r["status"] == "failed"), key=lambda r: r["time"], reverse=True)
+    columns = ["status", "error_class", "permanent", "message", "time"]
+    newest = Outcomes(root).newest(columns, join_probe=True).to_pylist()
+    failed = sorted((row for row in newest if row["status"] == "failed"), key=lambda row: row["time"], reverse=True)
     return [
         {
             "stage": r["stage"], "key": r["key"], "spec": r["spec"], "class": r["error_class"],

@@ -23,7 +23,7 @@ from reelmill.flows import progress
 from reelmill.flows.jobs import steps
 from reelmill.flows.progress import Reporter
 from reelmill.flows.settings.sections import Settings
-from reelmill.storage import Tables
+from reelmill.storage import Outcomes
 
 EVERY_S = 5.0
 """Seconds between two looks at the progress."""
@@ -141,13 +141,9 @@ class Kept:
 
 def outcomes_by_class(root: str) -> Counter[tuple[str, str, str]]:
     """Newest outcomes by (stage, store or "", class); the class of what went well is `done`."""
-    columns = ["stage", "key", "spec", "status", "error_class"]
-    newest = {
-        (row["stage"], row["key"], row["spec"]): row for row in Tables(root).read("outcomes", columns).to_pylist()
-    }
     return Counter(
-        (stage, store or "", row["error_class"] if row["status"] == "failed" else "done")
-        for (stage, _, store), row in newest.items()
+        (row["stage"], row["spec"] or "", row["error_class"] if row["status"] == "failed" else "done")
+        for row in Outcomes(root).newest(["status", "error_class"]).to_pylist()
     )
 
 

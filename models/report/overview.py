@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelmill.models.core import charts
-from reelmill.storage import Tables, cache, open_store, parts
+from reelmill.storage import Outcomes, Tables, cache, open_store, parts
 from reelmill.storage.errors import StoreError
 from reelmill.storage.features import NO_DATA, PADDED, VALID, list_stores
 
@@ -111,13 +111,11 @@ def stores(root: str | Path, tables: Tables) -> list[dict[str, Any]]:
     return found
 
 
-def outcomes(tables: Tables) -> list[dict[str, Any]]:
+def outcomes(log: Outcomes) -> list[dict[str, Any]]:
     """The newest outcome of each thing attempted, by stage and store: how many are done, and the failures by class."""
-    newest: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for row in tables.read("outcomes").to_pylist():
-        newest[row["stage"], row["spec"] or "", row["key"]] = row
     stages: dict[tuple[str, str], dict[str, Any]] = {}
-    for (stage, spec, _), row in newest.items():
+    for row in log.newest(["status", "error_class", "permanent", "message"]).to_pylist():
+        stage, spec = row["stage"], row["spec"] or ""
         here = stages.setdefault((stage, spec), {"stage": stage, "spec": spec, "done": 0, "failed": 0, "classes": {}})
         if row["status"] == "done":
             here["done"] += 1

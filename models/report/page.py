@@ -17,7 +17,7 @@ from reelmill.models.core import charts
 from reelmill.models.core.charts import visible
 from reelmill.models.core.recommender import Caption
 from reelmill.models.report import ablations, overview
-from reelmill.storage import Tables, parts
+from reelmill.storage import Outcomes, Tables, parts
 from reelmill.storage.errors import InputError
 from reelmill.storage.place import AnyPath, place
 
@@ -45,7 +45,7 @@ def write_report(root: str | Path, path: str | AnyPath, *, title: str, runs: Seq
         "corpus": overview.corpus(tables, labels),
         "rejects": overview.rejects(tables),
         "stores": overview.stores(root, tables),
-        "outcomes": overview.outcomes(tables),
+        "outcomes": overview.outcomes(Outcomes(root)),
         "labels": overview.label_charts(tables, labels),
         "samples": overview.samples(tables, labels),
         "runs": fits,

@@ -47,7 +47,7 @@ def missing_media(root: str, *, retry: bool = False) -> list[Wanted]:
     size_of = _sizes(root)
     done = {row["video_id"] for row in media if size_of(row["uri"]) == row["bytes"]}
     if not retry:
-        done |= Outcomes(root).permanently_failed("download") | Outcomes(root).permanently_failed("probe")
+        done |= Outcomes(root).permanently_failed("download").get(None, set())
     return sorted(
         (
             Wanted(v, u)

@@ -82,7 +82,7 @@ def missing(
     has taken one.
     """
     snapshot = snapshot or Root(root).snapshot()
-    failed = {} if retry else Outcomes(root).permanently_failed_by_spec("extract")
+    failed = {} if retry else Outcomes(root).permanently_failed("extract")
     media = {video.video_id: video.sha256 for video in videos}
     needed: dict[str, dict[int, list[Spec]]] = {video.video_id: {} for video in videos}
     for number, specs in enumerate(specs_of(extractors, options)):

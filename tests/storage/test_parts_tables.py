@@ -260,9 +260,23 @@ def test_the_newest_outcome_counts(tmp_path: Path) -> None:
         "b": "failed",
         "c": "failed",
     }
-    assert outcomes.permanently_failed("download") == {"b"}
-    assert outcomes.permanently_failed("extract") == set()
-    assert outcomes.permanently_failed("extract", "c3d") == {"a"}
+    assert outcomes.permanently_failed("download") == {None: {"b"}}
+    assert outcomes.permanently_failed("extract") == {"c3d": {"a"}}
+    rows = outcomes.newest(["status"]).to_pylist()
+    assert [(row["stage"], row["key"], row["status"]) for row in rows] == [
+        ("download", "a", "done"), ("download", "b", "failed"), ("download", "c", "failed"), ("extract", "a", "failed"),
+    ]  # fmt: skip
+
+
+def test_a_probe_is_the_end_of_its_download(tmp_path: Path) -> None:
+    """What could be fetched and not measured has failed; trying again, which a newer outcome asks for, overrules it."""
+    outcomes = Outcomes(tmp_path)
+    outcomes.write([Outcome("download", "a", "done"), Outcome("probe", "a", "failed", permanent=True)])
+    assert outcomes.permanently_failed("download") == {None: {"a"}}
+    assert [row["status"] for row in outcomes.newest(join_probe=True).to_pylist()] == ["failed"]
+    assert len(outcomes.newest()) == 2
+    outcomes.write([Outcome("download", "a", "failed", permanent=False)])
+    assert outcomes.permanently_failed("download") == {}
 
 
 def test_an_unknown_error_keeps_the_end_of_its_traceback() -> None:
