@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from reelmill.models.metrics.table import find
 from reelmill.storage.errors import InputError
 
-METRICS = {"auc": "higher", "log_loss": "lower"}
-"""{metric: which is better}, in the order of columns."""
+METRICS = ("auc", "log_loss")
+"""In the order of columns."""
 CLIP = 1e-7
 """A probability counts as at least so far from 0 and 1 in the log-loss."""
 RESAMPLES = 1000
@@ -78,7 +79,7 @@ def table(
         {
             "row": name,
             "metric": metric,
-            "better": better,
+            "better": find(metric).better,
             "mean": float(mean[p, m]),
             "low": float(low[p, m]),
             "high": float(high[p, m]),
@@ -88,7 +89,7 @@ def table(
             "minus_random_high": float(high_over[p, m]),
         }
         for p, name in enumerate(names)
-        for m, (metric, better) in enumerate(METRICS.items())
+        for m, metric in enumerate(METRICS)
     ]
 
 

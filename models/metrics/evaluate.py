@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from reelmill.models.data.cases import Cases
-from reelmill.models.metrics.ranking import METRICS, Metric, average_precision, measure, rank, resampled
+from reelmill.models.metrics.ranking import average_precision, rank, resampled
+from reelmill.models.metrics.table import SEGMENTS, find, measure
 
 Derived: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """Means (…, metrics) → another figure (…)."""
@@ -29,24 +30,23 @@ def tables(
     scores: Mapping[str, Sequence[np.ndarray]],
     history: np.ndarray,
     seed: int,
-    metrics: Mapping[str, Metric] = METRICS,
+    metrics: Sequence[str] = SEGMENTS,
 ) -> dict[str, Any]:
     """`rows` over all cases and `by_sparsity` over groups of users. `scores`: {name: draws of (T,)}, with the row
     `random`; `history`: (C,) training positives of each case's user."""
     values = {name: _measure(cases, draws, metrics) for name, draws in scores.items()}
-    names = list(metrics)
-    grouped = [name for name in SPARSITY_METRICS if name in names]
-    few = [names.index(name) for name in grouped]
+    grouped = [name for name in SPARSITY_METRICS if name in metrics]
+    few = [metrics.index(name) for name in grouped]
     by_sparsity = []
     for group, (low, high) in SPARSITY.items():
         here = (history >= low) & (history < high)
         if here.any():
             table = rows({name: v[here][:, few] for name, v in values.items()}, grouped, seed)
             by_sparsity += [{"group": group, **row} for row in table]
-    return {"rows": rows(values, names, seed), "by_sparsity": by_sparsity}
+    return {"rows": rows(values, metrics, seed), "by_sparsity": by_sparsity}
 
 
-def _measure(cases: Cases, draws: Sequence[np.ndarray], metrics: Mapping[str, Metric]) -> np.ndarray:
+def _measure(cases: Cases, draws: Sequence[np.ndarray], metrics: Sequence[str]) -> np.ndarray:
     """(C, metrics), mean over the draws."""
     measured = [np.stack(list(measure(s, cases.relevant, cases.start, metrics).values()), axis=1) for s in draws]
     return np.mean(measured, axis=0)
@@ -56,7 +56,7 @@ def rows(
     values: dict[str, np.ndarray], metrics: Sequence[str], seed: int, derived: Mapping[str, Derived] | None = None
 ) -> list[dict[str, Any]]:
     """One dict for each ranking and metric, of values {name: (C, metrics)} with the row `random`. Every ranking meets
-    the same resamples. A metric that `METRICS` does not name is better when it is higher.
+    the same resamples. Raises InputError for a metric that `table` does not have.
 
     `derived`: metrics that are functions of the means, such as the F of mean precision and mean recall."""
     every, derived = np.stack(list(values.values()), axis=1), derived or {}
@@ -73,7 +73,7 @@ def rows(
         {
             "row": name,
             "metric": metric,
-            "better": METRICS[metric].better if metric in METRICS else "higher",
+            "better": find(metric).better,
             "mean": float(mean[r, m, 0]),
             "low": float(low[r, m, 0]),
             "high": float(high[r, m, 0]),

@@ -1,5 +1,5 @@
-"""Ranking metrics over many cases at once. A case is one list of candidates, some of them relevant: here mostly the
-segments of one video for one user.
+"""Ranking metrics over many cases at once; `table` lists them. A case is one list of candidates, some of them relevant:
+here mostly the segments of one video for one user.
 
 Notation of the formulas: a case has n candidates, R ≥ 1 of them relevant; p = 1 … n is a place in the ranking, rel_p is
 1 if the candidate there is relevant, H_p = rel_1 + … + rel_p.
@@ -9,17 +9,12 @@ expected value over these orders, computed exactly. Constant scores therefore gi
 and a model cannot gain or lose by the order in which its input happens to stand.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
 
 import numpy as np
 
 from reelmill.storage.errors import InputError
-
-TOP = (1, 2, 3, 4, 5)
-"""Lengths N of the top lists (TransGRec, table 3)."""
 
 
 @dataclass(frozen=True)
@@ -212,46 +207,6 @@ def _expected_highlight_ap(sizes: tuple[int, ...], hits: tuple[int, ...]) -> flo
 
 def _hits(ranking: Ranking, top: int) -> np.ndarray:
     return ranking.total(np.where(ranking.place <= top, ranking.expected, 0.0))
-
-
-class Metric(NamedTuple):
-    """A metric as the tables name it."""
-
-    of: Callable[[Ranking], np.ndarray]
-    better: Literal["higher", "lower"]
-
-
-def _at(metric: Callable[[Ranking, int], np.ndarray], top: int) -> Metric:
-    return Metric(lambda ranking: metric(ranking, top), "higher")
-
-
-METRICS: dict[str, Metric] = {
-    "map": Metric(average_precision, "higher"),
-    "highlight_ap": Metric(highlight_ap, "higher"),
-    "nmsd": Metric(nmsd, "lower"),
-    **{f"hr@{n}": _at(hit_ratio, n) for n in TOP},
-    **{f"recall@{n}": _at(recall, n) for n in TOP},
-    **{f"ndcg@{n}": _at(ndcg, n) for n in TOP},
-    **{f"any_hit@{n}": _at(any_hit, n) for n in TOP},
-}
-
-LONG: dict[str, Metric] = {
-    **{
-        f"{name}@{n}": _at(of, n)
-        for name, of in (("recall", recall), ("ndcg", ndcg), ("hr", hit_ratio))
-        for n in (10, 20)
-    },
-    "map": METRICS["map"],
-}
-"""Metrics of lists of hundreds, as `ranking` has them."""
-
-
-def measure(
-    score: np.ndarray, relevant: np.ndarray, start: np.ndarray, metrics: Mapping[str, Metric] = METRICS
-) -> dict[str, np.ndarray]:
-    """Every metric of every case, {name: (C,)}."""
-    ranking = rank(score, relevant, start)
-    return {name: metric.of(ranking) for name, metric in metrics.items()}
 
 
 def interval(

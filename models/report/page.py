@@ -16,13 +16,12 @@ from reelmill.models import registry
 from reelmill.models.core import charts
 from reelmill.models.core.charts import visible
 from reelmill.models.core.recommender import Caption
+from reelmill.models.metrics.table import MAIN
 from reelmill.models.report import ablations, overview
 from reelmill.storage import Outcomes, Tables, parts
 from reelmill.storage.errors import InputError
 from reelmill.storage.place import AnyPath, place
 
-MAIN_METRICS = ("map", "highlight_ap", "nmsd", "f@5", "precision@5", "hr@1", "hr@3", "hr@5", "ndcg@5", "recall@5")
-"""Metrics of the first table of a fit, where it has them; all are in the second."""
 CAPTIONS = {
     "loss": Caption("Terms of the loss", "Means over each epoch."),
     "validation": Caption("Validation", "The dashed epoch gave the model that is tested."),
@@ -87,7 +86,7 @@ def _run(folder: AnyPath) -> dict[str, Any]:
     settings = json.loads(parts.read_file(asked)) if parts.size(asked) is not None else {}
     rows, grouped = _named(metrics["rows"]), _named(metrics.get("by_sparsity", []))
     every = list(dict.fromkeys(row["metric"] for row in rows))
-    main = [name for name in MAIN_METRICS if name in every] or every[:8]
+    main = [name for name in MAIN if name in every] or every[:8]
     model = settings.get("model", folder.name)
     chart = [{**row, "strong": row["name"] == model} for row in rows if row["metric"] == main[0]]
     head = next((row for row in rows if row["name"] == model and row["metric"] == main[0]), None)

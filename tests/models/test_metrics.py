@@ -15,7 +15,9 @@ from torchmetrics.functional.retrieval import (
 )
 
 from reelmill.models.metrics import ranking as metrics
-from reelmill.models.metrics.ranking import METRICS, interval, measure, rank
+from reelmill.models.metrics.ranking import interval, rank
+from reelmill.models.metrics.table import SEGMENTS, find, measure
+from reelmill.models.metrics.table import value as measured
 from reelmill.storage.errors import InputError
 
 Case = tuple[np.ndarray, np.ndarray]
@@ -74,8 +76,8 @@ def test_hit_ratio_falls_as_in_the_paper() -> None:
 
 def test_best_and_worst_rankings() -> None:
     best, worst = one([4, 3, 2, 1], [1, 1, 0, 0]), one([4, 3, 2, 1], [0, 0, 1, 1])
-    for name in METRICS:
-        assert (best[name] < worst[name]) == (METRICS[name].better == "lower") or best[name] == worst[name]
+    for name in SEGMENTS:
+        assert (best[name] < worst[name]) == (find(name).better == "lower") or best[name] == worst[name]
     assert best["nmsd"] == 0
     assert best["map"] == best["highlight_ap"] == 1
     assert worst["any_hit@2"] == 0
@@ -127,7 +129,7 @@ def test_ties_are_the_mean_over_all_orders(seed: int) -> None:
     orders = np.array(list(permutations(range(n)))) * 1e-6
     broken = measure((score + orders).ravel(), np.tile(relevant, len(orders)), np.arange(len(orders) + 1) * n)
     tied = measure(score, relevant, np.array([0, n]))
-    for name in METRICS:
+    for name in SEGMENTS:
         if name != "nmsd":  # its threshold lies between two candidates: below
             assert tied[name][0] == pytest.approx(broken[name].mean()), name
 
@@ -158,7 +160,7 @@ def test_order_of_the_input_does_not_matter() -> None:
     cases = cases_of(rng, ties=True)
     shuffled = [(s[order], r[order]) for s, r in cases for order in [rng.permutation(len(s))]]
     first, second = measure(*joined(cases)), measure(*joined(shuffled))
-    for name in METRICS:
+    for name in SEGMENTS:
         np.testing.assert_allclose(first[name], second[name], atol=1e-12)
 
 
@@ -168,7 +170,7 @@ def test_cases_do_not_touch_each_other_and_bounds_hold() -> None:
         together = measure(*joined(cases))
         for c, case in enumerate(cases):
             alone = measure(*joined([case]))
-            for name in METRICS:
+            for name in SEGMENTS:
                 assert alone[name][0] == pytest.approx(together[name][c])
         for name, value in together.items():
             assert (value >= 0).all(), name
@@ -209,3 +211,27 @@ def test_every_metric_has_its_formula_in_its_docstring() -> None:
         metrics.highlight_ap,
     ]  # fmt: skip
     assert all("(C,)" in (f.__doc__ or "") for f in functions)
+
+
+def test_every_name_in_results_is_found_in_the_table() -> None:
+    """With what it was measured on around it; a top list has a length, and what is in no table is an error."""
+    assert {find(name).better for name in ("nmsd", "log_loss")} == {"lower"}
+    for name in (
+        "item_ndcg@15",
+        "cold_recall@20",
+        "frame_hr@3",
+        "highlight_ap_5s",
+        "map_5s",
+        "f@5",
+        "cold_map",
+        "hit@1",
+    ):
+        assert find(name).better == "higher"
+        assert find(name).formula
+    ranked = rank(np.array([3.0, 2.0, 1.0]), np.array([False, True, True]), np.array([0, 3]))
+    assert measured("item_hr@2", ranked) == measured("hr@2", ranked) == [0.5]
+    for wrong in ("hr", "map@3", "auc"):
+        with pytest.raises(InputError, match="cannot be measured"):
+            measured(wrong, ranked)
+    with pytest.raises(InputError, match="mean 'ndcg'"):
+        find("ndgc@5")

@@ -14,7 +14,7 @@ import torch
 from reelmill.models import runs
 from reelmill.models.data.cases import Cases
 from reelmill.models.fit import FitResult, train
-from reelmill.models.metrics.ranking import METRICS, rank
+from reelmill.models.metrics.ranking import highlight_ap, rank
 from reelmill.models.prnet.settings import PRNetSettings
 from reelmill.models.prnet.task import PRNetTask
 from reelmill.models.prnet.world import World, write
@@ -378,7 +378,7 @@ def test_a_user_counts_once_and_ties_by_expectation() -> None:
     got = measured(rng.random(12), cases, 0)
     assert got.shape == (2, 6)
     many = np.mean([measured(np.zeros(12), cases, s)[:, 0] for s in range(200)], axis=0)
-    exact = METRICS["highlight_ap"].of(rank(np.zeros(12), relevant, start))
+    exact = highlight_ap(rank(np.zeros(12), relevant, start))
     np.testing.assert_allclose(many, [exact[:2].mean(), exact[2]], atol=0.01)
 
 

@@ -8,6 +8,7 @@ from reelmill.models.data.pairs import Lists
 from reelmill.models.metrics import full_ranking as ranking
 from reelmill.models.metrics import ranking as metrics
 from reelmill.models.metrics.full_ranking import Asked, chance, measured, names, places
+from reelmill.models.metrics.table import LONG
 from reelmill.storage.errors import InputError
 
 CPU = torch.device("cpu")
@@ -84,7 +85,7 @@ def test_a_score_that_is_no_number_is_an_error(bad: float) -> None:
 
 
 def test_long_lists_have_the_same_names_everywhere() -> None:
-    assert list(metrics.LONG) == names((10, 20))
+    assert list(LONG) == names((10, 20))
     scores, asked = world(5)
     table = torch.from_numpy(scores)
     found = measured(places(asked, lambda users: table[users], CPU), (10, 20))

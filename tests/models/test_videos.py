@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from reelmill.models.fit import FitResult, train
-from reelmill.models.metrics.ranking import LONG
+from reelmill.models.metrics.table import LONG
 from reelmill.models.protocols.segments import data, videos
 from reelmill.models.protocols.segments import split as splits
 from reelmill.models.transgrec.settings import TransGRecSettings

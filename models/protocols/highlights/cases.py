@@ -7,7 +7,8 @@ import numpy as np
 
 from reelmill.models.data.arrays import spans, video_key
 from reelmill.models.data.cases import Cases
-from reelmill.models.metrics.ranking import METRICS, highlight_ap, rank
+from reelmill.models.metrics.ranking import highlight_ap, rank
+from reelmill.models.metrics.table import value
 from reelmill.models.metrics.untrained import DRAWS
 from reelmill.models.protocols.highlights.data import Highlights
 
@@ -128,13 +129,13 @@ class Pieces:
 def measured(scores: np.ndarray, cases: Cases, seed: int, metrics: tuple[str, ...] = STEP_METRICS) -> np.ndarray:
     """Metrics (users, metrics) of scores (T,): the mean over each user's cases, which stand together.
 
-    Highlight AP with ties is the mean over some random orders of equal scores: its exact expected value, which
-    `METRICS` has, takes time that grows with the third power of a video's length."""
+    Highlight AP with ties is the mean over some random orders of equal scores: its exact expected value takes time that
+    grows with the third power of a video's length."""
     ranking = rank(scores, cases.relevant, cases.start)
     columns = []
     for metric in metrics:
-        name = metric.removesuffix("_5s")
-        columns.append(METRICS[name].of(ranking) if name != "highlight_ap" else _untied(scores, cases, seed))
+        exact = not metric.startswith("highlight_ap")
+        columns.append(value(metric, ranking) if exact else _untied(scores, cases, seed))
     first = np.flatnonzero(np.diff(cases.user, prepend=-1))
     values = np.add.reduceat(np.stack(columns, axis=1), first)
     return values / np.diff(np.append(first, len(cases)))[:, None]

@@ -1,12 +1,13 @@
 """The split of JIFR (§4) and its two tests (§4.1) as cases for `metrics`: items among unrated ones, frames of one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from reelmill.models.data.cases import Cases
 from reelmill.models.data.pairs import Lists, Pairs
-from reelmill.models.metrics.ranking import hit_ratio, ndcg, rank
+from reelmill.models.metrics.table import measure
 from reelmill.models.protocols.items_and_frames.data import Ratings
 from reelmill.storage.errors import InputError
 
@@ -130,12 +131,11 @@ def frame_cases(data: Ratings, split: Split) -> Cases:
     return Cases(split.test[0][kept], split.test[1][kept], start, frame, relevant)
 
 
-def metrics(kind: str, top: tuple[int, ...]) -> list[str]:
-    """Names of HR@K and NDCG@K, in the order of `measured`."""
+def metrics(kind: str, top: Sequence[int]) -> list[str]:
+    """Names of HR@K and NDCG@K of `item` or `frame` lists."""
     return [f"{kind}_{name}@{k}" for name in ("hr", "ndcg") for k in top]
 
 
-def measured(scores: np.ndarray, relevant: np.ndarray, start: np.ndarray, top: tuple[int, ...]) -> np.ndarray:
-    """HR@K and NDCG@K (C, 2·len(top)) of scores (T,)."""
-    ranking = rank(scores, relevant, start)
-    return np.stack([of(ranking, k) for of in (hit_ratio, ndcg) for k in top], axis=1)
+def measured(scores: np.ndarray, relevant: np.ndarray, start: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Metrics (C, names) of scores (T,)."""
+    return np.stack(list(measure(scores, relevant, start, names).values()), axis=1)

@@ -35,8 +35,9 @@ from reelmill.storage.errors import InputError
 
 AT_ONCE = 256
 """Users, or items, that are scored or embedded at a time."""
-VALIDATED = (15,)
-"""Length K of the list that validation measures."""
+VALIDATED = metrics("item", (15,))
+"""What validation measures."""
+ITEMS, FRAMES = metrics("item", ITEM_TOP), metrics("frame", FRAME_TOP)
 HEADLINE = ("item_hr@15", "item_ndcg@15", "frame_hr@3", "frame_ndcg@3")
 """What table 2 shows, and so do the tables here, first."""
 
@@ -109,13 +110,13 @@ class ItemsAndFramesTask:
         values = [
             measured(c.gather(scores.items(users)), c.relevant, c.start, VALIDATED) for users, c in self.validation
         ]
-        return dict(zip(metrics("item", VALIDATED), np.concatenate(values).mean(axis=0).tolist(), strict=True))
+        return dict(zip(VALIDATED, np.concatenate(values).mean(axis=0).tolist(), strict=True))
 
     def tables(self, scores: Mapping[str, Scores]) -> dict[str, Any]:
         """Both tests of these rankings and of the floors."""
-        rows = evaluate.rows(self._item_test(scores), metrics("item", ITEM_TOP), self.settings.seed)
+        rows = evaluate.rows(self._item_test(scores), ITEMS, self.settings.seed)
         if len(self.frame_test):
-            rows += evaluate.rows(self._frame_test(scores), metrics("frame", FRAME_TOP), self.settings.seed)
+            rows += evaluate.rows(self._frame_test(scores), FRAMES, self.settings.seed)
         rows.sort(key=lambda row: HEADLINE.index(row["metric"]) if row["metric"] in HEADLINE else len(HEADLINE))
         return {"rows": rows}
 
@@ -139,7 +140,7 @@ class ItemsAndFramesTask:
             full = {name: np.broadcast_to(row, (len(some), self.n)) for name, row in flat.items()}
             full |= {name: ranking.items(some) for name, ranking in scores.items()}
             for name, every in full.items():
-                drawn = [measured(c.gather(every), c.relevant, c.start, ITEM_TOP) for c in cases]
+                drawn = [measured(c.gather(every), c.relevant, c.start, ITEMS) for c in cases]
                 parts.setdefault(name, []).append(np.mean(drawn, axis=0))
         return {name: np.concatenate(values) for name, values in parts.items()}
 
@@ -149,7 +150,7 @@ class ItemsAndFramesTask:
         draws = untrained.rows(cases, cases.segment, self._rng(2))
         draws |= {name: [ranking.frames(cases)] for name, ranking in scores.items()}
         return {
-            name: np.mean([measured(s, cases.relevant, cases.start, FRAME_TOP) for s in some], axis=0)
+            name: np.mean([measured(s, cases.relevant, cases.start, FRAMES) for s in some], axis=0)
             for name, some in draws.items()
         }
 

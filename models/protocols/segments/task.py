@@ -12,7 +12,7 @@ from reelmill.models.core.rows import integers
 from reelmill.models.core.sampling import Negatives
 from reelmill.models.data.vectors import CHUNK
 from reelmill.models.metrics import evaluate
-from reelmill.models.metrics.ranking import LONG, METRICS
+from reelmill.models.metrics.table import LONG, SEGMENTS
 from reelmill.models.protocols.segments import floors, split
 from reelmill.models.protocols.segments.data import Interactions
 from reelmill.models.protocols.segments.settings import SegmentSettings
@@ -73,7 +73,7 @@ class SegmentTask:
         rows = floors.video_rows if self.whole else floors.segment_rows
         history = np.bincount(self.data.positive_user[self.split.train], minlength=len(self.data.users))
         every = {**rows(self.data, self.split, seed), **scores}
-        return evaluate.tables(cases, every, history[cases.user], seed, LONG if self.whole else METRICS)
+        return evaluate.tables(cases, every, history[cases.user], seed, LONG if self.whole else SEGMENTS)
 
     def on_device(self, segments: np.ndarray) -> Tensor:
         """Standardised features (n, dim) of segments (n,), filled in chunks."""
