@@ -19,6 +19,7 @@ import pytest
 import typer
 import yaml
 
+from reelmill.extractors import registry as extractors
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs.check import check_train
 from reelmill.flows.settings.load import load
@@ -31,7 +32,7 @@ PAGES = [
     *sorted(path for room in ROOMS for path in (HOUSE / room).rglob("README.md")),
 ]
 README = PAGES[0].read_text(encoding="utf-8")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND: Any = typer.main.get_command(app)
@@ -192,6 +193,19 @@ def test_keys_of_settings_exist(page: Path) -> None:
             fields = section_of(Settings.model_fields[section].annotation)
             assert fields is not None, span
             assert key in fields.model_fields, span
+
+
+# ---- registries ------------------------------------------------------------------------------------------------------
+
+
+def test_the_extractors_are_listed_with_their_layers() -> None:
+    page = (HOUSE / "extractors" / "README.md").read_text(encoding="utf-8")
+    table = page.split("<!-- extractors -->")[1].split("<!-- /extractors -->")[0]
+    listed = {
+        name: {layer: int(dim) for layer, dim in re.findall(r"`(\w+)` \((\d+)\)", rest)}
+        for name, rest in re.findall(r"^\| `(\w+)` \|(.*)$", table, re.MULTILINE)
+    }
+    assert listed == {found.name: dict(found.layers) for found in extractors.descriptors()}
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
