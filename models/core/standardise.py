@@ -1,7 +1,5 @@
 """Standardised features f → (f − mean) / scale, measured on the rows that are trained on and kept in the checkpoint."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -9,47 +7,23 @@ import torch
 from torch import Tensor
 
 from reelmill.models.core.base import Model
+from reelmill.models.data.spread import Spread
 from reelmill.storage.errors import InputError
 
 MODES = ("centre", "scale", "none")
 """Values of a setting `standardise`: (f − mean) / rms, f / rms, or f as it is."""
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Mean of rows f (n, dim), and their squared distances from it."""
-
-    mean: np.ndarray
-    """(dim,) float64; zero without rows."""
-    square: float
-    """Σ |f − mean|² over the rows."""
-    rows: int
-    """n."""
-
-    @classmethod
-    def of(cls, chunks: Callable[[], Iterable[np.ndarray]], dim: int) -> "Spread":
-        """Of all rows of chunks (·, dim), which are asked for twice."""
-        rows, total = 0, np.zeros(dim)
-        for chunk in chunks():
-            rows, total = rows + len(chunk), total + chunk.sum(axis=0, dtype=np.float64)
-        mean = total / max(rows, 1)
-        return cls(mean, sum(float(np.square(chunk - mean).sum()) for chunk in chunks()), rows)
-
-    @property
-    def rms(self) -> float:
-        """Root mean square distance of the rows from their mean."""
-        return float(np.sqrt(self.square / max(self.rows, 1)))
-
-    def scaling(self, mode: str, what: str, where: str) -> tuple[Tensor, Tensor]:
-        """The mean (dim,) and the scale () of one of the `MODES`, float32. `scale` divides by the root mean square
-        length of the rows themselves. Raises InputError if all rows are one vector: `what` and `where` name them, such
-        as "features of c3d-fc6-…" and "the training videos"."""
-        mean, scale = self.mean, self.rms
-        if not scale > 0:
-            raise InputError(f"{what} are constant over {where}; extract them anew")
-        if mode != "centre":
-            mean, scale = np.zeros_like(mean), float(np.hypot(scale, np.linalg.norm(mean)))
-        return torch.from_numpy(mean).float(), torch.tensor(1.0 if mode == "none" else scale, dtype=torch.float32)
+def scaling(spread: Spread, mode: str, what: str, where: str) -> tuple[Tensor, Tensor]:
+    """The mean (dim,) and the scale () of rows by one of the `MODES`, float32. `scale` divides by the root mean square
+    length of the rows themselves. Raises InputError if all rows are one vector: `what` and `where` name them, such
+    as "features of c3d-fc6-…" and "the training videos"."""
+    mean, scale = spread.mean, spread.rms
+    if not scale > 0:
+        raise InputError(f"{what} are constant over {where}; extract them anew")
+    if mode != "centre":
+        mean, scale = np.zeros_like(mean), float(np.hypot(scale, np.linalg.norm(mean)))
+    return torch.from_numpy(mean).float(), torch.tensor(1.0 if mode == "none" else scale, dtype=torch.float32)
 
 
 class FeatureModel(Model):

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reelmill.models.core.standardise import Spread
+from reelmill.models.core.standardise import scaling
 from reelmill.models.data.arrays import spans
 from reelmill.models.data.cases import Cases
+from reelmill.models.data.spread import Spread
 from reelmill.models.data.vectors import CHUNK
 from reelmill.models.metrics import evaluate, untrained
 from reelmill.models.protocols.highlights.cases import (
@@ -186,5 +187,5 @@ class HighlightTask:
         chunks = [steps[i : i + CHUNK] for i in range(0, len(steps), CHUNK)]
         spread = Spread.of(lambda: (self._vectors(chunk).cpu().numpy() for chunk in chunks), self.data.dim)
         what = f"features of {self.data.store.spec.name}"
-        mean, scale = spread.scaling(self.settings.standardise, what, "the training windows")
+        mean, scale = scaling(spread, self.settings.standardise, what, "the training windows")
         return mean.to(self.device), scale.to(self.device)

@@ -23,8 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelmill.models.core.standardise import Spread
 from reelmill.models.data.arrays import codes, spans, video_key
+from reelmill.models.data.spread import Spread
 from reelmill.storage import FeatureStore, Tables, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from reelmill.models.core.rows import integers
 from reelmill.models.core.sampling import Negatives
+from reelmill.models.core.standardise import scaling
 from reelmill.models.data.cases import Cases
 from reelmill.models.data.pairs import Lists
 from reelmill.models.metrics import evaluate, untrained
@@ -62,8 +63,11 @@ class ItemsAndFramesTask:
         shares = settings.validation_share, settings.test_share
         self.split = by_pair(data, self._rng(0), settings.least_ratings, *shares)
         self.m, self.n = len(self.split.users), len(self.split.items)
-        self.mean, self.scale = data.spread(self.split.items).scaling(
-            settings.standardise, f"frames of {data.store.spec.name}", "the training items"
+        self.mean, self.scale = scaling(
+            data.spread(self.split.items),
+            settings.standardise,
+            f"frames of {data.store.spec.name}",
+            "the training items",
         )
         self.resident = self._read(np.arange(self.n)) if self._fits() else None
         user, item = (integers(numbers, device) for numbers in self.split.train)

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelmill.models.core.standardise import Spread
 from reelmill.models.data.arrays import STRIDE, codes, video_key
+from reelmill.models.data.spread import Spread
 from reelmill.models.data.vectors import CHUNK
 from reelmill.storage import FeatureStore, Spec, Tables, open_store
 from reelmill.storage.errors import InputError

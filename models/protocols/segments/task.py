@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reelmill.models.core.rows import integers
 from reelmill.models.core.sampling import Negatives
+from reelmill.models.core.standardise import scaling
 from reelmill.models.data.vectors import CHUNK
 from reelmill.models.metrics import evaluate
 from reelmill.models.metrics.table import LONG, SEGMENTS
@@ -34,8 +35,8 @@ class SegmentTask:
         trained = np.unique(data.segment_video[segment])
         self.items = np.flatnonzero(np.isin(data.segment_video, trained))
         spread = data.spread(self.items)
-        self.mean, self.scale = spread.scaling(
-            settings.standardise, f"features of {data.store.spec.name}", "the training videos"
+        self.mean, self.scale = scaling(
+            spread, settings.standardise, f"features of {data.store.spec.name}", "the training videos"
         )
         # Segments that are only validated on stand behind the items, so that both are views of one array.
         self.resident = np.concatenate([self.items, np.setdiff1d(self.split.validation.segment, self.items)])
