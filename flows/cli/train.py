@@ -8,7 +8,7 @@ from rich.console import Console
 
 from reelmill.flows.cli.job import load_settings, work
 from reelmill.flows.cli.options import DryRun, Json, Root, Set, SettingsFile
-from reelmill.flows.cli.output import Table, classes
+from reelmill.flows.cli.output import Table, classes, show
 from reelmill.flows.cli.plan import show_plan
 from reelmill.flows.progress import safe
 from reelmill.storage.errors import InputError
@@ -38,10 +38,13 @@ def train(
     ] = None,
     option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Hyper-parameter: epochs=20.")] = None,
     set: Set = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the recommenders and what each ranks.")] = False,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Fit recommenders on feature stores and evaluate them: one by name, all, or those of the settings."""
+    if listed:
+        return show_recommenders(json)
     from reelmill.flows.jobs import fits
 
     if model is not None and settings_file is None and model.endswith((".yaml", ".yml")):
@@ -58,6 +61,19 @@ def train(
     from reelmill.flows.jobs.train import train as job
 
     return work(job, chosen, json, render, data=data, world=world)
+
+
+def show_recommenders(json: bool) -> None:
+    """Print the recommenders by name, each with its title."""
+    from reelmill.models.registry import RECOMMENDERS
+
+    def table(out: Console, titles: dict[str, Any]) -> None:
+        listed = Table("recommender", "ranks")
+        for name, title in titles.items():
+            listed.add(name, title)
+        listed.print(out)
+
+    show({name: entry.title for name, entry in RECOMMENDERS.items()}, json, table)
 
 
 def render(out: Console, figures: dict[str, Any]) -> None:
