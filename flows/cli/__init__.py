@@ -6,6 +6,8 @@ output     JSON for programs, tables for people
 main       the `reelmill` command: errors, exit statuses
 """
 
+from typing import Annotated
+
 import typer
 
 from reelmill.flows.cli import (
@@ -30,6 +32,7 @@ from reelmill.flows.cli import (
     verify,
     weights,
 )
+from reelmill.flows.cli.help import EPILOG, Command, Group
 
 GROUPS = {
     "Set up": (settings.settings, weights.weights, doctor.doctor, demo.demo),
@@ -42,12 +45,33 @@ GROUPS = {
 }  # fmt: skip
 """{heading in `reelmill --help`: its verbs}."""
 
-app = typer.Typer(name="reelmill", no_args_is_help=True, pretty_exceptions_enable=False)
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"reelmill {version('reelmill')}")
+        raise typer.Exit
+
+
+HELP_NAMES = {"help_option_names": ["--help", "-h"]}
+app = typer.Typer(
+    name="reelmill",
+    cls=Group,
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings=HELP_NAMES,
+)
 for _group, _verbs in GROUPS.items():
     for _verb in _verbs:
-        app.command(rich_help_panel=_group)(_verb)
+        app.command(cls=Command, rich_help_panel=_group, context_settings=HELP_NAMES)(_verb)
 
 
 @app.callback()
-def reelmill() -> None:
+def reelmill(
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """From who liked which seconds of which video to feature stores and fitted recommenders."""

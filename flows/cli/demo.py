@@ -17,7 +17,9 @@ from reelmill.storage.place import is_url
 
 
 def demo(
-    folder: Annotated[str, typer.Option(help="Where the demo lives; a second run goes on there.")] = "demo",
+    folder: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Where the demo lives; a second run goes on there.")
+    ] = "demo",
     json: Json = False,
 ) -> None:
     """Render a small planted corpus, serve it on the loopback, run the whole job on it with random weights."""

@@ -13,12 +13,12 @@ from reelmill.flows.progress import safe
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="Feature store, or a prefix that fits one.")],
-    to: Annotated[str, typer.Option(help="Root that gets the copy.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Feature store, or a prefix that fits one.")],
+    to: Annotated[str, typer.Option(metavar="ROOT", help="Root that gets the copy.")],
     settings_file: SettingsFile = None,
     root: Root = None,
     format: Annotated[
-        str, typer.Option(help="parquet or hdf5.", autocompletion=lambda: ["parquet", "hdf5"])
+        str, typer.Option(metavar="FORMAT", help="parquet or hdf5.", autocompletion=lambda: ["parquet", "hdf5"])
     ] = "parquet",
     dry_run: DryRun = False,
     json: Json = False,

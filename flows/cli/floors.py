@@ -18,7 +18,9 @@ SHOWN = ("map", "highlight_ap", "nmsd")
 def floors(
     settings_file: SettingsFile = None,
     root: Root = None,
-    data: Annotated[Path | None, typer.Option("--data", help="A published table, read into the root first.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="PATH", help="A published table, read into the root first.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Score random, smoothed and early-first rankings of segments, which a trained model must beat."""

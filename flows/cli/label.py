@@ -16,13 +16,15 @@ FORMATS = ("phd2", "movielens", "mapped")
 
 
 def label(
-    source: Annotated[Path, typer.Argument(help="Table of who liked what.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Table of who liked what.")],
     settings_file: SettingsFile = None,
     format: Annotated[
-        str, typer.Option(help="phd2, movielens or mapped.", autocompletion=lambda: list(FORMATS))
+        str, typer.Option(metavar="FORMAT", help="phd2, movielens or mapped.", autocompletion=lambda: list(FORMATS))
     ] = "phd2",
     root: Root = None,
-    map: Annotated[list[str] | None, typer.Option("--map", help="For mapped: ours=yours. Repeatable.")] = None,
+    map: Annotated[
+        list[str] | None, typer.Option("--map", metavar="OURS=YOURS", help="For mapped: ours=yours. Repeatable.")
+    ] = None,
     set: Set = None,
     json: Json = False,
 ) -> None:

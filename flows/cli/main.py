@@ -1,9 +1,8 @@
 """The `reelmill` command: thin verbs over flows and functions that a program can call as well.
 
 Results go to stdout, everything else to stderr. With `--json` a verb prints one JSON object there and nothing else.
-Exit status: 0 done (failures that were known before included), 1 something failed that had not failed before,
-2 the input breaks a rule, 130 stopped by Ctrl-C, 143 by SIGTERM. With REELMILL_DEBUG set, errors of the system keep
-their traceback, and what libraries log is shown.
+Exit statuses are those of `help.EXIT_STATUSES`. With REELMILL_DEBUG set, errors of the system keep their traceback,
+and what libraries log is shown.
 """
 
 import json

@@ -18,27 +18,41 @@ SettingsFile = Annotated[
 ]
 Root = Annotated[
     str | None,
-    typer.Option("--root", help="Folder of tables, features, media and runs, or s3://…; else that of the settings."),
+    typer.Option(
+        "--root", metavar="ROOT", help="Folder of tables, features, media and runs, or s3://…; else that of SETTINGS."
+    ),
 ]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: extract.device=cpu. Repeatable.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: extract.device=cpu. Repeatable."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it costs; do nothing.")]
 
 Extractors = Annotated[
-    list[str] | None, typer.Option("--extractor", help="Extractor; those of the settings if not given. Repeatable.")
+    list[str] | None,
+    typer.Option("--extractor", metavar="NAME", help="Extractor; those of the settings if not given. Repeatable."),
 ]
 Since = Annotated[
-    str | None, typer.Option("--since", help="Only videos fetched at this day or time (UTC) or later: 2026-01-31.")
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Only videos fetched at this day or time (UTC) or later: 2026-01-31."),
 ]
 Where = Annotated[
     str | None,
-    typer.Option("--where", help="Only videos of which this is true: \"uploader = 'x' and duration_ms > 60000\"."),
+    typer.Option(
+        "--where",
+        metavar="FILTER",
+        help="Only videos of which this is true: \"uploader = 'x' and duration_ms > 60000\".",
+    ),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", help="At most this many videos, the first in the order.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", help="At most this many videos, the first in the order.")
+]
 Order = Annotated[
     str,
     typer.Option(
         "--order",
+        metavar="ORDER",
         help="labels (most first), newest, shortest or any.",
         autocompletion=lambda: ["labels", "newest", "shortest", "any"],
     ),

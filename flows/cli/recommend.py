@@ -29,12 +29,20 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
 def recommend(
     settings_file: SettingsFile = None,
     root: Root = None,
-    user: Annotated[str | None, typer.Option(help="The user; an unknown one is answered as well.")] = None,
-    video: Annotated[str | None, typer.Option(help="In this video; over all of them if not given.")] = None,
-    run: Annotated[str | None, typer.Option("--run", help="Name of a run; the newest if not given.")] = None,
-    top: Annotated[int, typer.Option(help="How many.")] = 10,
+    user: Annotated[
+        str | None, typer.Option(metavar="USER", help="The user; an unknown one is answered as well.")
+    ] = None,
+    video: Annotated[
+        str | None, typer.Option(metavar="VIDEO", help="In this video; over all of them if not given.")
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="Name of a run; the newest if not given.")
+    ] = None,
+    top: Annotated[int, typer.Option(metavar="N", help="How many.")] = 10,
     why: Annotated[bool, typer.Option("--why", help="Show reasons: nearest liked segments, attention.")] = False,
-    gif: Annotated[Path | None, typer.Option(help="Cut the first recommendation into this .gif or .mp4.")] = None,
+    gif: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Cut the first recommendation into this .gif or .mp4.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Recommend segments, moments, items or next videos to a user."""

@@ -16,10 +16,12 @@ def retry(
     settings_file: SettingsFile = None,
     root: Root = None,
     kind: Annotated[
-        list[str] | None, typer.Option("--class", help="Class of failures, as `reelmill status` shows it. Repeatable.")
+        list[str] | None,
+        typer.Option("--class", metavar="NAME", help="Class of failures, as `reelmill status` shows it. Repeatable."),
     ] = None,
     stage: Annotated[
-        list[str] | None, typer.Option("--stage", help="download or extract; both if not given. Repeatable.")
+        list[str] | None,
+        typer.Option("--stage", metavar="NAME", help="download or extract; both if not given. Repeatable."),
     ] = None,
     set: Set = None,
     dry_run: DryRun = False,

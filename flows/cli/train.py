@@ -21,22 +21,26 @@ FIRST = 3
 
 def train(
     model: Annotated[
-        str | None, typer.Argument(help="Recommender, or all; those of the settings if not given.")
+        str | None, typer.Argument(metavar="MODEL", help="Recommender, or all; those of the settings if not given.")
     ] = None,
     settings_file: SettingsFile = None,
     root: Root = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="A published data set, read into the root first: file or folder.")
+        Path | None,
+        typer.Option("--data", metavar="PATH", help="A published data set, read into the root first: file or folder."),
     ] = None,
     world: Annotated[
         str | None,
         typer.Option(
             "--world",
+            metavar="KNOBS",
             help="Fit on a planted world, written under --root (worlds if not given): default, or its knobs: "
             "telling=0.5,seed=1.",
         ),
     ] = None,
-    option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Hyper-parameter: epochs=20.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="Hyper-parameter: epochs=20.")
+    ] = None,
     set: Set = None,
     listed: Annotated[bool, typer.Option("--list", help="List the recommenders and what each ranks.")] = False,
     dry_run: DryRun = False,

@@ -16,14 +16,17 @@ ACTIONS = ("list", "fetch", "verify", "import")
 
 def weights(
     action: Annotated[
-        str, typer.Argument(help="list, fetch, verify or import.", autocompletion=lambda: list(ACTIONS))
+        str,
+        typer.Argument(metavar="ACTION", help="list, fetch, verify or import.", autocompletion=lambda: list(ACTIONS)),
     ] = "list",
     name: Annotated[
-        str | None, typer.Argument(help="Name of the weights; verify without one takes all that are here.")
+        str | None,
+        typer.Argument(metavar="NAME", help="Name of the weights; verify without one takes all that are here."),
     ] = None,
-    file: Annotated[Path | None, typer.Argument(help="For import: the file, which is copied.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="For import: the file, which is copied.")] = None,
     sha256: Annotated[
-        str | None, typer.Option("--sha256", help="For fetch and import: trust this file, not the published one.")
+        str | None,
+        typer.Option("--sha256", metavar="HASH", help="For fetch and import: trust this file, not the published one."),
     ] = None,
     json: Json = False,
 ) -> None:
