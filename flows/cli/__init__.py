@@ -19,6 +19,7 @@ from reelmill.flows.cli import (
     extract,
     floors,
     ingest,
+    init,
     label,
     plan,
     recommend,
@@ -35,7 +36,7 @@ from reelmill.flows.cli import (
 from reelmill.flows.cli.help import EPILOG, Command, Group
 
 GROUPS = {
-    "Set up": (settings.settings, weights.weights, doctor.doctor, demo.demo),
+    "Set up": (init.init, settings.settings, weights.weights, doctor.doctor, demo.demo),
     "The main job": (run.run, ingest.ingest, label.label, extract.extract, train.train, report.report),
     "Recommenders": (recommend.recommend, floors.floors),
     "Look after a root": (

@@ -34,7 +34,7 @@ def document(model: type[BaseModel] = Settings, indent: int = 0) -> str:
         elif field.is_required():
             lines.append(f"{pad}{name}: …  # required")
         else:
-            lines.append(f"{pad}{name}: {_one_line(_default(field))}")
+            lines.append(f"{pad}{name}: {one_line(_default(field))}")
     return "\n".join(lines) + "\n"
 
 
@@ -74,7 +74,7 @@ def _extractors(chosen: Mapping[str, ExtractorSettings]) -> list[str]:
     for name, settings in chosen.items():
         lines.append(f"{name}:")
         for row in settings.rows():
-            lines += [f"  # {' '.join(row.meaning.split())}", f"  {row.name}: {_one_line(row.default)}"]
+            lines += [f"  # {' '.join(row.meaning.split())}", f"  {row.name}: {one_line(row.default)}"]
     lines.append("# Others, what they read, their layers and their settings:")
     for known in descriptors():
         if known.name not in chosen:
@@ -95,6 +95,6 @@ def _default(field: FieldInfo) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _one_line(value: Any) -> str:
+def one_line(value: Any) -> str:
     """A value as one line of YAML."""
     return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n...\n").rstrip("\n")
