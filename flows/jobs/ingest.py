@@ -8,7 +8,7 @@ from reelmill.flows.jobs import steps
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Executor
 from reelmill.flows.progress import current
 from reelmill.flows.settings.sections import Settings
-from reelmill.pipeline.download.ingest import Wanted
+from reelmill.pipeline.download.ingest import KnownVideos, Wanted
 from reelmill.storage import Outcome
 
 BLOCK = 32
@@ -47,7 +47,7 @@ def _fetch(settings: Settings, executor: Executor, wanted: list[Wanted]) -> list
     current().start("download", len(wanted), items=len(wanted))
     threads = settings.download.workers
     size = min(BLOCK, -(-len(wanted) // threads))
-    stop = threading.Event()
-    blocks = [(settings, wanted[start : start + size], stop) for start in range(0, len(wanted), size)]
+    stop, known = threading.Event(), KnownVideos(steps.root_of(settings))
+    blocks = [(settings, wanted[start : start + size], stop, known) for start in range(0, len(wanted), size)]
     fetched = executor.side_by_side(steps.fetch_block, blocks, name="fetch", threads=threads, stop=stop)
     return [outcome for block in fetched for outcome in block]

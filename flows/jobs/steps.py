@@ -11,7 +11,7 @@ from reelmill.flows.settings.document import plain
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline import labels, sources
 from reelmill.pipeline.decode import Limits
-from reelmill.pipeline.download.ingest import Wanted, fetch_media, missing_media
+from reelmill.pipeline.download.ingest import KnownVideos, Wanted, fetch_media, missing_media
 from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.pipeline.extract.missing import ExtractOptions, Todo, Video, missing, pictured, specs_of, still_missing
 from reelmill.pipeline.extract.videos import ExtractSummary, extract_missing
@@ -58,14 +58,19 @@ def download_plan(settings: Settings) -> list[Wanted]:
     return missing_media(root_of(settings), retry=settings.retry_failed)
 
 
-def fetch_block(settings: Settings, wanted: Sequence[Wanted], stop: threading.Event | None = None) -> list[Outcome]:
+def fetch_block(
+    settings: Settings,
+    wanted: Sequence[Wanted],
+    stop: threading.Event | None = None,
+    known: KnownVideos | None = None,
+) -> list[Outcome]:
     """Fetch and measure some videos, one after another, until `stop` is set."""
     report = current()
 
     def seen(_: Wanted, outcome: Outcome) -> None:
         report.advance("download", note="" if outcome.status == "done" else f"{outcome.key}: {outcome.error_class}")
 
-    return fetch_media(root_of(settings), wanted, download_options(settings), limits(settings), seen, stop)
+    return fetch_media(root_of(settings), wanted, download_options(settings), limits(settings), seen, stop, known)
 
 
 def label(settings: Settings) -> dict[str, Any]:

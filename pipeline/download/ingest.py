@@ -6,7 +6,7 @@ What is to do is asked of the tables: videos without a media row, less those tha
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.pipeline.download.stored import Fetched
 from reelmill.pipeline.media import at_hand
 from reelmill.pipeline.process.child import Child
-from reelmill.storage import Outcome, Outcomes, Tables, parts
-from reelmill.storage.place import address, below, place
+from reelmill.storage import Outcome, Outcomes, Root, Tables, parts
+from reelmill.storage.place import AnyRoot, address, below, place
 
 COMMIT_SECONDS = 20.0
 """Fetched videos are written to the tables at least this often."""
@@ -35,7 +35,7 @@ class Wanted:
     url: str
 
 
-def missing_media(root: str, *, retry: bool = False) -> list[Wanted]:
+def missing_media(root: AnyRoot, *, retry: bool = False) -> list[Wanted]:
     """Videos with an address and without media, in the order of their ids; permanent failures only on `retry`.
 
     Media counts while its file is there and has the size that was measured.
@@ -58,21 +58,44 @@ def missing_media(root: str, *, retry: bool = False) -> list[Wanted]:
     )
 
 
+class KnownVideos:
+    """Rows of the table `videos` as they were before a run, read when first asked for and once for all threads of the
+    run: the table is large, and while a video is fetched nobody else writes its row."""
+
+    def __init__(self, root: AnyRoot) -> None:
+        self.root = Root(root)
+        self._lock = threading.Lock()
+        self._rows: tuple[pa.Table, dict[str, int]] | None = None
+
+    def of(self, video_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The rows of those of these videos that have one, {video_id: row}."""
+        with self._lock:
+            if self._rows is None:
+                table = self.root.tables.read("videos")
+                ids = table["video_id"].to_pylist()
+                self._rows = table, dict(zip(ids, range(len(ids)), strict=True))
+        table, numbers = self._rows
+        asked = [numbers[video] for video in video_ids if video in numbers]
+        return {row["video_id"]: row for row in table.take(asked).to_pylist()} if asked else {}
+
+
 def fetch_media(
-    root: str,
+    root: AnyRoot,
     wanted: Sequence[Wanted],
     options: DownloadOptions,
     limits: Limits,
     on_video: Callable[[Wanted, Outcome], None] | None = None,
     stop: threading.Event | None = None,
+    known: KnownVideos | None = None,
 ) -> list[Outcome]:
     """Fetch and measure videos one after another; one thread. A failure becomes an outcome and the next video follows.
+    `known`: the rows of a run that consists of several such calls.
 
     Setting `stop` ends this within a second, also in the middle of a download. Whatever was fetched is written to the
     tables also when this ends early.
     """
     outcomes: list[Outcome] = []
-    batch = _Rows(root, [entry.video_id for entry in wanted])
+    batch = _Rows(root, known or KnownVideos(root))
     stop = stop or threading.Event()
     with (
         Downloader(root, options, stop=stop) as downloader,
@@ -115,7 +138,7 @@ def _interrupted(stop: threading.Event, *busy: Downloader | Child) -> Iterator[N
         watcher.join()
 
 
-def _sizes(root: str) -> Callable[[str], int | None]:
+def _sizes(root: AnyRoot) -> Callable[[str], int | None]:
     """Gives the size of a file by its `uri`, None if it is not there. An object store is asked for all at once."""
     media = place(root) / "media"
     if isinstance(media, Path):
@@ -125,7 +148,7 @@ def _sizes(root: str) -> Callable[[str], int | None]:
 
 
 def _fetch_one(
-    root: str, entry: Wanted, downloader: Downloader, prober: Child, limits: Limits, batch: "_Rows"
+    root: AnyRoot, entry: Wanted, downloader: Downloader, prober: Child, limits: Limits, batch: "_Rows"
 ) -> Outcome:
     began = time.monotonic()
     try:
@@ -146,7 +169,7 @@ def _fetch_one(
     )  # fmt: skip
 
 
-def _media_row(root: str, entry: Wanted, fetched: Fetched, facts: dict[str, Any]) -> dict[str, Any]:
+def _media_row(root: AnyRoot, entry: Wanted, fetched: Fetched, facts: dict[str, Any]) -> dict[str, Any]:
     return {
         **facts,
         "video_id": entry.video_id,
@@ -156,7 +179,7 @@ def _media_row(root: str, entry: Wanted, fetched: Fetched, facts: dict[str, Any]
     }
 
 
-def _uri(root: str, path: Path) -> str:
+def _uri(root: AnyRoot, path: Path) -> str:
     """Relative to the root, if the file is in it."""
     home = place(root)
     inside = isinstance(home, Path) and path.is_relative_to(home.resolve())
@@ -166,9 +189,8 @@ def _uri(root: str, path: Path) -> str:
 class _Rows:
     """Rows on their way into the tables."""
 
-    def __init__(self, root: str, ids: list[str]) -> None:
-        self.root, self.ids = root, ids
-        self.known: dict[str, dict[str, Any]] | None = None
+    def __init__(self, root: AnyRoot, known: KnownVideos) -> None:
+        self.root, self.known = root, known
         self.media: list[dict[str, Any]] = []
         self.info: dict[str, dict[str, Any]] = {}
         self.outcomes: list[Outcome] = []
@@ -181,13 +203,10 @@ class _Rows:
     def commit(self) -> None:
         tables = Tables(self.root)
         if self.info:
-            if self.known is None:  # once: the table is large, and nobody else writes these videos now
-                videos = tables.read("videos")
-                videos = videos.filter(pc.is_in(videos["video_id"], pa.array(self.ids)))
-                self.known = {row["video_id"]: row for row in videos.to_pylist()}
+            known = self.known.of(self.info)
             news = []
             for video_id, info in self.info.items():
-                said = {k: v for k, v in self.known.get(video_id, {}).items() if v is not None}
+                said = {k: v for k, v in known.get(video_id, {}).items() if v is not None}
                 row = {"video_id": video_id, **info, **said}  # what the source says stays; the page fills the gaps
                 if row != {"video_id": video_id, **said}:
                     news.append(row)

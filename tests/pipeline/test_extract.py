@@ -1,6 +1,7 @@
 """From files to stores, with an extractor whose vector is the index of the frames it saw: right frame, right row."""
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,12 @@ from reelmill.extractors.core.frames import FramePlan, Geometry, Windows
 from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.extract.cut import CutWindows
 from reelmill.pipeline.extract.gather import Gather
-from reelmill.pipeline.extract.missing import ExtractOptions, Video, missing
+from reelmill.pipeline.extract.missing import ExtractOptions, Video, missing, specs_of, still_missing
 from reelmill.pipeline.extract.videos import extract
 from reelmill.pipeline.probe import probe
-from reelmill.storage import Outcomes, Spec, Tables, open_store
+from reelmill.storage import Block, FeatureWriter, Outcomes, Root, Spec, Tables, open_store, store
 from reelmill.storage.features import NO_DATA, PADDED, VALID
+from reelmill.storage.shards import Shard
 from tests.media import make_video, read_index
 
 
@@ -281,3 +283,40 @@ def test_rows_by_window_keep_no_pixels(tmp_path: Path, three: list[Video]) -> No
     gather.expect(0, 0, CutWindows(pixels, whole[:5] > 0, whole[5:10], whole[10:15]))
     kept = [array for window in gather.lanes["index"].windows for array in window[1:]]
     assert sum((array.base if array.base is not None else array).nbytes for array in kept) < 200
+
+
+def test_blocks_ask_the_stores_only_for_what_was_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each block it is asked what others have extracted since: that reads each index once over the whole run,
+    where it grew with the square of the blocks."""
+    (specs,) = specs_of([IndexExtractor()], OPTIONS)
+    videos = [Video(f"v{n:02d}", "", f"hash {n}", 0, 1000) for n in range(32)]
+    todo = [(video, {0: specs}) for video in videos]
+    read = Counter[str]()
+    plain = store.open_shard
+
+    def counted(path: Path) -> Shard:
+        read[path.name] += 1
+        return plain(path)
+
+    def commit(*videos: Video) -> None:
+        row, zero = np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
+        for spec in specs:
+            with FeatureWriter(tmp_path, spec) as writer:
+                for one in videos:
+                    made_from = {"media_sha256": one.sha256}
+                    writer.add(Block(one.video_id, row, np.ones(1, np.uint8), zero, zero, zero, made_from))
+
+    monkeypatch.setattr(store, "open_shard", counted)
+    snapshot, others = Root(tmp_path).snapshot(), set[str]()
+    for start in range(0, len(todo), 2):
+        block = todo[start : start + 2]
+        left = still_missing(snapshot, block)
+        assert left == [one for one in block if one[0].video_id not in others]
+        commit(*(one for one, _ in left))
+        commit(videos[-1 - start])  # another process begins at the end
+        others.add(videos[-1 - start].video_id)
+    assert not still_missing(snapshot, todo)
+    assert set(read.values()) == {1}
+    assert len(read) == len(list(tmp_path.rglob("part-*")))
+    changed = [(replace(videos[3], sha256="another"), {0: specs}), *todo[4:]]
+    assert still_missing(snapshot, changed) == changed[:1]

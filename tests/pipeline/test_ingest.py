@@ -2,13 +2,18 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+import pyarrow as pa
+import pytest
 
 from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.demo.loopback import serve_folder
-from reelmill.pipeline.download.ingest import Wanted, fetch_media, missing_media
+from reelmill.pipeline.download.ingest import KnownVideos, Wanted, fetch_media, missing_media
 from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.storage import Tables
+from reelmill.storage.schema import SCHEMAS
 from tests.media import make_video
 from tests.servers import World, misbehaving
 
@@ -67,3 +72,23 @@ def test_a_stop_ends_a_download_at_once_and_is_no_failure(tmp_path: Path) -> Non
     assert ended[0] - stopped < 3
     assert Tables(root).read("outcomes").num_rows == 0
     assert not world.hits("/good/v.mp4")
+
+
+def test_the_blocks_of_a_run_read_the_table_of_videos_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is as large as the run: read again for each block of downloads it would make the run quadratic."""
+    video, root = make_video(tmp_path / "v.mp4", frames=10), tmp_path / "root"
+    rows = [{"video_id": f"v{n}", "url": str(video), "title": f"title {n}"} for n in range(3)]
+    Tables(root).write("videos", rows)
+    wanted, read = missing_media(root), []
+    plain = Tables.read
+
+    def counted(self: Tables, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        read.append(name)
+        return plain(self, name, columns)
+
+    monkeypatch.setattr(Tables, "read", counted)
+    known = KnownVideos(root)
+    for one in wanted:
+        assert [o.status for o in fetch_media(root, [one], OPTIONS, Limits(), known=known)] == ["done"]
+    assert read.count("videos") == 1
+    assert known.of(["v1", "unknown"]) == {"v1": {**dict.fromkeys(SCHEMAS["videos"].names), **rows[1]}}
