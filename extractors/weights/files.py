@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from reelmill.extractors.weights.checkpoints import Checkpoint
-from reelmill.extractors.weights.fetch import fetch, replacing
+from reelmill.extractors.weights.fetch import fetch
 from reelmill.extractors.weights.hashes import Hash, Kind, sha256_of
 from reelmill.storage.errors import InputError
+from reelmill.storage.parts import replacing, write_file
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def taken(record: Checkpoint, path: Path, sha256: str | None = None) -> dict[str
         raise InputError(f"weights {path}: no such file")
     expected = trusted(record, path, sha256)
     try:
-        with path.open("rb") as source, replacing(place(record)) as out:
+        with path.open("rb") as source, replacing(place(record)) as temporary, temporary.open("w+b") as out:
             shutil.copyfileobj(source, out)
             if (found := Hash.of(out, expected.kind)) != expected:
                 raise InputError(
@@ -173,5 +174,4 @@ def _keep_word(record: Checkpoint, expected: Hash) -> None:
     if expected == record.published:
         note.unlink(missing_ok=True)
     else:
-        with replacing(note) as out:
-            out.write(f"{expected.digits}  {record.file}\n".encode())
+        write_file(note, f"{expected.digits}  {record.file}\n".encode())

@@ -57,7 +57,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Address of a server on loopback: files of tmp_path; /to/<address> redirects there."""
+    """Address of a server on loopback: files of tmp_path; /to/<address> redirects there, /short/<file> ends early."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -65,6 +65,13 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
                 self.send_response(302)
                 self.send_header("Location", self.path.removeprefix("/to/"))
                 self.end_headers()
+            elif self.path.startswith("/short/"):
+                content = (tmp_path / self.path.removeprefix("/short/")).read_bytes()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content[:-100])
+                self.close_connection = True
             else:
                 super().do_GET()
 
@@ -312,9 +319,30 @@ def test_a_fetched_file_is_bounded(file: Path, tmp_path: Path, server: str, monk
 )
 def test_only_http_is_followed(file: Path, tmp_path: Path, server: str, address: str) -> None:
     target = tmp_path / "kept" / "tiny.pth"
-    with pytest.raises(OSError, match=r"unknown url type|not allowed"):
+    with pytest.raises(OSError, match=r"No connection adapters were found for .(file|ftp)://"):
         fetch.fetch(address.format(file=file, server=server), target, Hash("sha256", sha256(file)))
     assert list(target.parent.iterdir()) == []
+
+
+def test_the_proxy_of_the_environment_is_used(
+    record: Checkpoint, file: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that does not exist is reached through the server, which is asked for the whole address."""
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("http_proxy", server)
+    (file.parent / "http:" / "weights.invalid").mkdir(parents=True)
+    file.rename(file.parent / "http:" / "weights.invalid" / "tiny.pth")
+    kept = file.parent / "http:" / "weights.invalid" / "tiny.pth"
+    online = dataclasses.replace(record, url="http://weights.invalid/tiny.pth", sha256=sha256(kept))
+    assert load(online).sha256 == sha256(kept)
+
+
+def test_a_file_that_ends_early_is_not_kept(record: Checkpoint, file: Path, server: str) -> None:
+    """The server says a length and closes before."""
+    online = dataclasses.replace(record, url=f"{server}/short/tiny.pth", sha256=sha256(file))
+    with pytest.raises(InputError, match="cannot be fetched"):
+        load(online)
+    assert list(files.folder().iterdir()) == []
 
 
 def test_without_a_network_the_message_says_what_to_do(record: Checkpoint, server: str) -> None:
