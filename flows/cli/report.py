@@ -13,11 +13,12 @@ from reelmill.flows.progress import safe
 def report(settings_file: SettingsFile = None, root: Root = None, set: Set = None, json: Json = False) -> None:
     """Write the HTML page over everything in the root."""
     chosen = load_settings(settings_file, root, set)
-    from reelmill.flows.jobs import steps
+    from reelmill.flows.jobs.report import report as job
 
-    show({"report": str(steps.report(chosen))}, json, render)
+    show(vars(job(chosen)), json, render)
 
 
 def render(out: Console, figures: dict[str, Any]) -> None:
     """Where the page is."""
-    out.print(f"report: {safe(figures['report'])}", soft_wrap=True)
+    unchanged = "" if figures["report_written"] else " (unchanged)"
+    out.print(f"report: {safe(figures['report'])}{unchanged}", soft_wrap=True)

@@ -4,12 +4,11 @@ from typing import Any
 
 from rich.console import Console
 
-from reelmill.flows.cli import extract, ingest, train
+from reelmill.flows.cli import extract, ingest, report, train
 from reelmill.flows.cli.job import load_settings, work
 from reelmill.flows.cli.options import DryRun, Json, Root, Set, SettingsFile
 from reelmill.flows.cli.output import Table
 from reelmill.flows.cli.plan import show_plan
-from reelmill.flows.progress import safe
 
 
 def run(
@@ -28,7 +27,7 @@ def render(out: Console, figures: dict[str, Any]) -> None:
     """All stages, the metrics, the report."""
     stages(figures).print(out)
     train.render(out, figures["train"])
-    out.print(f"report: {safe(figures['report'])}", soft_wrap=True)
+    report.render(out, figures)
 
 
 def stages(figures: dict[str, Any]) -> Table:

@@ -51,7 +51,6 @@ def check_engine(engine: EngineSettings) -> None:
 
 def check_train(chosen: TrainSettings) -> None:
     """Models, their roles and hyper-parameters, device."""
-    from reelmill.extractors.core.device import choose_device
     from reelmill.models.registry import settings_for, stores_of
 
     if not chosen.models:
@@ -59,16 +58,15 @@ def check_train(chosen: TrainSettings) -> None:
     for name, model in chosen.models.items():
         settings_for(name, model.options)
         stores_of(name, model.stores or None)
-    choose_device(chosen.device)
+    check_device(chosen.device)
 
 
 def check_extract(chosen: ExtractSettings) -> list[str]:
     """Device, precision, files of weights and vectors; returns `c3d-fc6` and so on, the stores' names without hashes.
     Layers and values are checked as the settings are read."""
-    from reelmill.extractors.core.device import choose_device, choose_precision
     from reelmill.extractors.registry import find
 
-    choose_precision(chosen.precision, choose_device(chosen.device))
+    check_device(chosen.device, chosen.precision)
     if not chosen.extractors:
         raise InputError("extract.extractors is empty; name at least one, such as {c3d: {}}")
     stores = []
@@ -77,3 +75,13 @@ def check_extract(chosen: ExtractSettings) -> list[str]:
         extractor.check_files(how)
         stores += [f"{name}-{layer}" for layer in extractor.chosen(how.layers)]
     return stores
+
+
+def check_device(device: str, precision: str = "auto") -> None:
+    """Raise InputError for a device that this machine does not have, or a precision that there is not. What every
+    machine has is known without asking torch, which takes seconds to import."""
+    if device in ("auto", "cpu") and precision in ("auto", "float32", "bfloat16"):
+        return
+    from reelmill.extractors.core.device import choose_device, choose_precision
+
+    choose_precision(precision, choose_device(device))

@@ -12,6 +12,7 @@ from typing import Any
 
 from reelmill.flows.jobs import steps
 from reelmill.flows.jobs.ingest import ingest
+from reelmill.flows.jobs.report import report
 from reelmill.flows.jobs.run import run
 from reelmill.flows.jobs.status import status
 from reelmill.flows.jobs.train import train
@@ -23,6 +24,7 @@ from reelmill.pipeline.demo.loopback import serve_folder
 from reelmill.pipeline.demo.planted import CorpusPlan, planted_videos
 from reelmill.pipeline.demo.stories import MAPPING, write_watches
 from reelmill.storage import Tables
+from reelmill.storage.place import place
 
 PLAN = CorpusPlan()
 
@@ -93,10 +95,9 @@ def demo(
     corpus = folder / "corpus"
     videos = planted_videos(plan)
     todo = [v.video_id for v in videos if not (corpus / "videos" / f"{v.video_id}.mp4").exists()]
-    report = current()
     if todo:
-        report.start("render", len(todo), items=len(todo))
-    render(plan, corpus / "videos", on_video=lambda video: report.advance("render") if video in todo else None)
+        current().start("render", len(todo), items=len(todo))
+    render(plan, corpus / "videos", on_video=lambda video: current().advance("render") if video in todo else None)
     write_source(plan, corpus / "planted.csv")
     write_source(replace(plan, noise=True), corpus / "twin.csv")
     write_watches(plan, corpus / "watches.csv")
@@ -107,9 +108,9 @@ def demo(
         twin = settings_of(folder, url, "twin", networks, {name: models[name] for name in list(models)[:1]})
         control = control_run(twin, chosen, figures["extract"]["stores"])
     fits = [fitted for part in (figures, control) for fitted in part["train"]["fits"].values()]
-    page = steps.report(chosen, [fitted["folder"] for fitted in fits])
+    page = report(chosen, [place(fitted["folder"]) for fitted in fits])
     stores = status(steps.root_of(chosen))["stores"]
-    return {"run": {**figures, "report": str(page)}, "control": control, "stores": stores}
+    return {"run": {**figures, "report": page.report}, "control": control, "stores": stores}
 
 
 def watched(settings: Settings, table: Path) -> Settings:

@@ -5,13 +5,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from reelmill.flows.jobs import steps, texts
+from reelmill.extractors.registry import reads_text
+from reelmill.flows.jobs import known_specs, steps, texts
 from reelmill.flows.jobs.check import check_engine
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Block, Executor
 from reelmill.flows.progress import current
+from reelmill.flows.settings.document import plain
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline.extract.missing import Todo
 from reelmill.pipeline.planning.select import Selection
+from reelmill.storage import Spec
 
 
 def extract(
@@ -22,26 +25,26 @@ def extract(
     `selection`: which videos, and in which order; all, and in any order, if not given. Texts are not selected from."""
     check_engine(settings.engine)
     executor.step(steps.tidy, settings)
-    encoders = texts.encoders(settings.extract)
-    networks = steps.networks_of_process(settings)
     try:
-        todo, left = steps.selected(settings, steps.extract_plan(settings, networks), selection)
+        specs, missing = _missing(settings)
+        todo, left = steps.selected(settings, missing, selection)
         if todo:
             seconds = sum(video.duration_ms for video, _ in todo) / 1000
             current().start("extract", seconds, items=len(todo), realtime=True)
         in_order = selection is not None and selection.order != "any"
         blocks = blocks_of(todo, settings.extract.block, in_order)
-        done = executor.extract(settings, blocks, steps.have_pictures(settings))
-        stores = steps.spec_names(settings, networks)
-        videos = len(steps.media_videos(settings)) if networks else 0
-        there = steps.complete(settings, stores) if networks else 0
+        done = executor.extract(settings, blocks, steps.have_pictures(settings)) if blocks else []
+        stores = [spec.name for of_one in specs for spec in of_one]
+        videos = len(steps.media_videos(settings)) if specs else 0
+        there = steps.complete(settings, specs) if specs else 0
     finally:
         steps.release_networks()
     failed = sum((s.failed for s in done), Counter())
     fresh = sum(s.videos for s in done) - failed.total()
     read = {
-        encoder.name: executor.step(texts.encode, settings, encoder, refit, name=encoder.name)
-        for encoder, refit in encoders
+        name: executor.step(texts.extract_text, settings, name, name=name)
+        for name in settings.extract.extractors
+        if reads_text(name)
     }
     return {
         "done": fresh,
@@ -52,9 +55,20 @@ def extract(
         "segments": sum(s.segments for s in done),
         "video_seconds": round(sum(s.video_seconds for s in done), 3),
         "seconds": round(sum(s.seconds for s in done), 3),
-        "stores": [*stores, *(store for figures in read.values() for store in figures["stores"])],
-        "texts": read,
+        "stores": [*stores, *(store for summary in read.values() for store in summary.stores)],
+        "texts": {name: plain(summary) for name, summary in read.items()},
     }
+
+
+def _missing(settings: Settings) -> tuple[list[list[Spec]], list[Todo]]:
+    """The specs of each network, and the videos whose features are missing. The networks are built only if features
+    are missing, or it is not known which they would be."""
+    specs = known_specs.recall(settings)
+    if specs is None or (missing := steps.missing_features(settings, specs)):
+        specs = steps.specs(settings, steps.networks_of_process(settings))
+        known_specs.remember(settings, specs)
+        missing = steps.missing_features(settings, specs)
+    return specs, missing
 
 
 def blocks_of(todo: Sequence[Todo], size: int, in_order: bool = False) -> list[Block]:

@@ -114,11 +114,11 @@ def _texts(settings: Settings, wanted: set[str]) -> tuple[dict[str, str], dict[s
     )
     stores, without = {}, {}
     for encoder, refit in texts.encoders(extract):
-        figures = texts.encode(settings, encoder, refit)
-        if figures["reason"] is None:
-            stores[encoder.name] = figures["stores"][0]
+        summary = texts.encode(settings, encoder, refit)
+        if summary.reason is None:
+            stores[encoder.name] = summary.stores[0]
         else:
-            without[encoder.name] = figures["reason"]
+            without[encoder.name] = summary.reason
     return stores, without
 
 

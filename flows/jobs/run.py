@@ -7,6 +7,7 @@ from reelmill.flows.jobs.check import check
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Executor
 from reelmill.flows.jobs.extract import extract
 from reelmill.flows.jobs.ingest import ingest
+from reelmill.flows.jobs.report import report
 from reelmill.flows.jobs.train import train
 from reelmill.flows.settings.sections import Settings
 
@@ -21,4 +22,5 @@ def run(settings: Settings, executor: Executor = IN_THIS_PROCESS) -> dict[str, A
     figures["train"] = NOTHING
     if steps.has_events(settings):
         figures["train"] = executor.job(train, settings, figures["extract"]["stores"], keep_going=True)
-    return {**figures, "report": str(executor.step(steps.report, settings))}
+    page = executor.step(report, settings)
+    return {**figures, "report": page.report, "report_written": page.report_written}

@@ -13,15 +13,23 @@ from reelmill.pipeline import labels, sources
 from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.download.ingest import KnownVideos, Wanted, fetch_media, missing_media
 from reelmill.pipeline.download.options import DownloadOptions
-from reelmill.pipeline.extract.missing import ExtractOptions, Todo, Video, missing, pictured, specs_of, still_missing
+from reelmill.pipeline.extract.missing import (
+    ExtractOptions,
+    Todo,
+    Video,
+    missing_specs,
+    pictured,
+    specs_of,
+    still_missing,
+)
 from reelmill.pipeline.extract.videos import ExtractSummary, extract_missing
 from reelmill.pipeline.planning import rates
 from reelmill.pipeline.planning.select import Selection, first, ordered
 from reelmill.storage import Outcome, Outcomes, Root, Spec, Tables
 from reelmill.storage.errors import InputError
-from reelmill.storage.features import Snapshot, list_stores, open_store, sweep
+from reelmill.storage.features import Snapshot, sweep
 from reelmill.storage.parts import list_parts
-from reelmill.storage.place import AnyPath, address, below, is_url, place
+from reelmill.storage.place import address, below
 
 if TYPE_CHECKING:
     from reelmill.extractors.core.base import Extractor
@@ -92,11 +100,14 @@ def extractors(settings: Settings) -> "list[Extractor]":
 
 
 def extract_plan(settings: Settings, networks: "Sequence[Extractor]") -> list[Todo]:
-    """Videos with media that lack a block of some spec, with what they lack."""
-    videos = media_videos(settings)
-    snapshot = snapshot_of_process(settings)
-    options = extract_options(settings)
-    return missing(root_of(settings), videos, networks, options, retry=settings.retry_failed, snapshot=snapshot)
+    """Videos with media of which features of these networks are missing, with their specs."""
+    return missing_features(settings, specs(settings, networks))
+
+
+def missing_features(settings: Settings, specs: Sequence[Sequence[Spec]]) -> list[Todo]:
+    """Videos with media of which features are missing, with their specs. `specs`: of each network."""
+    videos, snapshot = media_videos(settings), snapshot_of_process(settings)
+    return missing_specs(root_of(settings), videos, specs, retry=settings.retry_failed, snapshot=snapshot)
 
 
 def selected(settings: Settings, todo: Sequence[Todo], selection: Selection | None) -> tuple[list[Todo], int]:
@@ -175,13 +186,13 @@ def extract_block(settings: Settings, todo: Sequence[Todo], have_pictures: set[s
     return done
 
 
-def complete(settings: Settings, stores: Sequence[str]) -> int:
-    """Videos with media that stand in every one of these stores."""
-    root = root_of(settings)
-    known = set(list_stores(root))
-    videos = {video.video_id for video in media_videos(settings)}
-    for name in stores:
-        videos &= set(open_store(root, name).keys()) if name in known else set()
+def complete(settings: Settings, specs: Sequence[Sequence[Spec]]) -> int:
+    """Videos with media of which every feature is present."""
+    videos, snapshot = {video.video_id for video in media_videos(settings)}, snapshot_of_process(settings)
+    for of_one in specs:
+        snapshot.refresh(of_one)
+        for spec in of_one:
+            videos &= set(snapshot.store(spec).keys())
     return len(videos)
 
 
@@ -222,17 +233,6 @@ def floors(root: str | Path, data: Path | None = None) -> dict[str, Any]:
 
     read = plain(dataset.read(root, data)) if data is not None else None
     return {**measured(root), **({"data": {**read, "without": {}}} if read is not None else {})}
-
-
-def report(settings: Settings, runs: Iterable[str] = ()) -> AnyPath:
-    """The HTML page over everything in the root."""
-    from reelmill.models.report.page import write_report
-    from reelmill.models.runs import list_runs
-
-    root = root_of(settings)
-    path = place(settings.report) if is_url(settings.report) else below(root, settings.report)
-    folders = [place(r) for r in runs] or sorted((run.folder for run in list_runs(root)), key=lambda f: f.name)
-    return write_report(root, path, title=f"reelmill · {place(root).name}", runs=folders)
 
 
 def newest_failures(root: str) -> list[dict[str, Any]]:

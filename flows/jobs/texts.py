@@ -1,14 +1,15 @@
-"""What the extract flow does with texts: plain functions over settings, as in `steps`."""
+"""The steps of `extract` that read texts: plain functions over settings, as in `steps`."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reelmill.extractors.core.settings import Compute
 from reelmill.extractors.registry import encoder, reads_text
+from reelmill.flows.jobs import known_specs
 from reelmill.flows.jobs.steps import root_of
 from reelmill.flows.progress import current
-from reelmill.flows.settings.document import plain
 from reelmill.flows.settings.sections import ExtractSettings, Settings
 from reelmill.pipeline.extract import texts
+from reelmill.pipeline.extract.texts import TextSummary
 
 if TYPE_CHECKING:
     from reelmill.extractors.text.fitted import Encoder
@@ -22,7 +23,21 @@ def encoders(chosen: ExtractSettings) -> "list[tuple[Encoder, bool]]":
     return [(encoder(name, how, compute), how.refit) for name, how in named.items()]
 
 
-def encode(settings: Settings, fitted: "Encoder", refit: bool) -> dict[str, Any]:
+def extract_text(settings: Settings, name: str) -> TextSummary:
+    """All texts through one extractor. Where no text is missing, neither it nor torch is loaded."""
+    how = settings.extract.extractors[name]
+    specs = None if how.refit else known_specs.recall_text(settings, name)
+    if specs is not None and (done := texts.complete(root_of(settings), specs)) is not None:
+        return done
+    chosen = settings.extract.model_copy(update={"extractors": {name: how}})
+    ((built, refit),) = encoders(chosen)
+    summary = encode(settings, built, refit)
+    if summary.reason is None:
+        known_specs.remember_text(settings, name, list(built.specs().values()))
+    return summary
+
+
+def encode(settings: Settings, fitted: "Encoder", refit: bool) -> TextSummary:
     """Fit one encoder if need be and write what its stores lack; the figures of it."""
     report, name = current(), fitted.name
     told = {"fit": 0, "encode": 0}
@@ -40,7 +55,6 @@ def encode(settings: Settings, fitted: "Encoder", refit: bool) -> dict[str, Any]
         step, told["encode"] = done - told["encode"], done
         report.advance(name, step, items=step)
 
-    summary = texts.extract_texts(
+    return texts.extract_texts(
         root_of(settings), fitted, format=settings.extract.format, refit=refit, progress=fitting, on_units=written
     )
-    return plain(summary)

@@ -18,6 +18,7 @@ from reelmill.models.core.charts import visible
 from reelmill.models.core.recommender import Caption
 from reelmill.models.metrics.table import MAIN
 from reelmill.models.report import ablations, overview
+from reelmill.models.report.state import state_of
 from reelmill.storage import Outcomes, Tables, parts
 from reelmill.storage.errors import InputError
 from reelmill.storage.place import AnyPath, place
@@ -34,11 +35,13 @@ def write_report(root: str | Path, path: str | AnyPath, *, title: str, runs: Seq
 
     Raises InputError if a run folder has no metrics. A root without anything gives a page that says so.
     """
+    state = state_of(root, title, [place(folder) for folder in runs])  # first: what comes meanwhile is not in the page
     tables = Tables(root)
     labels = tables.read("labels")
     fits = [_run(place(folder)) for folder in runs]
     content = {
         "title": title,
+        "state": state,
         "root": str(root),
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "corpus": overview.corpus(tables, labels),

@@ -81,13 +81,25 @@ def missing(
     Cells whose last outcome was a permanent failure are left out unless `retry`. `snapshot`: that of this run, if it
     has taken one.
     """
+    return missing_specs(root, videos, specs_of(extractors, options), retry=retry, snapshot=snapshot)
+
+
+def missing_specs(
+    root: AnyRoot,
+    videos: Sequence[Video],
+    specs: Sequence[Sequence[Spec]],
+    *,
+    retry: bool = False,
+    snapshot: Snapshot | None = None,
+) -> list[Todo]:
+    """As `missing`, by the specs of each extractor."""
     snapshot = snapshot or Root(root).snapshot()
     failed = {} if retry else Outcomes(root).permanently_failed("extract")
     media = {video.video_id: video.sha256 for video in videos}
     needed: dict[str, dict[int, list[Spec]]] = {video.video_id: {} for video in videos}
-    for number, specs in enumerate(specs_of(extractors, options)):
-        snapshot.refresh(specs)
-        for spec in specs:
+    for number, of_one in enumerate(specs):
+        snapshot.refresh(of_one)
+        for spec in of_one:
             for video in needed.keys() - snapshot.present(spec, media, MADE_FROM) - failed.get(spec.name, set()):
                 needed[video].setdefault(number, []).append(spec)
     return [(video, needed[video.video_id]) for video in videos if needed[video.video_id]]

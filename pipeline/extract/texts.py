@@ -174,6 +174,17 @@ def extract_texts(
     return summary
 
 
+def complete(root: str, specs: Sequence[Spec]) -> TextSummary | None:
+    """The summary of an encoder's specs if no text is missing under them; None if any is, or there is no spec."""
+    if not specs:
+        return None
+    units, undated = UNITS["post" if specs[0].rows == "post" else "video"](root)
+    hashes = {unit.key: unit.sha256 for unit in units}
+    if any(hashes.keys() - _present(root, spec, hashes) for spec in specs):
+        return None
+    return TextSummary(stores=[spec.name for spec in specs], skipped=len(units), undated=undated)
+
+
 def _present(root: str, spec: Spec, hashes: dict[str, str]) -> set[str]:
     """Those that have a block made from this very text."""
     known = FeatureStore(features_folder(root) / spec.name, spec).provenance(hashes)

@@ -72,7 +72,7 @@ def _timed(folder: Path, name: str, workers: int) -> float:
         took = time.monotonic() - began
     finally:
         ray.shutdown()
-    assert steps.complete(settings, steps.spec_names(settings, steps.extractors(settings))) == VIDEOS + WARM
+    assert steps.complete(settings, steps.specs(settings, steps.extractors(settings))) == VIDEOS + WARM
     return took
 
 

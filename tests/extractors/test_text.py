@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -292,13 +293,13 @@ def test_settings_reach_the_encoders_and_mistakes_are_named(root: str, tmp_path:
         ("text", 300, 0, False), ("topics", 4, 3, True), ("post_topics", 3, 0, False),
     ]  # fmt: skip
     read = {encoder.name: texts.encode(settings, encoder, again) for encoder, again in built}
-    assert {name: (r["done"], r["fitted"]) for name, r in read.items()} == {
+    assert {name: (r.done, r.fitted) for name, r in read.items()} == {
         "text": (61, True), "topics": (61, True), "post_topics": (20, True),
     }  # fmt: skip
     out = Console(record=True, width=200, file=io.StringIO())
     none = dict.fromkeys(("done", "skipped", "without", "left", "segments", "video_seconds", "seconds"), 0)
-    figures = {**none, "failed": {}, "stores": [s for r in read.values() for s in r["stores"]], "texts": read}
-    extract_verb.render(out, json.loads(json.dumps(figures)))
+    figures = {**none, "failed": {}, "stores": [s for r in read.values() for s in r.stores], "texts": read}
+    extract_verb.render(out, json.loads(json.dumps(figures, default=asdict)))
     told = out.export_text()
     assert "1 of 61 without text" in told
     assert "1 posts without a time left out" in told
@@ -318,7 +319,7 @@ def test_settings_reach_the_encoders_and_mistakes_are_named(root: str, tmp_path:
 
 
 def test_a_summary_has_the_figures_of_the_table() -> None:
-    assert extract_verb.text_note(texts.plain(TextSummary(reason="no [word]"))) == r"no \[word]"
+    assert extract_verb.text_note(asdict(TextSummary(reason="no [word]"))) == r"no \[word]"
 
 
 def test_what_reads_no_text_pays_for_none() -> None:

@@ -131,9 +131,7 @@ def by_steps(file: Path, root: str) -> dict[str, Any]:
     todo = steps.extract_plan(settings, networks)
     extracted = steps.extract_block(settings, todo, steps.have_pictures(settings))
     stores = steps.spec_names(settings, networks)
-    stores += [
-        s for one, refit in texts.encoders(settings.extract) for s in texts.encode(settings, one, refit)["stores"]
-    ]
+    stores += [s for one, refit in texts.encoders(settings.extract) for s in texts.encode(settings, one, refit).stores]
     fitted = fits.fit(settings, "transgrec", stores)
     return {
         "ingest": {"download": {"done": sum(o.status == "done" for o in fetched), "failed": steps.by_class(fetched)}},
