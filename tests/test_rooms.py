@@ -24,7 +24,6 @@ SHARED = {
 }
 """Folders of a room that its other folders share. These others, a recommender or a kind of extractor each, do not
 import one another, and the shared ones import none of them."""
-MOVING = pytest.mark.xfail(strict=True, reason="the rooms are being furnished; the next commits remove this mark")
 DOORS = {
     "prefect": ("flows/serve/",),
     "typer": ("flows/cli/",),
@@ -115,7 +114,6 @@ def test_siblings_do_not_import_each_other() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@MOVING
 def test_no_import_goes_in_a_circle() -> None:
     """Imports in functions and for types count as well: what needs them has two subjects."""
     graph = {name: {other for _, other in imports(file) if other in modules()} for name, file in modules().items()}

@@ -17,7 +17,7 @@ def execute(
     """What the job returns. Where PREFECT_API_URL is set, or `engine.runner` is ray, it is a flow run; else nothing of
     Prefect is imported."""
     if os.environ.get("PREFECT_API_URL") or settings.engine.runner == "ray":
-        from reelmill.flows.serve.flow_runs import flow_run
+        from reelmill.flows.serve.start import flow_run
 
         return flow_run(job, settings, *args, **kwargs)
     return job(settings, IN_THIS_PROCESS, *args, **kwargs)

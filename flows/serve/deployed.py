@@ -19,7 +19,7 @@ from reelmill.flows.jobs.fits import choose
 from reelmill.flows.jobs.run import run as run_job
 from reelmill.flows.jobs.train import train as train_job
 from reelmill.flows.serve import artifacts
-from reelmill.flows.serve.flow_runs import flow_run
+from reelmill.flows.serve.start import flow_run
 from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline.planning.select import Order

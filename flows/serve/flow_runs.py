@@ -56,20 +56,3 @@ def as_flow(
         return job(settings, executor, *args, **kwargs)
 
     return run
-
-
-def executor_for(settings: Settings) -> Executor:
-    """Prefect tasks in this process, or on the Ray cluster that the settings name."""
-    if settings.engine.runner == "ray":
-        from reelmill.flows.serve.ray_cluster import RayCluster
-
-        return RayCluster()
-    return FlowRuns()
-
-
-def flow_run(
-    job: Callable[Concatenate[Settings, Executor, P], R], settings: Settings, *args: P.args, **kwargs: P.kwargs
-) -> R:
-    """What the job returns, executed as a flow run on the server at PREFECT_API_URL; where that is not set, on a small
-    one that Prefect starts for the run."""
-    return executor_for(settings).job(job, settings, *args, **kwargs)

@@ -11,7 +11,7 @@ import yaml
 from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
 from reelmill.flows.jobs.executor import Executor
-from reelmill.flows.serve import flow_runs
+from reelmill.flows.serve import flow_runs, start
 from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings
 from reelmill.storage import open_store
@@ -158,5 +158,5 @@ def test_a_failure_that_may_pass_is_tried_again(server: Server, monkeypatch: pyt
 
     monkeypatch.setitem(flow_runs.RETRIES, "retry_delay_seconds", 0.01)
     with temporary_settings({PREFECT_API_URL: server.url, PREFECT_LOGGING_TO_API_ENABLED: False}):
-        flow_runs.flow_run(both, load(None, ["root=r"]))
+        start.flow_run(both, load(None, ["root=r"]))
     assert tried == ["stalls"] * 3 + ["full"]
