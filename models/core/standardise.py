@@ -15,9 +15,11 @@ MODES = ("centre", "scale", "none")
 
 
 def scaling(spread: Spread, mode: str, what: str, where: str) -> tuple[Tensor, Tensor]:
-    """The mean (dim,) and the scale () of rows by one of the `MODES`, float32. `scale` divides by the root mean square
-    length of the rows themselves. Raises InputError if all rows are one vector: `what` and `where` name them, such
-    as "features of c3d-fc6-…" and "the training videos"."""
+    """What one of the `MODES` subtracts, (dim,) float32, and divides by, () float32: `centre` the mean of the rows and
+    their root mean square distance from it; `scale` zero and the root mean square of their lengths; `none` zero and 1.
+
+    Raises InputError if all rows are one vector: `what` and `where` name them, such as "features of c3d-fc6-…" and "the
+    training videos"."""
     mean, scale = spread.mean, spread.rms
     if not scale > 0:
         raise InputError(f"{what} are constant over {where}; extract them anew")

@@ -1,4 +1,4 @@
-"""Mean and spread of vectors, in chunks: what features are standardised by. Imports no torch."""
+"""Mean and spread of vectors, for standardising them."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

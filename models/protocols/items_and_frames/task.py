@@ -63,12 +63,8 @@ class ItemsAndFramesTask:
         shares = settings.validation_share, settings.test_share
         self.split = by_pair(data, self._rng(0), settings.least_ratings, *shares)
         self.m, self.n = len(self.split.users), len(self.split.items)
-        self.mean, self.scale = scaling(
-            data.spread(self.split.items),
-            settings.standardise,
-            f"frames of {data.store.spec.name}",
-            "the training items",
-        )
+        what, spread = f"frames of {data.store.spec.name}", data.spread(self.split.items)
+        self.mean, self.scale = scaling(spread, settings.standardise, what, "the training items")
         self.resident = self._read(np.arange(self.n)) if self._fits() else None
         user, item = (integers(numbers, device) for numbers in self.split.train)
         self.negatives = Negatives(user, item, self.m, self.n)

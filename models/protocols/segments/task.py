@@ -34,10 +34,8 @@ class SegmentTask:
         user, segment = data.positive_user[self.split.train], data.positive_segment[self.split.train]
         trained = np.unique(data.segment_video[segment])
         self.items = np.flatnonzero(np.isin(data.segment_video, trained))
-        spread = data.spread(self.items)
-        self.mean, self.scale = scaling(
-            spread, settings.standardise, f"features of {data.store.spec.name}", "the training videos"
-        )
+        what = f"features of {data.store.spec.name}"
+        self.mean, self.scale = scaling(data.spread(self.items), settings.standardise, what, "the training videos")
         # Segments that are only validated on stand behind the items, so that both are views of one array.
         self.resident = np.concatenate([self.items, np.setdiff1d(self.split.validation.segment, self.items)])
         self.features = self.on_device(self.resident)
