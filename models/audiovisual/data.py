@@ -6,15 +6,15 @@ sound may lack. Nothing is left out silently: what falls away stands in `counts`
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from reelmill.models.audiovisual.settings import MODALITIES
 from reelmill.models.data.columns import LISTS, NAMES, Column, facts
 from reelmill.models.data.vectors import mean_vectors
-from reelmill.storage import Tables, open_store
+from reelmill.storage import Root
 from reelmill.storage.errors import InputError
+from reelmill.storage.place import AnyRoot
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,11 @@ class Clips:
     """64 hex digits: hash of the ids, the names, all vectors and the specs of the stores."""
 
 
-def load(root: str | Path, picture: str, sound: str) -> Clips:
+def load(root: AnyRoot, picture: str, sound: str) -> Clips:
     """Read the table and both stores. Raises InputError if no video has a name of a class, or one of the stores has no
     usable row of those that have."""
-    tables = Tables(root)
+    root = Root(root)
+    tables = root.tables
     videos = sorted(tables.units("videos"))
     said = [column for column in facts(tables, videos) if column.name in (*LISTS, *NAMES)]
     told = np.zeros(len(videos), bool)
@@ -54,7 +55,7 @@ def load(root: str | Path, picture: str, sound: str) -> Clips:
     chosen = [videos[n] for n in np.flatnonzero(told)]
     vectors, specs, stores = {}, [], {}
     for role, name in zip(MODALITIES, (picture, sound), strict=True):
-        store = open_store(root, name)
+        store = root.features.open(name)
         vectors[role], lost = mean_vectors(store, chosen)
         counts |= {f"{what}_{role}".replace("items", "videos"): number for what, number in lost.items()}
         specs.append(store.spec.to_json())

@@ -8,22 +8,23 @@ is usable the row is masked. What is there already, from the same vectors, is no
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from reelmill.models.audiovisual.model import AudioVisual
 from reelmill.models.audiovisual.settings import MODALITIES
-from reelmill.models.data.vectors import CHUNK
-from reelmill.storage import Block, FeatureStore, FeatureWriter, Spec, open_store
-from reelmill.storage.features import NO_DATA, PADDED, VALID, features_folder
+from reelmill.models.data.vectors import CHUNK, usable
+from reelmill.storage import Block, FeatureStore, FeatureWriter, Root, Spec
+from reelmill.storage.features import NO_DATA, PADDED, VALID
+from reelmill.storage.place import AnyRoot
 
 
-def write(root: str | Path, run: str, model: AudioVisual, stores: Mapping[str, str]) -> dict[str, str]:
+def write(root: AnyRoot, run: str, model: AudioVisual, stores: Mapping[str, str]) -> dict[str, str]:
     """Write what lacks in the stores of a run of this name, which reads {role: store}; {modality: store written}.
     Raises InputError if one that it reads is gone."""
-    read = {role: open_store(root, stores[role]) for role in MODALITIES}
+    root = Root(root)
+    read = {role: root.features.open(stores[role]) for role in MODALITIES}
     videos = sorted({video for store in read.values() for video in store.keys()})  # noqa: SIM118
     return {role: _write(root, run, model, role, read, videos) for role in MODALITIES}
 
@@ -39,11 +40,11 @@ def spec_of(model: AudioVisual, role: str, read: Spec) -> Spec:
 
 
 def _write(
-    root: str | Path, run: str, model: AudioVisual, role: str, read: dict[str, FeatureStore], videos: list[str]
+    root: Root, run: str, model: AudioVisual, role: str, read: dict[str, FeatureStore], videos: list[str]
 ) -> str:
     store = read[role]
     spec = spec_of(model, role, store.spec)
-    there = FeatureStore(features_folder(root) / spec.name, spec).provenance(set(videos))
+    there = root.features.of(spec).provenance(set(videos))
     with FeatureWriter(root, spec) as writer:
         for first in range(0, len(videos), CHUNK):
             some = videos[first : first + CHUNK]
@@ -72,8 +73,8 @@ def _means(
         if video not in store:
             continue
         block = store.read(video)
-        usable = (block.mask > NO_DATA) & np.isfinite(block.features).all(axis=1)
-        if usable.any():
-            means[n] = block.features[usable].mean(axis=0, dtype=np.float64)
-            mask[n] = VALID if usable.all() and (block.mask == VALID).all() else PADDED
+        kept = usable(block)
+        if kept.any():
+            means[n] = block.features[kept].mean(axis=0, dtype=np.float64)
+            mask[n] = VALID if kept.all() and (block.mask == VALID).all() else PADDED
     return means, mask, ends

@@ -14,6 +14,7 @@ from torch import Tensor
 from reelmill.models.core.advice import WHY, Adviser, Answer, Question, Scored, block_of, clock
 from reelmill.models.data.vectors import usable
 from reelmill.models.jifr.model import JIFR
+from reelmill.models.protocols.items_and_frames.data import on_screen
 from reelmill.models.protocols.items_and_frames.frames import Frames
 from reelmill.models.protocols.items_and_frames.task import AT_ONCE
 from reelmill.storage import FeatureStore
@@ -39,10 +40,9 @@ class Shown:
         if item not in store or not len(block := store.read(item)):
             none = np.zeros(0, np.int64)
             return cls(np.zeros((0, store.spec.dim), np.float32), none, none, none)
-        order, kept = np.argsort(block.start_ms, kind="stable"), usable(block)
-        start = block.start_ms[order]
-        last = max(block.stop_ms[order[-1]], 2 * start[-1] - start[-2] if len(start) > 1 else 0)
-        stop, kept = np.append(start[1:], last), kept[order]
+        order = np.argsort(block.start_ms, kind="stable")
+        kept = usable(block)[order]
+        start, stop = on_screen(block.start_ms[order], block.stop_ms[order])
         features = block.features[order][kept].astype(np.float32, copy=False)
         return cls(features, block.segment_index[order][kept].astype(np.int64), start[kept], stop[kept])
 

@@ -1,48 +1,32 @@
 """Who has what, and what it looks like: the events of a root, and a vector for each item, as arrays.
 
-**What counts as a positive.** Every event of kind `rating` (from which value on, is a setting); a root without any
-takes `highlight` and `watch` events in their place. Of events of one user and item the newest counts.
+**Positives.** The events of `data.events`, ratings from the setting `liked` on; of one user and item the newest counts.
 
 **What an item looks like.** The mean of the usable rows that the store has of it, whatever a row is.
 
-Nothing is left out silently: what falls away stands in `counts`.
+What is left out is counted, in `counts`.
 """
 
 import hashlib
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow.compute as pc
 
-from reelmill.models.data.events import NO_TIME, PARTS, newest, read_events
+from reelmill.models.data.events import NO_TIME, PARTS, Newest
 from reelmill.models.data.pairs import Pairs
 from reelmill.models.data.vectors import mean_vectors
-from reelmill.storage import Tables, open_store
+from reelmill.storage import Root
 from reelmill.storage.errors import InputError
+from reelmill.storage.place import AnyRoot
 
 LEAST = 3
 """Positives that a user needs to give one to the test and one to the validation."""
 
 
 @dataclass(frozen=True)
-class Positives:
-    """Distinct pairs. Users and items are numbers here; the lists give their names."""
+class Positives(Newest):
+    """Interactions, of which it is a setting which are positives, and what their items look like."""
 
-    users: list[str]
-    """User ids, sorted."""
-    items: list[str]
-    """Video ids, sorted."""
-    user: np.ndarray
-    """(P,) int64; pairs stand by user, then by item."""
-    item: np.ndarray
-    """(P,) int64."""
-    value: np.ndarray
-    """(P,) float64 rating; NaN where there is none."""
-    time: np.ndarray
-    """(P,) int64 milliseconds; the least int64 where there is none."""
-    part: np.ndarray
-    """(P,) int64: place in `PARTS` of the event's source, −1 for any other source."""
     features: np.ndarray | None
     """(items, dim) float32, NaN for an item of which the store has no usable row; None without a store."""
     stores: dict[str, str]
@@ -52,32 +36,31 @@ class Positives:
     """64 hex digits: hash of the ids, all arrays, and the spec of the store."""
 
 
-def load(root: str | Path, features: str = "") -> Positives:
+def load(root: AnyRoot, features: str = "") -> Positives:
     """Read events and, if it is named, one store. Raises InputError if there is no event, or the store has no usable
     row of any item."""
-    tables = Tables(root)
-    events, rated = read_events(tables, root)
-    users, items = (sorted(pc.unique(events[name]).to_pylist()) for name in ("user_id", "video_id"))
-    pair, value, time, part = newest(events, users, items)
-    user, item = np.divmod(pair, len(items))
-    value = value if rated else np.full(len(pair), np.nan)
-    counts = {"events": events.num_rows, "events_repeated": events.num_rows - len(pair)}
-    sha, stores, vectors = hashlib.sha256("\0".join([*users, "", *items]).encode()), {}, None
+    root = Root(root)
+    newest = Newest.read(root)
+    if not newest.rated:
+        newest = replace(newest, value=np.full(len(newest.user), np.nan))
+    counts = {"events": newest.events, "events_repeated": newest.repeated}
+    sha = hashlib.sha256("\0".join([*newest.users, "", *newest.items]).encode())
+    stores, vectors = {}, None
     if features:
-        store = open_store(root, features)
-        vectors, lost = mean_vectors(store, items)
-        counts |= lost
+        store = root.features.open(features)
+        vectors, missing = mean_vectors(store, newest.items)
+        counts |= missing
         stores["features"] = store.spec.name
         sha.update(store.spec.to_json().encode() + vectors.tobytes())
-    for array in (user, item, value, time, part):
+    for array in newest.arrays:
         sha.update(array.tobytes())
-    return Positives(users, items, user, item, value, time, part, vectors, stores, counts, sha.hexdigest())
+    return Positives(**vars(newest), features=vectors, stores=stores, counts=counts, fingerprint=sha.hexdigest())
 
 
 @dataclass(frozen=True)
 class Split:
-    """Positives in parts. Users have the model's numbers, 0 … M − 1; items those of the training, 0 … N − 1, and behind
-    them those that no training positive names, N … N + C − 1."""
+    """Positives in parts. Users have the model's numbers, 0 … M − 1; items of the training come first, 0 … N − 1, then
+    those that no training positive names, N … N + C − 1."""
 
     users: np.ndarray
     """(M,) int64, numbers in the data of the users with a training positive."""
@@ -148,7 +131,8 @@ def divide(data: Positives, how: str, liked: float, shares: tuple[float, float],
 
 
 def _last(data: Positives, rows: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Of each user with at least three positives the newest and the one before; equal times at random."""
+    """Training, validation and test: the newest positive of each user with at least `LEAST` tests, the one before it
+    validates; equal times at random."""
     if undated := int((data.time[rows] == NO_TIME).sum()):
         raise InputError(f"split last: {undated} of {len(rows)} events have no time; say split: random")
     rows = rng.permutation(rows)

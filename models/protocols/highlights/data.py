@@ -11,19 +11,20 @@ the 5-second version.
 Nothing is left out silently: what falls away stands in `HighlightCounts`.
 """
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelmill.models.data.arrays import codes, video_key
+from reelmill.models.data.events import chronological
+from reelmill.models.data.vectors import VectorDigest, blocks, fingerprint, usable
 from reelmill.models.protocols.highlights.cells import Cells
-from reelmill.storage import FeatureStore, Tables, open_store
+from reelmill.storage import FeatureStore, Root, Tables
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA
+from reelmill.storage.place import AnyRoot
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,11 @@ class Highlights:
         return out
 
 
-def load(root: str | Path, steps: str) -> Highlights:
+def load(root: AnyRoot, steps: str) -> Highlights:
     """Read events, segments and one store of steps. Raises InputError if the store has other rows than windows or
     segments, nobody marked a highlight, or the features are missing or constant."""
-    tables, store = Tables(root), open_store(root, steps)
+    root = Root(root)
+    tables, store = root.tables, root.features.open(steps)
     if store.spec.rows not in ("window", "segment"):
         raise InputError(
             f"store {store.spec.name} has one row a {store.spec.rows}; this model reads steps: a store with one row a "
@@ -150,8 +152,8 @@ def load(root: str | Path, steps: str) -> Highlights:
     ranges = ranges.of_users(works)
     of, step = (np.cumsum(works) - 1)[of[works[of]]], step[works[of]]
     first, size, short = extent(ranges, of, step, read.cells)
-    usable = read.usable[step]
-    positive = np.unique(ranges.user[of[usable]] * len(read.cells) + step[usable])
+    good = read.usable[step]
+    positive = np.unique(ranges.user[of[good]] * len(read.cells) + step[good])
     grid = _grid(tables, read.videos)
     of, segment = grid.covered(ranges.video, ranges.start_ms, ranges.stop_ms)
     newest = np.lexsort((-np.arange(len(ranges)), ranges.user))
@@ -171,8 +173,8 @@ def load(root: str | Path, steps: str) -> Highlights:
         **lost,
     )
     cells = [a for c in (read.cells, grid) for a in (c.start, c.start_ms, c.stop_ms)]
-    seen = _fingerprint(store, [*names, "", *read.videos], [*cells, read.row, read.usable, *arrays], read.digest)
-    return Highlights(names, read.videos, read.cells, read.row, read.usable, grid, *arrays, store, counts, seen)
+    print_ = fingerprint(store, [*names, "", *read.videos], [*cells, read.row, read.usable, *arrays], read.digest)
+    return Highlights(names, read.videos, read.cells, read.row, read.usable, grid, *arrays, store, counts, print_)
 
 
 @dataclass(frozen=True)
@@ -193,29 +195,23 @@ class _Steps:
         found: list[tuple[np.ndarray, ...]] = []
         names: list[str] = []
         empty = not_finite = 0
-        sha, low, high = hashlib.sha256(), np.full(store.spec.dim, np.inf), np.full(store.spec.dim, -np.inf)
-        for video in videos:
-            if video not in store:
-                continue
-            block = store.read(video)
-            valid, finite = block.mask > NO_DATA, np.isfinite(block.features).all(axis=1)
-            if not (valid & finite).any():
+        digest = VectorDigest(store.spec.dim)
+        for place, block in blocks(store, videos):
+            valid, good = block.mask > NO_DATA, usable(block)
+            if not good.any():
                 continue
             row = np.argsort(block.start_ms, kind="stable")
-            usable = (valid & finite)[row]
-            empty, not_finite = empty + int((~valid).sum()), not_finite + int((valid & ~finite).sum())
-            vectors = np.ascontiguousarray(block.features[row][usable])
-            sha.update(vectors.view(np.uint8).data)
-            low, high = np.minimum(low, vectors.min(axis=0)), np.maximum(high, vectors.max(axis=0))
-            names.append(video)
-            found.append((row, block.start_ms[row], block.stop_ms[row], usable))
+            empty, not_finite = empty + int((~valid).sum()), not_finite + int((valid & ~good).sum())
+            digest.add(block.features[row][good[row]])
+            names.append(videos[place])
+            found.append((row, block.start_ms[row], block.stop_ms[row], good[row]))
         if not found:
             raise InputError(f"{store.spec.name} holds no usable step of a video with highlights; extract them first")
-        if (low == high).all():
+        if digest.constant:
             raise InputError(f"features of {store.spec.name} are constant: every step has one vector; extract anew")
         start = np.cumsum([0, *(len(columns[0]) for columns in found)])
-        row, start_ms, stop_ms, usable = (np.concatenate(column) for column in zip(*found, strict=True))
-        return cls(names, Cells(start, start_ms, stop_ms), row, usable, empty, not_finite, sha.digest())
+        row, start_ms, stop_ms, good = (np.concatenate(column) for column in zip(*found, strict=True))
+        return cls(names, Cells(start, start_ms, stop_ms), row, good, empty, not_finite, digest.digest())
 
 
 @dataclass(frozen=True)
@@ -240,14 +236,7 @@ class Ranges:
         user, video = codes(events["user_id"], users), codes(events["video_id"], videos)
         kept = ranged & (video >= 0)
         events, user, video = events.filter(pa.array(kept)), user[kept], video[kept]
-        dated = pc.is_valid(events["time"]).to_numpy(zero_copy_only=False)
-        by_row = np.zeros(len(users), bool)
-        by_row[user[~dated]] = True
-        ms = np.where(by_row[user], 0, pc.fill_null(events["time"].cast(pa.int64()), 0).to_numpy())
-        marked = pc.fill_null(events["last_video"], False).to_numpy(zero_copy_only=False)
-        pair = user * len(videos) + video
-        source = codes(events["source"], sorted(set(events["source"].to_pylist())))
-        order = np.lexsort((events["source_row"].to_numpy(), source, ms, np.isin(pair, pair[marked]), user))
+        order, by_row = chronological(events, user, user * len(videos) + video, len(users))
         times = (events[name].to_numpy().astype(np.int64) for name in ("start_ms", "stop_ms"))
         table = np.column_stack([user, video, *times])[order]
         once = np.sort(np.unique(table, axis=0, return_index=True)[1])
@@ -289,12 +278,3 @@ def _grid(tables: Tables, videos: list[str]) -> Cells:
     order = order[video[order] >= 0]
     start = np.searchsorted(video[order], np.arange(len(videos) + 1))
     return Cells(start, *(table[name].to_numpy().astype(np.int64)[order] for name in ("start_ms", "stop_ms")))
-
-
-def _fingerprint(store: FeatureStore, names: list[str], arrays: list[np.ndarray], vectors: bytes) -> str:
-    sha = hashlib.sha256(store.spec.to_json().encode())
-    sha.update("\0".join(names).encode())
-    for array in arrays:
-        sha.update(len(array).to_bytes(8, "little") + np.ascontiguousarray(array, np.int64).tobytes())
-    sha.update(vectors)
-    return sha.hexdigest()

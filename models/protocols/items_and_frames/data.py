@@ -13,23 +13,22 @@ takes its labels in their place: who likes a segment likes each frame that start
 Nothing is left out silently: what falls away stands in `RatingCounts`.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelmill.models.data.arrays import codes, spans, video_key
+from reelmill.models.data.events import interactions
 from reelmill.models.data.spread import Spread
-from reelmill.storage import FeatureStore, Tables, open_store
+from reelmill.models.data.vectors import VectorDigest, blocks, fingerprint, usable
+from reelmill.storage import FeatureStore, Root, Tables
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA
-
-IN_PLACE_OF_RATINGS = ["highlight", "watch"]
+from reelmill.storage.place import AnyRoot
 
 
 @dataclass(frozen=True)
@@ -114,21 +113,18 @@ class Ratings:
         return Spread.of(lambda: self.vectors(items), self.dim)
 
 
-def load(root: str | Path, frames: str) -> Ratings:
+def load(root: AnyRoot, frames: str) -> Ratings:
     """Read events, labels and one store of frames. Raises InputError if the store has other rows than frames, nobody
     rated anything, or the frames are missing or constant."""
-    tables, store = Tables(root), open_store(root, frames)
+    root = Root(root)
+    tables, store = root.tables, root.features.open(frames)
     if store.spec.rows not in ("window", "segment"):
         raise InputError(
             f"store {store.spec.name} has one row a {store.spec.rows}; this model reads frames: a store with one row a "
             "window (reelmill extract with vgg19 and rows: window) or a segment"
         )
     events = tables.read("events", ["user_id", "video_id", "kind", "start_ms"])
-    rated = events.filter(pc.equal(events["kind"], "rating"))
-    if not rated.num_rows:
-        rated = events.filter(pc.is_in(events["kind"], value_set=pa.array(IN_PLACE_OF_RATINGS)))
-    if not rated.num_rows:
-        raise InputError(f"{root} has no event of kind rating, highlight or watch; ingest some first (reelmill ingest)")
+    rated, _ = interactions(root, events)
     users, items = (sorted(pc.unique(rated[name]).to_pylist()) for name in ("user_id", "video_id"))
     pair = np.unique(codes(rated["user_id"], users) * len(items) + codes(rated["video_id"], items))
     user, item = np.divmod(pair, len(items))
@@ -148,12 +144,8 @@ def load(root: str | Path, frames: str) -> Ratings:
         **lost,
     )
     arrays = (user, item, start, read.row[read.usable], like_user, like_frame)
-    sha = hashlib.sha256(store.spec.to_json().encode())
-    sha.update("\0".join([*users, "", *items]).encode())
-    for array in arrays:
-        sha.update(len(array).to_bytes(8, "little") + np.ascontiguousarray(array, np.int64).tobytes())
-    sha.update(read.digest)
-    return Ratings(users, items, *arrays, store, counts, sha.hexdigest())
+    print_ = fingerprint(store, [*users, "", *items], arrays, read.digest)
+    return Ratings(users, items, *arrays, store, counts, print_)
 
 
 @dataclass(frozen=True)
@@ -175,28 +167,31 @@ class _Frames:
         """Pass once over the blocks of the items. Raises InputError."""
         found: list[tuple[np.ndarray, ...]] = []
         empty = not_finite = 0
-        sha, low, high = hashlib.sha256(), np.full(store.spec.dim, np.inf), np.full(store.spec.dim, -np.inf)
-        for number, video in enumerate(items):
-            if video not in store or not len(block := store.read(video)):
+        digest = VectorDigest(store.spec.dim)
+        for number, block in blocks(store, items):
+            if not len(block):
                 continue
             row = np.argsort(block.start_ms, kind="stable")
-            vectors = block.features[row]
-            valid, finite = block.mask[row] > NO_DATA, np.isfinite(vectors).all(axis=1)
-            empty, not_finite = empty + int((~valid).sum()), not_finite + int((valid & ~finite).sum())
-            start, vectors = block.start_ms[row], np.ascontiguousarray(vectors[valid & finite])
-            last = max(block.stop_ms[row[-1]], 2 * start[-1] - start[-2] if len(start) > 1 else 0)
-            found.append((np.full(len(row), number), row, start, np.append(start[1:], last), valid & finite))
-            if len(vectors):
-                sha.update(vectors.view(np.uint8).data)
-                low, high = np.minimum(low, vectors.min(axis=0)), np.maximum(high, vectors.max(axis=0))
-        item, row, start_ms, stop_ms, usable = (
+            valid, good = block.mask > NO_DATA, usable(block)
+            empty, not_finite = empty + int((~valid).sum()), not_finite + int((valid & ~good).sum())
+            start, stop = on_screen(block.start_ms[row], block.stop_ms[row])
+            found.append((np.full(len(row), number), row, start, stop, good[row]))
+            digest.add(block.features[row][good[row]])
+        item, row, start_ms, stop_ms, good = (
             (np.concatenate(c) for c in zip(*found, strict=True)) if found else [np.zeros(0, bool)] * 5
         )
-        if not usable.any():
+        if not good.any():
             raise InputError(f"{store.spec.name} holds no usable frame of a rated item; extract them first")
-        if (low == high).all():
+        if digest.constant:
             raise InputError(f"features of {store.spec.name} are constant: every frame has one vector; extract anew")
-        return cls(item, row, start_ms, stop_ms, usable, empty, not_finite, sha.digest())
+        return cls(item, row, start_ms, stop_ms, good, empty, not_finite, digest.digest())
+
+
+def on_screen(start_ms: np.ndarray, stop_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From when to when each frame (L,) of an item, in order of time, is on screen: until the next one starts; the last
+    one until its own stop, or as long as the one before it if that is later."""
+    last = max(stop_ms[-1], 2 * start_ms[-1] - start_ms[-2] if len(start_ms) > 1 else 0)
+    return start_ms, np.append(start_ms[1:], last)
 
 
 def _likes(tables: Tables, events: pa.Table) -> tuple[pa.Table, bool]:

@@ -19,18 +19,19 @@ Nothing is left out silently: what falls away stands in `HistoryCounts`.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelmill.models.data.arrays import codes
-from reelmill.storage import FeatureStore, Tables, open_store
+from reelmill.models.data.vectors import blocks, usable
+from reelmill.storage import FeatureStore, Root
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA
+from reelmill.storage.place import AnyRoot
 
 KINDS = ("watch", "rating", "highlight")
 """Kinds of events that are watches."""
@@ -109,15 +110,16 @@ class Histories:
 
 
 def load(
-    root: str | Path, frames: str = "", clips: str = "", text: str = "", topics: str = "", posts: str = ""
+    root: AnyRoot, frames: str = "", clips: str = "", text: str = "", topics: str = "", posts: str = ""
 ) -> Histories:
     """Read events and stores. Raises InputError if a store is of the wrong kind, nobody watched anything at a known
     time, or of a role's features there are none."""
+    root = Root(root)
     given = {"frames": frames, "clips": clips, "text": text, "topics": topics, "posts": posts}
-    stores = {role: open_store(root, name) for role, name in given.items() if name}
+    stores = {role: root.features.open(name) for role, name in given.items() if name}
     for role, store in stores.items():
         _check(role, store)
-    events = Tables(root).read("events", ["user_id", "video_id", "kind", "time"])
+    events = root.tables.read("events", ["user_id", "video_id", "kind", "time"])
     watches = events.filter(pc.is_in(events["kind"], value_set=pa.array(KINDS)))
     dated = watches.filter(pc.is_valid(watches["time"]))
     if not dated.num_rows:
@@ -184,10 +186,11 @@ def _contents(stores: Mapping[str, FeatureStore], videos: Sequence[str]) -> tupl
         if role == "posts":
             continue
         found[role] = np.full((len(videos), store.spec.dim), np.nan, np.float32)
-        for number, rows, bad in _usable(store, videos):
-            not_finite += bad
-            if len(rows):
-                found[role][number] = rows.mean(axis=0, dtype=np.float64)
+        for place, block in blocks(store, videos):
+            kept = usable(block)
+            not_finite += int(((block.mask > NO_DATA) & ~kept).sum())
+            if kept.any():
+                found[role][place] = block.features[kept].mean(axis=0, dtype=np.float64)
         there = found[role][np.isfinite(found[role]).all(axis=1)]
         if not len(there):
             raise InputError(f"{store.spec.name} holds no usable row of a watched video; extract them, or leave out "
@@ -195,15 +198,6 @@ def _contents(stores: Mapping[str, FeatureStore], videos: Sequence[str]) -> tupl
         if role == "topics" and ((there < 0).any() or (np.abs(there.sum(axis=1) - 1) > 1e-3).any()):
             raise InputError(f"rows of {store.spec.name} are no mixtures of topics: they must be ≥ 0 and sum to 1")
     return found, not_finite
-
-
-def _usable(store: FeatureStore, names: Sequence[str]) -> Iterator[tuple[int, np.ndarray, int]]:
-    """Number, usable rows (·, dim) and how many more were not finite, of each name that the store has."""
-    for number, name in enumerate(names):
-        if name in store:
-            block = store.read(name)
-            valid, finite = block.mask > NO_DATA, np.isfinite(block.features).all(axis=1)
-            yield number, block.features[valid & finite], int((valid & ~finite).sum())
 
 
 def _posts(
@@ -216,13 +210,11 @@ def _posts(
     undated = said["time"].null_count
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [(np.zeros(0, np.int64),) * 3]
     stored = 0
-    for number, name in enumerate(users if store else ()):
-        if store and name in store:
-            block = store.read(name)
-            stored += len(block)
-            known = (block.mask > NO_DATA) & np.isfinite(block.features).all(axis=1)
-            topic = block.features[known].argmax(axis=1).astype(np.int64)
-            found.append((np.full(len(topic), number), topic, block.start_ms[known].astype(np.int64)))
+    for number, block in blocks(store, users) if store else ():
+        known = usable(block)
+        stored += len(block)
+        topic = block.features[known].argmax(axis=1).astype(np.int64)
+        found.append((np.full(len(topic), number), topic, block.start_ms[known].astype(np.int64)))
     user, topic, ms = (np.concatenate(column) for column in zip(*found, strict=True))
     return (user, topic, ms), {
         "posts": len(user),

@@ -1,24 +1,22 @@
 """What advisers of next videos share: a user's watches out of the tables, as a history."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
 from reelmill.models.core.advice import Question
+from reelmill.models.data.arrays import codes
 from reelmill.models.protocols.next_videos.data import KINDS
 from reelmill.models.protocols.next_videos.history import Past, Stream
 
 
-def watches(question: Question, videos: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor, dict[str, int]]:
+def watches(question: Question, videos: list[str]) -> tuple[torch.Tensor, torch.Tensor, dict[str, int]]:
     """Video and time (W,) of her first watch of each of these videos, in order of time, then of video; and what is left
     out."""
     events = question.events("video_id", "time", kinds=KINDS)
     dated = events.filter(pc.is_valid(events["time"]))
-    row = pc.index_in(dated["video_id"], value_set=pa.array(videos, pa.string()))
-    row = pc.fill_null(row, -1).to_numpy().astype(np.int64)
+    row = codes(dated["video_id"], videos)
     ms, foreign = dated["time"].cast(pa.int64()).to_numpy(), row < 0
     left_out = {
         "watches_undated": events.num_rows - dated.num_rows,

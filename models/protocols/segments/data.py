@@ -1,24 +1,24 @@
 """Who liked which segment, read from the tables and one feature store of a root.
 
-Nothing is left out silently: what a row of the tables loses on its way into `Interactions` stands in `Counts`.
+Rows of the tables that are left out are counted, in `Counts`.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelmill.models.data.arrays import STRIDE, codes, video_key
+from reelmill.models.data.events import chronological
 from reelmill.models.data.spread import Spread
-from reelmill.models.data.vectors import CHUNK
-from reelmill.storage import FeatureStore, Spec, Tables, open_store
+from reelmill.models.data.vectors import CHUNK, VectorDigest, blocks, fingerprint, usable
+from reelmill.storage import Block, FeatureStore, Root, Spec
 from reelmill.storage.errors import InputError
-from reelmill.storage.features import NO_DATA, Block, features_folder
+from reelmill.storage.features import NO_DATA
+from reelmill.storage.place import AnyRoot
 
 
 @dataclass(frozen=True)
@@ -106,27 +106,26 @@ class Interactions:
         return Spread.of(lambda: map(self.vectors, chunks), self.dim)
 
 
-def load(root: str | Path, features: str) -> Interactions:
+def load(root: AnyRoot, features: str) -> Interactions:
     """Read labels, segments, events and one store of segment features. Raises InputError if one of them is empty, the
     features are constant, or they were cut at another grid than that of the tables."""
-    store = open_store(root, features)
+    root = Root(root)
+    store = root.features.open(features)
     if store.spec.rows != "segment":
         raise InputError(f"store {store.spec.name} has one row a {store.spec.rows}; this model needs one row a segment")
     return _interactions(root, store, partial(_Grid.read, store))
 
 
-def load_labels(root: str | Path) -> Interactions:
-    """The same of all segments that the tables know, with an empty store: for rankings that ask for no vector. Left out
-    are videos without a grid, because nobody knows how long they are."""
-    spec = Spec("none", "none", 1, "segment")
-    return _interactions(root, FeatureStore(features_folder(root) / spec.name, spec), _Grid.planned)
+def load_labels(root: AnyRoot) -> Interactions:
+    """The same of all segments that the tables have, with an empty store: for rankings that need no vector. Videos
+    without a grid, whose duration is unknown, are left out."""
+    root = Root(root)
+    return _interactions(root, root.features.of(Spec("none", "none", 1, "segment")), _Grid.planned)
 
 
-def _interactions(
-    root: str | Path, store: FeatureStore, grid_of: "Callable[[pa.Table, pa.Array], _Grid]"
-) -> Interactions:
+def _interactions(root: Root, store: FeatureStore, grid_of: "Callable[[pa.Table, pa.Array], _Grid]") -> Interactions:
     """Positives and views on the grid of (segments, ids of the videos touched)."""
-    tables = Tables(root)
+    tables = root.tables
     labels = tables.read("labels", ["user_id", "video_id", "segment_index"])
     segments = tables.read("segments", ["video_id", "segment_index", "start_ms", "stop_ms"])
     events = tables.read("events", ["user_id", "video_id", "kind", "time", "last_video", "source", "source_row"])
@@ -159,7 +158,7 @@ def _interactions(
         users_ordered_by_row=by_row,
     )
     arrays = (grid.video, grid.index, user, number, np.full(len(user), -1), view_user, view_video)
-    print_ = fingerprint(store, [*users, "", *grid.videos], arrays, grid.digest)
+    print_ = fingerprint(store, [*users, "", *grid.videos], arrays, grid.digest, lengths=False)
     return Interactions(users, grid.videos, *arrays, store, grid.rows, counts, print_)
 
 
@@ -184,27 +183,19 @@ class _Grid:
         ranges = np.column_stack([segments[name].to_numpy() for name in ("start_ms", "stop_ms")])[place]
         planned, ranges = planned[planned >= 0], ranges[planned >= 0]
         found: list[np.ndarray] = []
-        not_finite, sha = 0, hashlib.sha256()
-        low, high = np.full(store.spec.dim, np.inf), np.full(store.spec.dim, -np.inf)
-        for code, video in enumerate(wanted):
-            if video not in store:
-                continue
-            block = store.read(video)
+        not_finite, digest = 0, VectorDigest(store.spec.dim)
+        for code, block in blocks(store, wanted):
             key = video_key(np.full(len(block), code), block.segment_index.astype(np.int64))
             start, stop = np.searchsorted(planned, [code * STRIDE, (code + 1) * STRIDE])
             on_grid = np.isin(key, planned[start:stop])
             _check_grid(store, block, on_grid, ranges[np.searchsorted(planned, key[on_grid])])
-            usable = (block.mask > NO_DATA) & on_grid
-            finite = np.isfinite(block.features).all(axis=1)
-            not_finite += int((usable & ~finite).sum())
-            vectors = block.features[usable & finite]
-            if len(vectors):
-                found.append(key[usable & finite])
-                sha.update(np.ascontiguousarray(vectors).view(np.uint8).data)
-                low, high = np.minimum(low, vectors.min(axis=0)), np.maximum(high, vectors.max(axis=0))
-        if not found:
+            kept = usable(block) & on_grid
+            not_finite += int(((block.mask > NO_DATA) & on_grid & ~kept).sum())
+            found.append(key[kept])
+            digest.add(block.features[kept])
+        if not any(map(len, found)):
             raise InputError(f"{store.spec.name} holds no feature of a labelled video; extract them first")
-        if (low == high).all():
+        if digest.constant:
             raise InputError(f"features of {store.spec.name} are constant: every segment has one vector; extract anew")
         keys = np.concatenate(found)
         number, index = np.divmod(keys, STRIDE)
@@ -212,7 +203,7 @@ class _Grid:
         videos = [wanted[v] for v in alive]
         rows = store.locate(zip([wanted[v] for v in number], index.tolist(), strict=True))
         missing = int(len(planned) - len(keys))
-        return cls(videos, video.astype(np.int64), index, rows, missing, not_finite, sha.digest())
+        return cls(videos, video.astype(np.int64), index, rows, missing, not_finite, digest.digest())
 
     @classmethod
     def planned(cls, segments: pa.Table, touched: pa.Array) -> "_Grid":
@@ -265,16 +256,8 @@ def _views(
     user, video = codes(events["user_id"], users), codes(events["video_id"], grid.videos)
     kept = (user >= 0) & (video >= 0)
     user, video = user[kept], video[kept]
-    time = events["time"].cast(pa.int64()).filter(pa.array(kept))
-    dated = pc.is_valid(time).to_numpy(zero_copy_only=False)
-    by_row = np.zeros(len(users), bool)
-    by_row[user[~dated]] = True
-    ms = np.where(by_row[user], 0, pc.fill_null(time, 0).to_numpy())
-    source = codes(events["source"], sorted(set(events["source"].to_pylist())))[kept]
     pair = user * len(grid.videos) + video
-    marked = pc.fill_null(events["last_video"], False).to_numpy()[kept]
-    last = np.isin(pair, pair[marked])
-    order = np.lexsort((events["source_row"].to_numpy()[kept], source, ms, last, user))
+    order, by_row = chronological(events.filter(pa.array(kept)), user, pair, len(users))
     pair = pair[order]
     pair = pair[np.sort(np.unique(pair, return_index=True)[1])]
     undated = np.setdiff1d(positive_user * len(grid.videos) + positive_video, pair)
@@ -282,13 +265,3 @@ def _views(
     user, video = np.divmod(pair, len(grid.videos))
     order = np.argsort(user, kind="stable")
     return user[order], video[order], len(undated), int(by_row.sum())
-
-
-def fingerprint(store: FeatureStore, names: list[str], arrays: tuple[np.ndarray, ...], vectors: bytes) -> str:
-    """64 hex digits: hash of the spec, the names, the arrays and a digest of the vectors."""
-    sha = hashlib.sha256(store.spec.to_json().encode())
-    sha.update("\0".join(names).encode())
-    for array in arrays:
-        sha.update(np.ascontiguousarray(array, np.int64).view(np.uint8).data)
-    sha.update(vectors)
-    return sha.hexdigest()

@@ -10,25 +10,26 @@ claims. Videos of unknown duration have no grid and are left out, and counted.
 """
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelmill.models.data.arrays import codes
 from reelmill.models.data.cases import Cases
 from reelmill.models.metrics import evaluate, untrained
 from reelmill.models.protocols.segments import split as splits
 from reelmill.models.protocols.segments.data import Interactions, load_labels
 from reelmill.models.protocols.segments.split import Split
-from reelmill.storage import Tables
+from reelmill.storage import Root
+from reelmill.storage.place import AnyRoot
 
 
-def floors(root: str | Path, seed: int = 0, least_videos: int = 5) -> dict[str, Any]:
+def floors(root: AnyRoot, seed: int = 0, least_videos: int = 5) -> dict[str, Any]:
     """Tables of the rows random, smooth random and early first, as `Task.evaluate` gives them: `rows`, `by_sparsity`
     and `last_videos`, which is empty where no source marks any; and `counts`. `seed`: of TransGRec's split, of the
     smooth noise and of the bootstrap. Raises InputError if nobody has `least_videos` videos."""
+    root = Root(root)
     data = load_labels(root)
     split = splits.last_video(data, np.random.default_rng(seed), least_videos)
     history = np.bincount(data.positive_user[split.train], minlength=len(data.users))[split.test.user]
@@ -52,16 +53,13 @@ def _tables(data: Interactions, cases: Cases, history: np.ndarray, seed: int) ->
     return evaluate.tables(cases, blind_rows(data, cases, seed), history, seed)
 
 
-def _marked(root: str | Path, data: Interactions) -> tuple[np.ndarray, int]:
+def _marked(root: Root, data: Interactions) -> tuple[np.ndarray, int]:
     """Pairs user · V + video (n,) that a source marks as the user's last video; and how many more such pairs there are
     of which user or video is not among the data's."""
-    events = Tables(root).read("events", ["user_id", "video_id", "kind", "last_video"])
+    events = root.tables.read("events", ["user_id", "video_id", "kind", "last_video"])
     events = events.filter(pc.and_(pc.equal(events["kind"], "highlight"), pc.fill_null(events["last_video"], False)))
     pairs = events.select(["user_id", "video_id"]).group_by(["user_id", "video_id"]).aggregate([])
-    places = [
-        pc.fill_null(pc.index_in(pairs[name], value_set=pa.array(names)), -1).to_numpy().astype(np.int64)
-        for name, names in (("user_id", data.users), ("video_id", data.videos))
-    ]
+    places = [codes(pairs[name], names) for name, names in (("user_id", data.users), ("video_id", data.videos))]
     known = (places[0] >= 0) & (places[1] >= 0)
     return np.sort((places[0] * len(data.videos) + places[1])[known]), int((~known).sum())
 
