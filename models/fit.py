@@ -8,7 +8,6 @@ A complete run of the same identity is found without importing torch, and nothin
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from reelmill.models import registry
@@ -16,9 +15,9 @@ from reelmill.models.core import logs
 from reelmill.models.core.recommender import Recommender
 from reelmill.models.core.settings import FitSettings
 from reelmill.models.runs import Run, load, open_run
+from reelmill.storage import Root
 from reelmill.storage.errors import InputError
-from reelmill.storage.features import verify
-from reelmill.storage.place import AnyPath
+from reelmill.storage.place import AnyPath, AnyRoot
 
 SAVE_EVERY_S = 20.0
 """A kill costs at most so many seconds of training."""
@@ -41,7 +40,7 @@ class FitResult:
 
 
 def train(
-    root: str | Path,
+    root: AnyRoot,
     stores: str | Mapping[str, str] | None = None,
     settings: FitSettings | None = None,
     *,
@@ -62,6 +61,7 @@ def train(
     settings = settings if settings is not None else recommender.settings()
     if not isinstance(settings, recommender.settings):
         raise InputError(f"{model} takes {recommender.settings.__name__}, not {type(settings).__name__}")
+    root = Root(root)
     data = recommender.load(root, **registry.stores_of(model, stores))
     run = open_run(root, recommender, settings, data)
     if run.complete:
@@ -74,7 +74,7 @@ def train(
 
     chosen = choose_device(device)
     for name in data.stores.values():
-        for wrong in verify(root, name):
+        for wrong in root.features.verify(name):
             raise wrong  # a flipped bit would train on in silence
     task = recommender.task(data, settings, chosen)
     training = Training(task, settings, chosen)
@@ -104,7 +104,7 @@ def train(
     return FitResult(run.folder, metrics, task.counts, skipped=False, written=_written(root, run, recommender))
 
 
-def _written(root: str | Path, run: Run, recommender: Recommender) -> dict[str, str]:
+def _written(root: Root, run: Run, recommender: Recommender) -> dict[str, str]:
     """Write the missing blocks of a complete run's stores: after the run, so that the next call makes up for a killed
     writer, and for videos that have come since."""
     if recommender.write is None:

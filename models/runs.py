@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any
 from reelmill.models import registry
 from reelmill.models.core.recommender import Recommender
 from reelmill.models.core.settings import FitSettings
-from reelmill.storage import cache, parts
+from reelmill.storage import Root, cache, parts
 from reelmill.storage.errors import CorruptPart, InputError, nearest
-from reelmill.storage.place import AnyPath, place
+from reelmill.storage.place import AnyPath, AnyRoot, place
 
 if TYPE_CHECKING:
     import torch
@@ -123,7 +123,7 @@ class Run:
             shutil.rmtree(self.logs, ignore_errors=True)
 
 
-def open_run(root: str | Path, recommender: Recommender, settings: FitSettings, data: "Data") -> Run:
+def open_run(root: AnyRoot, recommender: Recommender, settings: FitSettings, data: "Data") -> Run:
     """The run of this identity, its folder made if it is new, and cleared of temporary files of killed writers."""
     identity = {
         "model": recommender.name,
@@ -133,7 +133,7 @@ def open_run(root: str | Path, recommender: Recommender, settings: FitSettings, 
         "code_version": recommender.version,
     }
     digits = hashlib.sha256(_json(identity)).hexdigest()[:8]
-    run = Run(place(root) / "runs" / f"{recommender.name}-{digits}")
+    run = Run(Root(root).runs / f"{recommender.name}-{digits}")
     if isinstance(run.folder, Path):
         run.folder.mkdir(parents=True, exist_ok=True)
     for folder in (run.folder, run.folder / "plots"):
@@ -143,19 +143,20 @@ def open_run(root: str | Path, recommender: Recommender, settings: FitSettings, 
     return run
 
 
-def list_runs(root: str | Path) -> list[Run]:
+def list_runs(root: AnyRoot) -> list[Run]:
     """The complete runs of a root, oldest first."""
-    runs = place(root) / "runs"
+    runs = Root(root).runs
     done = {name: parts.written_at(runs / name / "metrics.json") for name in parts.folders(runs)}
     return [Run(runs / name) for _, name in sorted((at, name) for name, at in done.items() if at is not None)]
 
 
-def find_run(root: str | Path, name: str | None = None) -> Run:
+def find_run(root: AnyRoot, name: str | None = None) -> Run:
     """The complete run of this name, or the newest one of the recommender of this name, or the newest one of any
     recommender that recommends. Raises InputError."""
+    root = Root(root)
     done = list_runs(root)
     if not done:
-        begun = parts.folders(place(root) / "runs")
+        begun = parts.folders(root.runs)
         more = f" ({', '.join(sorted(begun))} is not complete; the same command goes on with it)" if begun else ""
         raise InputError(f"{root} has no complete run{more}: fit a recommender first (reelmill train)")
     if name is None:
@@ -168,7 +169,7 @@ def find_run(root: str | Path, name: str | None = None) -> Run:
         fits = [run for run in done if name in (run.name, run.model)]
     if fits:
         return fits[-1]
-    if name in parts.folders(place(root) / "runs"):
+    if name in parts.folders(root.runs):
         raise InputError(f"run {name!r} is not complete: fit it to the end first (reelmill train)")
     names = [run.name for run in reversed(done)]
     raise InputError(f"run {name!r}: {nearest(str(name), [*names, *sorted({run.model for run in done})])}")

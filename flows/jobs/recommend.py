@@ -1,5 +1,6 @@
 """Recommend from a run of a root, and cut the first recommendation out of its video."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def recommend(
 
     if gif is not None:
         check_name(Path(gif))
-    figures = ask(root, user, video, run, top, why)
+    figures = asdict(ask(root, user, video, run, top, why))
     if gif is not None:
         figures["gif"] = write_highlight(root, *span(figures["recommended"]), gif)
     return figures

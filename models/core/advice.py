@@ -1,9 +1,8 @@
-"""What the advisers of all recommenders share: the question, the answer, rows of a store and their scores."""
+"""What recommending shares across recommenders: the question, the answer, an adviser, and scored rows of a store."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,26 +11,25 @@ import pyarrow.compute as pc
 
 from reelmill.models.core.base import Fitted
 from reelmill.models.data.vectors import CHUNK, usable
-from reelmill.storage import Block, FeatureStore, Tables, open_store
+from reelmill.storage import Block, FeatureStore, Root
 from reelmill.storage.errors import InputError
-from reelmill.storage.features import list_stores
 
 WHY = 3
-"""Reasons named for each recommendation."""
+"""At most so many reasons for each recommendation."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """Whom to recommend what, by which fitted model."""
+    """Which user wants recommendations, of what, from which fitted model."""
 
-    root: str | Path
+    root: Root
     run: str
     """Name of the run, for messages."""
     fitted: Fitted
     user: str | None
-    """None: somebody of whom nothing is known."""
+    """None: no user is named."""
     video: str | None
-    """What is the best of this one; None: of all that there are."""
+    """Rank inside this one; None: all videos."""
     top: int
     why: bool
 
@@ -41,37 +39,37 @@ class Question:
         return "nobody in particular" if self.user is None else f"user {self.user!r}"
 
     def store(self, role: str, dim: int | None = None) -> FeatureStore:
-        """The very store that the run was fitted on; `dim`: numbers a row that its model takes. Raises InputError if
-        the root lacks it, or its folder holds another spec."""
+        """The very store that the run was fitted on; `dim`: the dimension that its model takes. Raises InputError if
+        the store is missing, or its folder holds another spec."""
         name = self.fitted.stores[role]
-        if name not in (known := list_stores(self.root)):
+        if name not in (known := self.root.features.list()):
             there = f"there are {', '.join(known)}" if known else "there is none"
             raise InputError(
-                f"run {self.run} reads the store {name}, which {self.root} lacks ({there}): extract it again with the "
-                "settings of the fit, or name another run"
+                f"run {self.run} reads the store {name}, which is missing in {self.root} ({there}): extract it again "
+                "with the settings of the fit, or name another run"
             )
-        store = open_store(self.root, name)
+        store = self.root.features.open(name)
         if store.spec.name != name or dim not in (None, store.spec.dim):
             raise InputError(
-                f"run {self.run} was fitted on the store {name}, but that folder holds {store.spec.name} with "
-                f"{store.spec.dim} numbers a row: extract again with the settings of the fit, or name another run"
+                f"run {self.run} was fitted on the store {name}, but that folder holds {store.spec.name} of "
+                f"dimension {store.spec.dim}: extract again with the settings of the fit, or name another run"
             )
         return store
 
     def events(self, *columns: str, kinds: Sequence[str] = ()) -> pa.Table:
-        """Her events of these kinds, or of all kinds."""
-        events = Tables(self.root).read("events", ["user_id", "kind", *columns])
+        """The user's events of these kinds, or of all kinds."""
+        events = self.root.tables.read("events", ["user_id", "kind", *columns])
         events = events.filter(pc.equal(events["user_id"], pa.scalar(self.user, pa.string())))
         return events.filter(pc.is_in(events["kind"], value_set=pa.array(kinds))) if kinds else events
 
     def labels(self) -> pa.Table:
-        """Video and segment_index of the segments that she likes."""
-        labels = Tables(self.root).read("labels", ["user_id", "video_id", "segment_index"])
+        """Video and segment_index of the segments that the user likes."""
+        labels = self.root.tables.read("labels", ["user_id", "video_id", "segment_index"])
         labels = labels.filter(pc.equal(labels["user_id"], pa.scalar(self.user, pa.string())))
         return labels.select(["video_id", "segment_index"])
 
     def unmarked(self, store: FeatureStore, marked: set[str]) -> list[str]:
-        """The videos of a store without those that she has marked. Raises InputError if none is left."""
+        """The videos of a store that are not in `marked`. Raises InputError if none is left."""
         left = sorted(set(store.keys()) - marked)
         if not left:
             raise InputError(
@@ -80,8 +78,8 @@ class Question:
             )
         return left
 
-    def stranger(self, users: Sequence[str]) -> str:
-        """Says that she is not among the users (n,) of the training, and who may be meant."""
+    def unknown_user(self, users: Sequence[str]) -> str:
+        """Says that the user is not among the users (n,) of the training, and which name may be meant."""
         if self.user is None:
             return "no user is named"
         return f"{self.user!r} is not among the {len(users):,} users of the training{meant(self.user, users)}"
@@ -89,18 +87,18 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is recommended, and for whom it was really computed."""
+    """What is recommended, and what represented the user."""
 
     unit: str
     """What a row is: segment, step, key frame, item or video."""
     known: bool
     """The model knows this very user."""
     how: str
-    """What stands for the user."""
+    """What represents the user in the model, in words."""
     recommended: list[dict[str, Any]]
     """The best first, each with its rank and score; the others of its keys are those of its unit."""
     candidates: int
-    """Out of how many of this unit."""
+    """Number of candidates of this unit."""
     left_out: dict[str, int] = field(default_factory=dict)
     """What could not be a candidate, and why."""
     notes: list[str] = field(default_factory=list)
@@ -120,7 +118,7 @@ class Adviser:
         raise NotImplementedError
 
     def of_all(self) -> Answer:
-        """The best of everything that the user has not met."""
+        """The best of everything that the user has no event of."""
         raise NotImplementedError
 
 

@@ -16,7 +16,6 @@ from reelmill.models.data.vectors import usable
 from reelmill.models.drnn.model import DRNN
 from reelmill.models.drnn.settings import DRNNSettings
 from reelmill.models.protocols.next_videos.recommend import past_of, watches
-from reelmill.storage import Tables
 from reelmill.storage.errors import InputError
 
 ONE_AFTER_ANOTHER = "a score is log P of the video after all before it were watched too"
@@ -110,7 +109,7 @@ class DRNNAdviser(Adviser):
     def _meant(self) -> str:
         if self.question.user is None:
             return ""
-        users = pc.unique(Tables(self.question.root).read("events", ["user_id"])["user_id"]).to_pylist()
+        users = pc.unique(self.question.root.tables.read("events", ["user_id"])["user_id"]).to_pylist()
         return meant(self.question.user, users)
 
     def _reasons(self, rows: list[int]) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ class JIFRAdviser(Adviser):
             self.user, self.how = question.fitted.row("users", str(question.user)), "her own rows of U and W"
         else:
             self.user = len(names["users"])
-            self.how = f"{question.stranger(names['users'])}; the mean of their rows stands in"
+            self.how = f"{question.unknown_user(names['users'])}; the mean of their rows stands in"
         self.trained = trained
         self.model = trained
 

@@ -19,7 +19,7 @@ from reelmill.models.protocols.highlights.cells import Cells
 from reelmill.models.protocols.highlights.data import Ranges, extent
 from reelmill.models.protocols.highlights.query import Query
 from reelmill.models.protocols.highlights.task import AT_ONCE
-from reelmill.storage import FeatureStore, Tables
+from reelmill.storage import FeatureStore
 from reelmill.storage.errors import InputError
 
 EVENT = ["user_id", "video_id", "time", "start_ms", "stop_ms", "last_video", "source", "source_row"]
@@ -149,7 +149,7 @@ class PRNetAdviser(Adviser):
         elif self.history.video:
             why = "no highlight of hers may be known here (history_size, or they are all in this video)"
         else:
-            users = pc.unique(Tables(self.question.root).read("events", ["user_id"])["user_id"]).to_pylist()
+            users = pc.unique(self.question.root.tables.read("events", ["user_id"])["user_id"]).to_pylist()
             why = f"{self.question.user!r} has no highlight on a step{meant(self.question.user, users)}"
         return f"{why}; the generic preference g alone" if self.settings.generic else why
 

@@ -35,7 +35,9 @@ class TransGRecAdviser(Adviser):
             self.how = "her own embedding, out of the training graph"
         else:
             self.u = self.model.final_users.mean(0)
-            self.how = f"{question.stranger(users)}; the mean of their embeddings stands in: what they like on average"
+            self.how = (
+                f"{question.unknown_user(users)}; the mean of their embeddings stands in: what they like on average"
+            )
 
     def of_video(self, video: str) -> Answer:
         """The best segments of a video, marked ones too."""

@@ -255,7 +255,7 @@ def test_one_command_fits_both(tmp_path: Path) -> None:
     fits = json.loads(ended.stdout)["fits"]
     assert fits["multimodal"]["stores"] == fits["audiovisual"]["written"]
     assert len(list_stores(root)) == 6
-    assert recommend(root, "u0001", run="multimodal")["recommended"]
+    assert recommend(root, "u0001", run="multimodal").recommended
 
 
 def named(root: Path, rows: list[dict[str, object]]) -> None:

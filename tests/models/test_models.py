@@ -21,6 +21,7 @@ from reelmill.models.core.recommender import PlantedWorld, Recommender
 from reelmill.models.core.settings import FitSettings
 from reelmill.models.core.training import Training
 from reelmill.models.fit import FitResult
+from reelmill.models.recommendations import Recommendations
 from reelmill.models.registry import RECOMMENDERS, Entry, find, settings_for, world_of
 from reelmill.storage import Block, FeatureWriter, Tables, open_store
 from reelmill.storage.errors import InputError
@@ -344,19 +345,19 @@ def test_missing_and_not_finite_features_are_counted(
 # ---- recommending ----
 
 
-def asked(planted: Planted, fitted: FitResult, **how: Any) -> dict[str, Any]:
+def asked(planted: Planted, fitted: FitResult, **how: Any) -> Recommendations:
     """An answer from this run, with what holds for any."""
     answer = recommend(planted.root, run=fitted.folder.name, **how)
-    ranks = [one["rank"] for one in answer["recommended"]]
+    ranks = [one["rank"] for one in answer.recommended]
     assert ranks == list(range(1, len(ranks) + 1))
     assert 0 < len(ranks) <= how.get("top", 10)
-    assert answer["candidates"] >= len(ranks)
-    assert all(np.isfinite(one["score"]) for one in answer["recommended"])
-    assert all(("why" in one) == how.get("why", False) for one in answer["recommended"])
-    assert (answer["run"], answer["model"]) == (fitted.folder.name, planted.name)
-    assert (answer["user"]["id"], answer["video"]) == (how.get("user"), how.get("video"))
-    assert answer["unit"]
-    assert answer["user"]["how"]
+    assert answer.candidates >= len(ranks)
+    assert all(np.isfinite(one["score"]) for one in answer.recommended)
+    assert all(("why" in one) == how.get("why", False) for one in answer.recommended)
+    assert (answer.run, answer.model) == (fitted.folder.name, planted.name)
+    assert (answer.user.id, answer.video) == (how.get("user"), how.get("video"))
+    assert answer.unit
+    assert answer.user.how
     return answer
 
 
@@ -369,13 +370,13 @@ def test_it_recommends_to_a_user_with_history(planted: Planted, fitted: FitResul
         return
     user = pc.min(Tables(planted.root).read("events")["user_id"]).as_py()
     plain, reasoned = (asked(planted, fitted, user=user, top=3, why=why) for why in (False, True))
-    assert plain["user"]["known"]
-    for one, other in zip(plain["recommended"], reasoned["recommended"], strict=True):
+    assert plain.user.known
+    for one, other in zip(plain.recommended, reasoned.recommended, strict=True):
         assert other.pop("why") is not None
         assert one == other
-    video = plain["recommended"][0]["video_id"]
+    video = plain.recommended[0]["video_id"]
     alone = asked(planted, fitted, user=user, video=video, why=True)
-    assert {one["video_id"] for one in alone["recommended"]} == {video}
+    assert {one["video_id"] for one in alone.recommended} == {video}
     with pytest.raises(InputError, match="no such video at all"):
         recommend(planted.root, user, "no such video at all", fitted.folder.name)
     with pytest.raises(InputError, match="top 0"):
@@ -389,7 +390,7 @@ def test_an_unknown_user_is_said_to_be_unknown_or_refused(
     if planted.recommender.adviser is None:
         return
     try:
-        assert not asked(planted, fitted, user=user)["user"]["known"]
+        assert not asked(planted, fitted, user=user).user.known
     except InputError as error:
         assert (user or "nobody in particular") in str(error)  # noqa: PT017
 
@@ -410,7 +411,7 @@ def test_a_missing_store_and_one_of_another_spec_are_refused(
         here, there = (recommend(root, user, run=fitted.folder.name) for root in (planted.root, tmp_path))
         assert here == there
         return
-    with pytest.raises(InputError, match=r"reads the store .* lacks \(there is none\)"):
+    with pytest.raises(InputError, match=r"reads the store .* which is missing in .* \(there is none\)"):
         recommend(tmp_path, user, run=fitted.folder.name)
     for store in planted.stores.values():
         spec = replace(open_store(planted.root, store).spec, code_version=9)

@@ -3,7 +3,7 @@ is refused. Worlds are planted, fits are short: what is right about a list is te
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,9 @@ from reelmill.models.protocols.items_and_frames import data as jifr_data
 from reelmill.models.protocols.items_and_frames.frames import Frames
 from reelmill.models.protocols.next_videos import data as drnn_data
 from reelmill.models.protocols.segments import data
-from reelmill.models.recommendations import find_run, recommend
+from reelmill.models.recommendations import AskedUser, Recommendations, recommend
 from reelmill.models.registry import RECOMMENDERS, find
+from reelmill.models.runs import find_run
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask
 from reelmill.models.transgrec.world import World, write
@@ -66,7 +67,7 @@ class Place:
     folder: Path
     fitted: Fitted
 
-    def ask(self, **question: Any) -> dict[str, Any]:
+    def ask(self, **question: Any) -> Recommendations:
         """The answer of this run."""
         return recommend(self.root, run=self.folder.name, **question)
 
@@ -178,8 +179,8 @@ def next_videos(request: pytest.FixtureRequest, histories: tuple[Path, dict[str,
     return fit(*histories, NETWORKS[request.param], "drnn")
 
 
-def scores(answer: dict[str, Any], key: str) -> dict[Any, float]:
-    return {row[key]: row["score"] for row in answer["recommended"]}
+def scores(answer: Recommendations, key: str) -> dict[Any, float]:
+    return {row[key]: row["score"] for row in answer.recommended}
 
 
 def ranked(rows: Iterable[dict[str, Any]]) -> bool:
@@ -200,8 +201,8 @@ def test_segments_have_the_scores_of_the_evaluation(transgrec: Place) -> None:
         here = slice(cases.start[case], cases.start[case + 1])
         user, video = task.data.users[cases.user[case]], task.data.videos[cases.video[case]]
         answer = transgrec.ask(user=user, video=video, top=99)
-        assert answer["user"] == {"id": user, "known": True, "how": answer["user"]["how"]}
-        assert ranked(answer["recommended"])
+        assert answer.user == AskedUser(user, True, answer.user.how)
+        assert ranked(answer.recommended)
         found = scores(answer, "segment_index")
         assert sorted(found) == task.data.segment_index[cases.segment[here]].tolist()
         mine = [found[i] for i in task.data.segment_index[cases.segment[here]].tolist()]
@@ -211,36 +212,36 @@ def test_segments_have_the_scores_of_the_evaluation(transgrec: Place) -> None:
 def test_segments_of_all_videos_are_those_not_marked(transgrec: Place) -> None:
     marked = {r["video_id"] for r in Tables(transgrec.root).read("labels").to_pylist() if r["user_id"] == "u0003"}
     answer = transgrec.ask(user="u0003", top=10_000)
-    rows = answer["recommended"]
+    rows = answer.recommended
     assert ranked(rows)
     assert not marked & {row["video_id"] for row in rows}
     assert "brand-new" in {row["video_id"] for row in rows}
-    assert len(rows) == answer["candidates"] == (28 - len(marked)) * 6 + 5
-    assert answer["left_out"] == {"videos_marked": len(marked), "videos_without_data": 0}
-    one = transgrec.ask(user="u0003", video=rows[0]["video_id"], top=1)["recommended"][0]
+    assert len(rows) == answer.candidates == (28 - len(marked)) * 6 + 5
+    assert answer.left_out == {"videos_marked": len(marked), "videos_without_data": 0}
+    one = transgrec.ask(user="u0003", video=rows[0]["video_id"], top=1).recommended[0]
     assert (one["segment_index"], one["clock"]) == (rows[0]["segment_index"], rows[0]["clock"])
     assert one["score"] == pytest.approx(rows[0]["score"], rel=1e-5)
-    assert transgrec.ask(user="u0003", top=3)["recommended"] == rows[:3]
+    assert transgrec.ask(user="u0003", top=3).recommended == rows[:3]
 
 
 def test_a_stranger_gets_what_all_like_on_average(transgrec: Place) -> None:
     everyone = [scores(transgrec.ask(user=u, video="v0001", top=9), "segment_index")
                 for u in transgrec.fitted.identities["users"]]  # fmt: skip
     answer = transgrec.ask(user="u003", video="v0001", top=9)
-    assert not answer["user"]["known"]
-    assert "did you mean 'u00" in answer["user"]["how"]
+    assert not answer.user.known
+    assert "did you mean 'u00" in answer.user.how
     for segment, score in scores(answer, "segment_index").items():
         assert score == pytest.approx(np.mean([each[segment] for each in everyone]), rel=1e-4)
     anybody = transgrec.ask(video="v0001", top=9)
-    assert anybody["recommended"] == answer["recommended"]
-    assert "no user is named" in anybody["user"]["how"]
+    assert anybody.recommended == answer.recommended
+    assert "no user is named" in anybody.user.how
 
 
 def test_segments_explain_themselves_by_the_nearest_liked_ones(transgrec: Place) -> None:
     labels = [(r["video_id"], r["segment_index"]) for r in Tables(transgrec.root).read("labels").to_pylist()
               if r["user_id"] == "u0003"]  # fmt: skip
     store, model = open_store(transgrec.root, "planted"), transgrec.fitted.model
-    for row in transgrec.ask(user="u0003", top=2, why=True)["recommended"]:
+    for row in transgrec.ask(user="u0003", top=2, why=True).recommended:
         v, *theirs = (
             model.embed(model.standardise(torch.from_numpy(store.rows([pair])))).numpy()[0]
             for pair in [(row["video_id"], row["segment_index"]), *labels]
@@ -249,7 +250,7 @@ def test_segments_explain_themselves_by_the_nearest_liked_ones(transgrec: Place)
         near = row["why"]["nearest_liked"]
         assert [n["cosine"] for n in near] == pytest.approx(sorted(cosine, reverse=True)[:3], abs=1e-5)
         assert all((n["video_id"], n["segment_index"]) in labels for n in near)
-    own = transgrec.ask(user="u0003", video=labels[0][0], top=99, why=True)["recommended"]
+    own = transgrec.ask(user="u0003", video=labels[0][0], top=99, why=True).recommended
     assert all((n["video_id"], n["segment_index"]) != (row["video_id"], row["segment_index"])
                for row in own for n in row["why"]["nearest_liked"])  # fmt: skip
 
@@ -266,7 +267,7 @@ def test_steps_have_the_scores_of_the_evaluation(pr: Place) -> None:
         here = slice(cases.start[case], cases.start[case + 1])
         user, video = task.data.users[cases.user[case]], task.data.videos[cases.video[case]]
         answer = pr.ask(user=user, video=video, top=999)
-        assert answer["user"]["known"] == (not alone[case])
+        assert answer.user.known == (not alone[case])
         found = scores(answer, "start_ms")
         times = task.data.steps.start_ms[cases.segment[here]].tolist()
         assert sorted(found) == times
@@ -275,25 +276,25 @@ def test_steps_have_the_scores_of_the_evaluation(pr: Place) -> None:
 
 def test_steps_of_all_videos_are_those_not_marked(pr: Place) -> None:
     answer = pr.ask(user="u001", top=100_000)
-    names = {row["video_id"] for row in answer["recommended"]}
-    assert ranked(answer["recommended"])
+    names = {row["video_id"] for row in answer.recommended}
+    assert ranked(answer.recommended)
     assert not any(name.startswith("v001x") for name in names)
     assert "brand-new" in names
-    assert len(answer["recommended"]) == answer["candidates"]
-    video = answer["recommended"][0]["video_id"]
+    assert len(answer.recommended) == answer.candidates
+    video = answer.recommended[0]["video_id"]
     one = scores(pr.ask(user="u001", video=video, top=999), "start_ms")
-    for row in answer["recommended"]:
+    for row in answer.recommended:
         if row["video_id"] == video:
             assert row["score"] == pytest.approx(one[row["start_ms"]], rel=1e-4, abs=1e-5)
 
 
 def test_steps_for_somebody_without_a_history_follow_the_generic_preference(pr: Place) -> None:
     answer = pr.ask(user="u01", video="v001x0", top=3, why=True)
-    assert not answer["user"]["known"]
-    assert "generic preference g alone" in answer["user"]["how"]
-    assert "did you mean 'u0" in answer["user"]["how"]
-    assert all(row["why"] == {"generic": 1.0, "history": []} for row in answer["recommended"])
-    assert answer["recommended"] == pr.ask(video="v001x0", top=3, why=True)["recommended"]
+    assert not answer.user.known
+    assert "generic preference g alone" in answer.user.how
+    assert "did you mean 'u0" in answer.user.how
+    assert all(row["why"] == {"generic": 1.0, "history": []} for row in answer.recommended)
+    assert answer.recommended == pr.ask(video="v001x0", top=3, why=True).recommended
 
 
 def test_steps_explain_themselves_by_past_highlights(pr: Place) -> None:
@@ -303,7 +304,7 @@ def test_steps_explain_themselves_by_past_highlights(pr: Place) -> None:
     first, size = task.data.steps.start[[video]], np.diff(task.data.steps.start)[[video]]
     reasons = pr.fitted.model.score(task.query(np.array([user]), np.array([video]), first, size))[1]
     history = task.past.of(np.array([user]), np.array([video]))[0]
-    row = pr.ask(user=task.data.users[user], video=task.data.videos[video], top=1, why=True)["recommended"][0]
+    row = pr.ask(user=task.data.users[user], video=task.data.videos[video], top=1, why=True).recommended[0]
     step = int(np.flatnonzero(task.data.steps.start_ms[first[0] : first[0] + size[0]] == row["start_ms"])[0])
     weights = reasons.attention[0, step].numpy()
     best = np.argsort(-weights, kind="stable")[:3]
@@ -317,7 +318,7 @@ def test_without_a_generic_preference_a_stranger_is_refused(steps: tuple[Path, d
     place = fit(*steps, replace(PRNET, generic=False, epochs=1), "prnet")
     with pytest.raises(InputError, match="no generic preference"):
         place.ask(user="nobody", video="v001x0")
-    assert place.ask(user="u001", video="v001x0")["user"]["known"]
+    assert place.ask(user="u001", video="v001x0").user.known
 
 
 # ---- JIFR ----
@@ -329,7 +330,7 @@ def test_items_and_frames_have_the_scores_of_the_evaluation(items: Place) -> Non
     every = ranking.items(np.arange(3))
     for user in range(3):
         answer = items.ask(user=names["users"][user], top=999)
-        assert ranked(answer["recommended"])
+        assert ranked(answer.recommended)
         found = scores(answer, "video_id")
         met = {r["video_id"] for r in Tables(items.root).read("events").to_pylist()
                if r["user_id"] == names["users"][user]}  # fmt: skip
@@ -337,31 +338,31 @@ def test_items_and_frames_have_the_scores_of_the_evaluation(items: Place) -> Non
         for row, name in enumerate(names["items"]):
             if name in found:
                 assert found[name] == pytest.approx(float(every[user, row]), rel=1e-4, abs=1e-6)
-        assert answer["left_out"]["new_items_without_frames"] == 1
+        assert answer.left_out["new_items_without_frames"] == 1
     cases = task.frame_test
     expected = ranking.frames(cases)
     for case in range(0, len(cases), 20):
         here = slice(cases.start[case], cases.start[case + 1])
         user, item = names["users"][cases.user[case]], names["items"][cases.video[case]]
         answer = items.ask(user=user, video=item, top=99, why=True)
-        by_time = [row["score"] for row in sorted(answer["recommended"], key=lambda row: row["start_ms"])]
+        by_time = [row["score"] for row in sorted(answer.recommended, key=lambda row: row["start_ms"])]
         np.testing.assert_allclose(by_time, expected[here], **CLOSE)
         rating = float(ranking.items(cases.user[[case]])[0, cases.video[case]])
-        assert answer["about"]["rating"] == pytest.approx(rating, rel=1e-4, abs=1e-6)
-        assert sum(row["attention"] for row in answer["recommended"]) == pytest.approx(1, abs=1e-5)
+        assert answer.about["rating"] == pytest.approx(rating, rel=1e-4, abs=1e-6)
+        assert sum(row["attention"] for row in answer.recommended) == pytest.approx(1, abs=1e-5)
         habit = float((items.fitted.model.u[cases.user[case]] @ items.fitted.model.v[cases.video[case]]).detach())
-        sight = sum(row["why"]["of_rating"] for row in answer["recommended"])
-        assert sight + answer["about"]["habit"] * habit == pytest.approx(rating, rel=1e-3, abs=1e-5)
+        sight = sum(row["why"]["of_rating"] for row in answer.recommended)
+        assert sight + answer.about["habit"] * habit == pytest.approx(rating, rel=1e-3, abs=1e-5)
 
 
 def test_an_item_comes_with_the_frame_that_she_likes_best(items: Place) -> None:
     user = items.fitted.identities["users"][4]
-    for row in items.ask(user=user, top=5, why=True)["recommended"]:
+    for row in items.ask(user=user, top=5, why=True).recommended:
         assert row["why"]["habit"] + row["why"]["sight"] == pytest.approx(1, abs=1e-5)
         if row["clock"] is None:
             assert row["why"] == {"habit": 1.0, "sight": 0.0, "frames": []}
             continue
-        best = items.ask(user=user, video=row["video_id"], top=1)["recommended"][0]
+        best = items.ask(user=user, video=row["video_id"], top=1).recommended[0]
         assert (row["start_ms"], row["clock"]) == (best["start_ms"], best["clock"])
         assert row["frame_score"] == pytest.approx(best["score"], rel=1e-5)
         assert row["attention"] == pytest.approx(row["why"]["sight"] * best["attention"], rel=1e-4)
@@ -372,11 +373,11 @@ def test_an_item_comes_with_the_frame_that_she_likes_best(items: Place) -> None:
 def test_a_new_item_is_rated_by_sight_and_a_stranger_is_the_mean_user(items: Place) -> None:
     model, names = items.fitted.model, items.fitted.identities
     answer = items.ask(user=names["users"][0], video="brand-new", top=99)
-    assert answer["about"]["new"]
+    assert answer.about["new"]
     seen = items.ask(user=names["users"][0], top=999)
-    row = next(r for r in seen["recommended"] if r["video_id"] == "brand-new")
+    row = next(r for r in seen.recommended if r["video_id"] == "brand-new")
     assert row["new"]
-    assert row["score"] == pytest.approx(answer["about"]["rating"], rel=1e-5)
+    assert row["score"] == pytest.approx(answer.about["rating"], rel=1e-5)
     features = open_store(items.root, "planted").read("brand-new").features
     shown = Frames(model.standardise(torch.from_numpy(features)), torch.tensor([0, len(features)]))
     wider = widened(model, 1)
@@ -387,10 +388,10 @@ def test_a_new_item_is_rated_by_sight_and_a_stranger_is_the_mean_user(items: Pla
         both = model.rating.a(torch.stack([model.u[0], w])) + model.rating.b(torch.stack([v[0], x]))
         beta = torch.relu(both) @ model.rating.out.weight[0]
         expected = float(beta.softmax(0)[1] * (w @ x))
-    assert answer["about"]["rating"] == pytest.approx(expected, rel=1e-4)
+    assert answer.about["rating"] == pytest.approx(expected, rel=1e-4)
     assert torch.equal(wider.u[-1], model.u.mean(0))
     stranger = items.ask(user="nobody", video=names["items"][0], top=99)
-    assert not stranger["user"]["known"]
+    assert not stranger.user.known
     mean = [scores(items.ask(user=u, video=names["items"][0], top=99), "start_ms") for u in names["users"]]
     for ms, score in scores(stranger, "start_ms").items():
         assert score == pytest.approx(float(np.mean([each[ms] for each in mean])), rel=1e-3, abs=1e-6)
@@ -404,8 +405,8 @@ def test_items_have_the_click_probabilities_of_the_evaluation(ctr: Place) -> Non
     task = ClickTask(ctr.fitted.name, find(ctr.fitted.name).model, clicks, ctr.fitted.settings, CPU)
     for user in (0, 7):
         answer = ctr.ask(user=clicks.users[user], top=999)
-        assert answer["user"]["known"]
-        assert ranked(answer["recommended"])
+        assert answer.user.known
+        assert ranked(answer.recommended)
         found = scores(answer, "video_id")
         number = np.array([clicks.items.index(name) for name in found if name in clicks.items])
         asked = Examples(np.full(len(number), user), number, np.zeros(len(number), np.float32))
@@ -416,7 +417,7 @@ def test_items_have_the_click_probabilities_of_the_evaluation(ctr: Place) -> Non
         assert "brand-new" in found
         seen = next(iter(met))
         asked = Examples(np.array([user]), np.array([clicks.items.index(seen)]), np.zeros(1, np.float32))
-        one = ctr.ask(user=clicks.users[user], video=seen)["recommended"][0]
+        one = ctr.ask(user=clicks.users[user], video=seen).recommended[0]
         assert one["score"] == pytest.approx(float(task.predict(ctr.fitted.model, asked)[0]), rel=1e-5)
 
 
@@ -425,8 +426,8 @@ def test_a_new_user_is_judged_by_her_attributes(ctr: Place) -> None:
     known = next(r for r in tables.read("users").to_pylist() if r["user_id"] == "u0003")
     tables.write("users", [{"user_id": "newcomer", "attributes": known["attributes"]}])
     answer = ctr.ask(user="newcomer", top=999)
-    assert not answer["user"]["known"]
-    assert "her attributes (a0, a1, a2, a3)" in answer["user"]["how"]
+    assert not answer.user.known
+    assert "her attributes (a0, a1, a2, a3)" in answer.user.how
     clicks = load_clicks(ctr.root, **ctr.stores)
     task = ClickTask(ctr.fitted.name, find(ctr.fitted.name).model, clicks, ctr.fitted.settings, CPU)
     everything = torch.arange(len(clicks.items))
@@ -436,13 +437,13 @@ def test_a_new_user_is_judged_by_her_attributes(ctr: Place) -> None:
     found = scores(answer, "video_id")
     np.testing.assert_allclose([found[item] for item in clicks.items], expected, **CLOSE)
     nobody = ctr.ask(user="nobody", top=999)
-    assert "nothing is known of her" in nobody["user"]["how"]
+    assert "nothing is known of her" in nobody.user.how
     assert scores(nobody, "video_id") != found
     assert fields["user_id"].side == "user"
 
 
 def test_a_click_explains_itself(ctr: Place) -> None:
-    row = ctr.ask(user="u0003", video="v0003", why=True)["recommended"][0]
+    row = ctr.ask(user="u0003", video="v0003", why=True).recommended[0]
     pairs = row["why"]["pairs"]
     values = [abs(next(v for k, v in pair.items() if k != "fields")) for pair in pairs]
     assert len(pairs) == 3
@@ -451,7 +452,7 @@ def test_a_click_explains_itself(ctr: Place) -> None:
         fused = ctr.fitted.settings.modalities == "fused"
         assert (set(row["why"]["modalities"]) == {"picture", "sound"}) == fused
         assert sum(row["why"]["modalities"].values()) == pytest.approx(1.0 if fused else 0.0, abs=1e-5)
-        mute = ctr.ask(user="u0003", video="brand-new", why=True)["recommended"][0]
+        mute = ctr.ask(user="u0003", video="brand-new", why=True).recommended[0]
         assert mute["new"]
         assert mute["why"]["modalities"].get("picture", 0) == 0
     else:
@@ -473,15 +474,15 @@ def test_next_videos_are_those_of_the_evaluation(next_videos: Place) -> None:
         past = [stream.until(torch.tensor([number]), late) for stream in (task.watched, task.posted)]
         rows, chances = model.recommend(*past, 5)
         answer = next_videos.ask(user=user, top=5)
-        assert [row["video_id"] for row in answer["recommended"]] == [
+        assert [row["video_id"] for row in answer.recommended] == [
             histories.videos[task.split.videos[row]] for row in rows[0].tolist()
         ]
-        np.testing.assert_allclose([row["score"] for row in answer["recommended"]], chances[0], **CLOSE)
+        np.testing.assert_allclose([row["score"] for row in answer.recommended], chances[0], **CLOSE)
         at_once = model.score(*past)[0]
         video = histories.videos[task.split.videos[int(rows[0, 0])]]
         one = next_videos.ask(user=user, video=video)
-        assert one["recommended"][0]["score"] == pytest.approx(float(at_once[rows[0, 0]]), rel=1e-5)
-        assert one["about"] == {"rank_among_unwatched": 1, "watched": False}
+        assert one.recommended[0]["score"] == pytest.approx(float(at_once[rows[0, 0]]), rel=1e-5)
+        assert one.about == {"rank_among_unwatched": 1, "watched": False}
 
 
 def test_next_videos_at_the_moment_of_the_test_are_those_of_the_test(
@@ -499,29 +500,29 @@ def test_next_videos_at_the_moment_of_the_test_are_those_of_the_test(
     for number, case in enumerate(task.test[:6]):
         answer = recommend(tmp_path, task.data.users[task.split.users[case]], run=place.folder.name, top=5)
         expected = [task.data.videos[task.split.videos[row]] for row in rows[number].tolist()]
-        assert [row["video_id"] for row in answer["recommended"]] == expected
-        np.testing.assert_allclose([row["score"] for row in answer["recommended"]], chances[number], **CLOSE)
+        assert [row["video_id"] for row in answer.recommended] == expected
+        np.testing.assert_allclose([row["score"] for row in answer.recommended], chances[number], **CLOSE)
 
 
 def test_next_videos_for_somebody_of_whom_nothing_is_known(next_videos: Place) -> None:
     if next_videos.fitted.settings.variant == "rnn":
         answer = next_videos.ask(user="nobody", top=2)
-        assert not answer["user"]["known"]
-        assert "the learned start" in answer["user"]["how"]
+        assert not answer.user.known
+        assert "the learned start" in answer.user.how
     else:
         with pytest.raises(InputError, match=r"user 'u000' has not .*did you mean 'u00"):
             next_videos.ask(user="u000")
     if next_videos.fitted.settings.network == "both":
         posting = next_videos.ask(user="u0060", top=2)  # a stranger who posts
-        assert posting["user"]["known"]
-        assert "posts" in posting["user"]["how"]
+        assert posting.user.known
+        assert "posts" in posting.user.how
 
 
 def test_next_videos_explain_themselves_by_what_was_watched(next_videos: Place) -> None:
     user = drnn_data.load(next_videos.root, **{"posts": ""} | next_videos.stores).users[3]
     seen = {r["video_id"] for r in Tables(next_videos.root).read("events").to_pylist()
             if r["user_id"] == user and r["kind"] == "watch"}  # fmt: skip
-    for row in next_videos.ask(user=user, top=3, why=True)["recommended"]:
+    for row in next_videos.ask(user=user, top=3, why=True).recommended:
         near = row["why"]["nearest_watched"]
         assert {n["video_id"] for n in near} <= seen
         assert [n["cosine"] for n in near] == sorted((n["cosine"] for n in near), reverse=True)
@@ -572,8 +573,8 @@ def test_items_have_the_ratings_of_the_evaluation(pairs: Place) -> None:
         user = names["users"][row]
         met = {r["video_id"] for r in Tables(pairs.root).read("events").to_pylist() if r["user_id"] == user}
         answer = pairs.ask(user=user, top=999)
-        assert answer["user"]["known"]
-        assert ranked(answer["recommended"])
+        assert answer.user.known
+        assert ranked(answer.recommended)
         found = scores(answer, "video_id")
         assert not met & set(found)
         assert ("brand-new" in found) == (pairs.fitted.name == "vbpr")
@@ -582,23 +583,23 @@ def test_items_have_the_ratings_of_the_evaluation(pairs: Place) -> None:
         np.testing.assert_allclose([found[everything[n]] for n in judged], rating[row, judged], **CLOSE)
         seen = next(n for n, item in enumerate(names["items"]) if item in met)
         one = pairs.ask(user=user, video=names["items"][seen])
-        assert one["recommended"][0]["score"] == pytest.approx(float(rating[row, seen]), rel=1e-4, abs=1e-6)
-        assert (one["about"]["met"], one["about"]["new"]) == (True, False)
-        best = answer["recommended"][0]["video_id"]
-        assert pairs.ask(user=user, video=best)["about"]["rank_among_unmet"] == 1
+        assert one.recommended[0]["score"] == pytest.approx(float(rating[row, seen]), rel=1e-4, abs=1e-6)
+        assert (one.about["met"], one.about["new"]) == (True, False)
+        best = answer.recommended[0]["video_id"]
+        assert pairs.ask(user=user, video=best).about["rank_among_unmet"] == 1
 
 
 def test_a_stranger_gets_the_mean_of_the_users_and_a_rating_its_terms(pairs: Place) -> None:
     names = pairs.fitted.identities
     item = names["items"][3]
     stranger = pairs.ask(user="u00010", video=item)
-    assert not stranger["user"]["known"]
-    assert "did you mean 'u0010'" in stranger["user"]["how"]
-    each = [pairs.ask(user=user, video=item)["recommended"][0]["score"] for user in names["users"]]
-    assert stranger["recommended"][0]["score"] == pytest.approx(float(np.mean(each)), rel=1e-3, abs=1e-6)
+    assert not stranger.user.known
+    assert "did you mean 'u0010'" in stranger.user.how
+    each = [pairs.ask(user=user, video=item).recommended[0]["score"] for user in names["users"]]
+    assert stranger.recommended[0]["score"] == pytest.approx(float(np.mean(each)), rel=1e-3, abs=1e-6)
     user = names["users"][2]
     met = {r["video_id"] for r in Tables(pairs.root).read("events").to_pylist() if r["user_id"] == user}
-    for row in pairs.ask(user=user, top=4, why=True)["recommended"]:
+    for row in pairs.ask(user=user, top=4, why=True).recommended:
         why = row["why"]
         near = why.pop("nearest_liked")
         assert why.keys() == {"habit", "popularity"} | ({"sight"} if pairs.fitted.name == "vbpr" else set())
@@ -613,8 +614,8 @@ def test_what_bpr_and_vbpr_cannot_rate_is_told(pairs: Place) -> None:
         pairs.ask(user="u0001", video="v999")
     if pairs.fitted.name == "vbpr":
         answer = pairs.ask(user="u0001", video="brand-new", why=True)
-        assert answer["about"]["new"]
-        assert answer["recommended"][0]["why"]["habit"] == 0
+        assert answer.about["new"]
+        assert answer.recommended[0]["why"]["habit"] == 0
 
 
 @pytest.fixture(scope="module")
@@ -641,24 +642,24 @@ def test_fpmc_ranks_as_in_its_test(chain: Place, tmp_path: Path) -> None:
         user = task.data.users[task.split.users[case]]
         answer = recommend(tmp_path, user, run=chain.folder.name, top=5, why=True)
         best = row.argsort(descending=True, stable=True)[:5]
-        assert [r["video_id"] for r in answer["recommended"]] == [videos[n] for n in best.tolist()]
-        np.testing.assert_allclose([r["score"] for r in answer["recommended"]], row[best], **CLOSE)
-        for r in answer["recommended"]:
+        assert [r["video_id"] for r in answer.recommended] == [videos[n] for n in best.tolist()]
+        np.testing.assert_allclose([r["score"] for r in answer.recommended], row[best], **CLOSE)
+        for r in answer.recommended:
             assert sum(r["why"].values()) == pytest.approx(r["score"], rel=1e-4, abs=1e-6)
         one = recommend(tmp_path, user, video=videos[int(best[2])], run=chain.folder.name)
-        assert one["about"] == {"rank_among_unwatched": 3, "watched": False}
+        assert one.about == {"rank_among_unwatched": 3, "watched": False}
         watched = recommend(tmp_path, user, video=videos[int(past.member[past.row == cases.tolist().index(case)][0])],
                             run=chain.folder.name)  # fmt: skip
-        assert watched["about"]["watched"]
+        assert watched.about["watched"]
 
 
 def test_fpmc_gives_a_stranger_what_most_watch(chain: Place) -> None:
     answer = chain.ask(user="nobody", top=3, why=True)
-    assert not answer["user"]["known"]
-    assert "what most watch" in answer["user"]["how"]
-    assert all(row["why"]["taste"] == row["why"]["follows"] == 0 for row in answer["recommended"])
+    assert not answer.user.known
+    assert "what most watch" in answer.user.how
+    assert all(row["why"]["taste"] == row["why"]["follows"] == 0 for row in answer.recommended)
     bias = chain.fitted.model.bias.detach()
-    assert answer["recommended"][0]["score"] == pytest.approx(float(bias.max()))
+    assert answer.recommended[0]["score"] == pytest.approx(float(bias.max()))
     with pytest.raises(InputError, match=r"'v9999' is not among the .* videos .* fit again to add more"):
         chain.ask(user="nobody", video="v9999")
 
@@ -676,7 +677,7 @@ def test_the_newest_run_counts_unless_one_is_named(tmp_path: Path) -> None:
     assert find_run(tmp_path).folder == new
     assert find_run(tmp_path, old.name).folder == old
     assert find_run(tmp_path, "transgrec").folder == new
-    assert recommend(tmp_path, "u0001", run=old.name)["run"] == old.name
+    assert recommend(tmp_path, "u0001", run=old.name).run == old.name
     with pytest.raises(InputError, match=f"did you mean '{old.name}'"):
         find_run(tmp_path, old.name[:-1] + "x")
     with pytest.raises(InputError, match="not complete"):
@@ -700,16 +701,16 @@ def test_a_store_that_is_missing_or_another_one_is_refused(transgrec: Place, tmp
     for name in ("tables", "runs"):
         (tmp_path / name).symlink_to(transgrec.root / name)
     store = transgrec.stores["features"]
-    with pytest.raises(InputError, match=f"reads the store {store}, which .* lacks .there is none"):
+    with pytest.raises(InputError, match=f"reads the store {store}, which is missing in .* .there is none"):
         recommend(tmp_path, "u0001")
     spec = replace(open_store(transgrec.root, store).spec, dim=5)
     with FeatureWriter(tmp_path, spec) as writer:
         ones, index = np.ones((1, 5), np.float32), np.zeros(1, np.int32)
         writer.add(Block("v0001", ones, np.full(1, VALID, np.uint8), index, index.astype(np.int64), index + 5000))
-    with pytest.raises(InputError, match=f"lacks .there are {spec.name}"):
+    with pytest.raises(InputError, match=f"is missing in .* .there are {spec.name}"):
         recommend(tmp_path, "u0001")
     (tmp_path / "features" / spec.name).rename(tmp_path / "features" / store)
-    with pytest.raises(InputError, match=f"that folder holds {spec.name} with 5 numbers"):
+    with pytest.raises(InputError, match=f"that folder holds {spec.name} of dimension 5"):
         recommend(tmp_path, "u0001")
 
 
@@ -725,10 +726,10 @@ def test_a_video_without_features_is_refused(transgrec: Place, items: Place, ctr
 def test_an_answer_is_plain_data_with_titles(transgrec: Place) -> None:
     Tables(transgrec.root).write("videos", [{"video_id": "v0001", "title": "Cats & dogs"}, {"video_id": "v0002"}])
     answer = transgrec.ask(user="u0001", video="v0001", why=True)
-    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
-    assert answer["recommended"][0]["title"] == "Cats & dogs"
-    assert "title" not in transgrec.ask(user="u0001", video="v0002")["recommended"][0]
-    first = answer["recommended"][0]
+    assert json.loads(json.dumps(asdict(answer), allow_nan=False)) == asdict(answer)
+    assert answer.recommended[0]["title"] == "Cats & dogs"
+    assert "title" not in transgrec.ask(user="u0001", video="v0002").recommended[0]
+    first = answer.recommended[0]
     assert first["clock"] == f"0:{first['start_ms'] // 1000:02}–0:{first['stop_ms'] // 1000:02}"
 
 
@@ -752,10 +753,10 @@ def test_a_store_of_whole_videos_makes_whole_videos_the_items(tmp_path: Path) ->
     place = fit(tmp_path, {"features": spec.name}, settings, "transgrec")
     seen = {event["video_id"] for event in events if event["user_id"] == "u1"}
     answer = place.ask(user="u1", top=99, why=True)
-    assert (answer["unit"], answer["candidates"]) == ("video", 20 - len(seen))
+    assert (answer.unit, answer.candidates) == ("video", 20 - len(seen))
     model, store = place.fitted.model, open_store(tmp_path, spec.name)
     row = place.fitted.row("users", "u1")
-    for one in answer["recommended"]:
+    for one in answer.recommended:
         assert one["video_id"] not in seen
         assert one.keys() == {"rank", "video_id", "score", "why"}
         vector = torch.from_numpy(store.read(one["video_id"]).features.copy())

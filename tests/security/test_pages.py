@@ -20,8 +20,9 @@ from reelmill.flows.cli import verify as verify_verb
 from reelmill.flows.cli.main import app
 from reelmill.models.core import charts
 from reelmill.models.fit import train
-from reelmill.models.recommendations import find_run, recommend
+from reelmill.models.recommendations import recommend
 from reelmill.models.report.page import write_report
+from reelmill.models.runs import find_run
 from reelmill.pipeline import labels
 from reelmill.pipeline.highlight import write_highlight
 from reelmill.storage import Outcome, Outcomes, Spec, Tables, open_store

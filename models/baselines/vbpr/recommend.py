@@ -27,7 +27,7 @@ class BPRAdviser(Adviser):
             self.user, self.how = users[question.fitted.row("users", str(question.user))], "her own vector"
         else:
             self.user = users.mean(0)
-            self.how = f"{question.stranger(names['users'])}; the mean of their vectors stands in"
+            self.how = f"{question.unknown_user(names['users'])}; the mean of their vectors stands in"
         self.vectors = self.model.items()
         self.left_out: dict[str, int] = {}
         if isinstance(self.model, VBPR):

@@ -17,7 +17,6 @@ from reelmill.models.data.columns import Column, attributes, facts
 from reelmill.models.data.vectors import means
 from reelmill.models.protocols.clicks.fields import Field, FieldModel
 from reelmill.models.protocols.clicks.task import AT_ONCE
-from reelmill.storage import Tables
 from reelmill.storage.errors import InputError
 
 PROBABILITY = "a score is the probability of a click"
@@ -28,7 +27,7 @@ class FieldsAdviser(Adviser):
 
     def __init__(self, question: Question) -> None:
         super().__init__(question)
-        self.model, self.tables = cast(FieldModel, question.fitted.model), Tables(question.root)
+        self.model, self.tables = cast(FieldModel, question.fitted.model), question.root.tables
         self.words = question.fitted.identities
         self.stores = {
             f.name: question.store(f.name, f.size) for f in self.model.fields if f.name in question.fitted.stores
@@ -70,7 +69,7 @@ class FieldsAdviser(Adviser):
         if self.known:
             return " and ".join(filter(None, ["her own vector", attributes]))
         if "user_id" in self.words:
-            why = self.question.stranger(self.words["user_id"])
+            why = self.question.unknown_user(self.words["user_id"])
         else:
             why = "the run does not read user_id"
         return f"{why}; {attributes or 'nothing is known of her, so the items alone'} decide"
