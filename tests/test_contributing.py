@@ -1,19 +1,25 @@
 """The two recipes of CONTRIBUTING.md are run as they are printed there: a new extractor, a new recommender."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import reelmill.extractors.video
+import reelmill.models
 from reelmill.extractors import registry as extractors
+from reelmill.flows.cli import app
 from reelmill.flows.jobs.extract import extract
 from reelmill.flows.settings.document import document
 from reelmill.flows.settings.load import load
+from reelmill.models import registry as recommenders
+from reelmill.models import write_report
 from reelmill.storage import Tables, open_store
 from reelmill.storage.errors import InputError
 from tests.roots import with_videos
@@ -76,3 +82,32 @@ def test_the_extractor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert ((block.features[:, 3:] > 0.2) & (block.features[:, 3:] < 0.5)).all()
     again = extract(settings)
     assert (again["done"], again["skipped"]) == (0, 2)
+
+
+def test_the_recommender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = written(tmp_path / "house", "models")
+    monkeypatch.setattr(reelmill.models, "__path__", [*reelmill.models.__path__, str(folder)])
+    for name, entry in line("models/registry.py").items():
+        descriptor, title = ast.literal_eval(ast.Tuple(entry.args, ast.Load()))  # type: ignore[attr-defined]
+        monkeypatch.setitem(recommenders.RECOMMENDERS, name, recommenders.Entry(descriptor, title))
+
+    def reelmill_(*arguments: str) -> dict[str, Any]:
+        app([*arguments, "--json"], standalone_mode=False)
+        return json.loads(capsys.readouterr().out)
+
+    worlds = str(tmp_path / "worlds")
+    world = ("train", "linear", "--root", worlds, "--world")
+    (fit,) = reelmill_(*world, "users=200,old_videos=40,new_videos=15")["fits"].values()
+    (found,) = [row for row in fit["metrics"] if (row["row"], row["metric"]) == ("linear", "ndcg@5")]
+    assert found["minus_random_low"] > 0.05
+    (twin,) = reelmill_(*world, "users=200,old_videos=40,new_videos=15,noise_twin=true")["fits"].values()
+    (found,) = [row for row in twin["metrics"] if (row["row"], row["metric"]) == ("linear", "ndcg@5")]
+    assert found["minus_random_low"] < 0 < found["minus_random_high"]
+
+    first, _ = sorted(Path(worlds).glob("*/runs/*/metrics.json"), key=lambda path: path.stat().st_mtime_ns)
+    root = first.parents[2]
+    known = reelmill_("recommend", "--root", str(root), "--user", "u0000", "--top", "3")
+    assert [row["rank"] for row in known["recommended"]] == [1, 2, 3]
+    assert known["user"]["known"]
+    assert not reelmill_("recommend", "--root", str(root), "--user", "nobody", "--run", "linear")["user"]["known"]
+    assert "linear" in write_report(root, tmp_path / "report.html", title="worlds").read_text()
