@@ -110,4 +110,6 @@ def test_the_recommender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert [row["rank"] for row in known["recommended"]] == [1, 2, 3]
     assert known["user"]["known"]
     assert not reelmill_("recommend", "--root", str(root), "--user", "nobody", "--run", "linear")["user"]["known"]
-    assert "linear" in write_report(root, tmp_path / "report.html", title="worlds").read_text()
+    page = write_report(root, tmp_path / "report.html", title="worlds", runs=[first.parent]).read_text()
+    assert "linear" in page
+    assert "beats chance" in page
