@@ -79,14 +79,19 @@ def _remote(text: str) -> "UPath":
         raise InputError(f"root {text!r}: {scheme} addresses cannot be written to; give a folder or s3://bucket/name")
     if not bucket:
         raise InputError(f"root {text!r} names no bucket; give {scheme}://bucket/name")
-    from upath import UPath  # here: downloading and decoding processes import this module, and need it not
-
-    from reelmill.storage.objects import filesystem
-
     try:
+        from upath import UPath  # here: processes that download or decode import this module, and need no URL
+
+        from reelmill.storage.objects import filesystem
+
         path = UPath(f"{scheme}://{rest.rstrip('/')}", use_listings_cache=False)
         filesystem(path)
-    except (ValueError, ImportError) as error:
+    except ImportError as error:
+        extra = (
+            "pip install 'reelmill[s3]'" if scheme == "s3" else "install its driver for fsspec and universal-pathlib"
+        )
+        raise InputError(f"root {text!r}: a package that {scheme} needs is missing ({error}); {extra}") from error
+    except ValueError as error:
         known = "give a folder or s3://bucket/name, or install the driver of fsspec that it needs"
         raise InputError(f"root {text!r}: there is no driver for {scheme!r} ({error}); {known}") from error
     return path

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from reelmill.pipeline.decode import Limits
-from reelmill.pipeline.demo.loopback import FolderHandler, _Server
 from reelmill.pipeline.download.ingest import fetch_media, missing_media
 from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.pipeline.media import digest
 from reelmill.storage import Outcomes, Tables
 from tests.faults.processes import children, ended, joined, living, started, stop
 from tests.faults.work import doubled_outcomes
+from tests.servers import FolderHandler, QuietServer
 
 OPTIONS = DownloadOptions(
     allow_private_addresses=True, proxy="", backoff_s=0.1, attempts=12, socket_timeout_s=5, max_seconds=60
@@ -40,7 +40,7 @@ class Server:
     def start(self) -> None:
         """On a free port the first time, later on the same one."""
         self.gone.clear()
-        self.server = _Server(("127.0.0.1", self.port), partial(_Slow, folder=self.folder, owner=self))
+        self.server = QuietServer(("127.0.0.1", self.port), partial(_Slow, folder=self.folder, owner=self))
         self.port = self.server.server_port
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
