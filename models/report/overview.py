@@ -4,7 +4,6 @@ import base64
 import json
 from collections import Counter
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelmill.models.core import charts
-from reelmill.storage import Outcomes, Tables, cache, open_store, parts
+from reelmill.storage import Outcomes, Root, Tables, cache, parts
 from reelmill.storage.errors import StoreError
-from reelmill.storage.features import NO_DATA, PADDED, VALID, list_stores
+from reelmill.storage.features import NO_DATA, PADDED, VALID
 
 PICTURES = 24
 USERS_SHOWN = 2
@@ -76,13 +75,13 @@ def rejects(tables: Tables) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda r: (-r["count"], r["reason"]))
 
 
-def stores(root: str | Path, tables: Tables) -> list[dict[str, Any]]:
+def stores(root: Root) -> list[dict[str, Any]]:
     """One dict a feature store: its spec, its rows by mask, how many segments of the grid it covers."""
-    grid = tables.read("segments", ["segment_index"]).num_rows
+    grid = root.tables.read("segments", ["segment_index"]).num_rows
     found: list[dict[str, Any]] = []
-    for name in list_stores(root):
+    for name in root.features.list():
         try:
-            store = open_store(root, name)
+            store = root.features.open(name)
         except StoreError as error:
             found.append({"name": name, "wrong": str(error)})
             continue

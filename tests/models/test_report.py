@@ -160,7 +160,7 @@ def test_corpus_figures(root: Path) -> None:
     assert "0:12, 31:00.24, 1:01:48.48" in seen.text
     assert "h264 (1), vp9 (1)" in seen.text
     assert "without sound 1" in seen.text
-    assert "Somebody likes 2 of 3 segments." in seen.text
+    assert "2 of 3 segments have at least one label." in seen.text
     assert seen.row("negative time") == ["negative time", "2", "7", "start=-7"]
 
 
@@ -217,7 +217,7 @@ def test_pictures_are_the_newest_and_the_most_liked_come_first(root: Path) -> No
     assert all(red > 150 for red, _, _ in colours), "the newer part counts"  # type: ignore[misc]
     assert "0:05–0:10 · no. 1 3 like it ann b\\x07\\u202eob +1" in seen.text
     assert "0:00–0:05 · no. 0 1 likes it ann" in seen.text
-    assert "0:10–0:12 · no. 2 nobody likes it" in seen.text
+    assert "0:10–0:12 · no. 2 no likes" in seen.text
     assert seen.text.index("no. 1") < seen.text.index("no. 0") < seen.text.index("no. 2")
 
 
@@ -254,7 +254,7 @@ def test_a_fit_against_chance(root: Path, low: float, high: float, verdict: str)
     assert "users 1,234" in seen.text
     assert "dim 128" in seen.text
     assert "l2 0.0001" in seen.text
-    assert "[0, 8) positives in training · 40 cases" in seen.text
+    assert "[0, 8) training examples · 40 cases" in seen.text
 
 
 def test_lower_is_better_where_it_is(root: Path) -> None:
@@ -285,7 +285,7 @@ def picture(seen: Page, alt: str) -> str:
 def test_the_plots_of_a_run_stand_on_the_page_in_order(root: Path) -> None:
     """Explained where they are known; the groups are drawn once, from the figures."""
     folder = fit(root, "transgrec-1", 0.8, 0.75, 0.85)
-    assert "Pictures of the fit" not in page(root, runs=[folder]).text
+    assert "Plots of the fit" not in page(root, runs=[folder]).text
     (folder / "plots").mkdir()
     for name in ("strange_thing", "attention_2", "attention_1", "loss", "groups"):
         (folder / "plots" / f"{name}.svg").write_text(f"<svg>{name}</svg>")
@@ -319,7 +319,7 @@ def test_fits_that_differ_in_one_setting_are_an_ablation(root: Path) -> None:
     assert "dim of" not in seen.text
     chart = picture(seen, "Metrics of transgrec with depth at 0, 2, 10")
     assert all(word in chart for word in (">map<", ">nmsd ↓<", ">depth<"))
-    assert "What one setting does" not in page(root, runs=runs[:1]).text
+    assert "Ablations: one setting varied" not in page(root, runs=runs[:1]).text
 
 
 def test_other_data_are_no_ablation(root: Path, tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def test_other_data_are_no_ablation(root: Path, tmp_path: Path) -> None:
         fit(root, "transgrec-1", 0.8, 0.7, 0.9, depth=1),
         fit(tmp_path / "b", "transgrec-1", 0.8, 0.7, 0.9, depth=2),
     ]
-    assert "What one setting does" not in page(root, runs=runs).text
+    assert "Ablations: one setting varied" not in page(root, runs=runs).text
 
 
 def test_the_points_of_an_ablation_are_the_means_in_order(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
