@@ -2,16 +2,30 @@
 
 Paper 004, §3.2: a watched video is a distribution over topics of its text and tags; §4.3: 70 of them.
 
-Written here and not taken from gensim, whose inference starts at random, so that the topics of a document depend on
-what was inferred before; here each document starts alike, many are inferred at once, and words can join later.
+scikit-learn learns and infers; gensim's inference starts at random, so that the topics of a document would depend on
+what was inferred before. Here every document starts alike, and has as many rounds as any other. What is kept is λ, the
+vocabulary and two counts; `update` adds the words that join, which scikit-learn alone does not.
+
+Measured against our own implementation, which stood here before: perplexity of one half of a text given the other, of
+texts that were not learned from (mean of three seeds), and seconds of a fit on one core:
+
+    texts                                  before           now
+    400 planted, 8 topics                  116.0   0.5 s    115.9   0.6 s
+    500 planted, 24 topics                  88.1   1.1 s     85.7   0.7 s
+    5000 planted, 70 topics                 74.5   3.6 s     74.8   1.6 s
+    tags of MovieLens, 20 topics           234.0   0.6 s    233.7   0.5 s
+    tags of MovieLens, 70 topics           223.6   1.4 s    221.3   0.7 s
+
+What that one learned is read, and gives the same bits: vectors of the demo and of MovieLens' tags did not differ.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from scipy.special import digamma
+from sklearn.decomposition import LatentDirichletAllocation
 
 from reelmill.extractors.core.settings import Compute
 from reelmill.extractors.text.fitted import Encoder, Progress
@@ -26,23 +40,7 @@ VISITS = 20_000
 """Documents that a fit visits at least, if that is at most `PASSES` passes."""
 PASSES = (2, 60)
 ROUNDS = 50
-"""Rounds of the E step for a document, always all of them, so that it does not depend on the others of its batch."""
-
-
-@dataclass(frozen=True)
-class _Bags:
-    """Documents as counted words, those without any left out."""
-
-    word: np.ndarray
-    """(entries,) int64, ascending within a document"""
-    count: np.ndarray
-    """(entries,) float64"""
-    starts: np.ndarray
-    """(documents,) int64: where each begins"""
-    owner: np.ndarray
-    """(entries,) int64: place of its document among those that have words"""
-    where: np.ndarray
-    """(documents,) int64: their numbers among all that were given"""
+"""Rounds of the E step for a document that is encoded, always all of them."""
 
 
 class LDA(Encoder):
@@ -75,9 +73,9 @@ class LDA(Encoder):
     def _learn(self, documents: Sequence[Document], progress: Progress, passes: tuple[int, int]) -> None:
         rng = np.random.default_rng([self.settings.seed, self.updates, len(self.index)])
         words = [document.words for document in documents]
-        fresh = [word for word in vocabulary(words) if word not in self.index]
-        self.index |= {word: len(self.index) + place for place, word in enumerate(fresh)}
-        self.weights = np.concatenate([self.weights, rng.gamma(100.0, 0.01, (len(fresh), self.dim))])
+        joining = [word for word in vocabulary(words) if word not in self.index]
+        self.index |= {word: len(self.index) + place for place, word in enumerate(joining)}
+        self.weights = np.concatenate([self.weights, rng.gamma(100.0, 0.01, (len(joining), self.dim))])
         known = [words[i] for i in np.unique(flat(words, self.index)[1])]
         if not known:
             if not self.seen:
@@ -86,49 +84,43 @@ class LDA(Encoder):
         self.seen += len(known)
         size = min(BATCH, -(-len(known) // 4))
         count = int(np.clip(-(-VISITS // len(known)), *passes))
+        counts = self._counts(known)
+        model = self._model(batch_size=size, total_samples=self.seen)
+        model.random_state_ = np.random.RandomState(rng.integers(1 << 32))
         for number in range(count):
-            order = rng.permutation(len(known))
-            for start in range(0, len(known), size):
-                self._step([known[i] for i in order[start : start + size]])
+            model.partial_fit(counts[rng.permutation(len(known))])
             progress((number + 1) / count)
+        self.weights, self.updates = model.components_.T.copy(), model.n_batch_iter_ - 1
 
-    def _step(self, words: Sequence[Sequence[str]]) -> None:
-        """One update of λ from a batch: H's algorithm 2."""
-        bags = _bags(words, self.index)
-        topics = self._expected()
-        entries = topics[bags.word]
-        theta = _mixing(_posterior(bags, entries, 1 / self.dim))[bags.owner]
-        share = theta * (bags.count / (np.einsum("ek,ek->e", theta, entries) + 1e-100))[:, None]
-        order = np.argsort(bags.word, kind="stable")
-        touched, first = np.unique(bags.word[order], return_index=True)
-        rate = (DELAY + self.updates) ** -DECAY
-        self.weights *= 1 - rate
-        self.weights += rate / self.dim  # η
-        self.weights[touched] += rate * self.seen / len(words) * np.add.reduceat(share[order], first) * topics[touched]
-        self.updates += 1
+    def _counts(self, words: Sequence[Sequence[str]]) -> csr_matrix:
+        """(documents, V): how often each known word stands in each document."""
+        numbers, owner = flat(words, self.index)
+        return csr_matrix((np.ones(len(numbers)), (owner, numbers)), shape=(len(words), len(self.index)))
+
+    def _model(self, **settings: Any) -> LatentDirichletAllocation:
+        """scikit-learn's model with what was learned, by its public attributes."""
+        model = LatentDirichletAllocation(
+            self.dim, learning_method="online", learning_offset=DELAY, learning_decay=DECAY, **settings
+        )
+        model.components_ = self.weights.T.copy()
+        model.exp_dirichlet_component_ = np.ascontiguousarray(self._expected().T)
+        model.doc_topic_prior_ = model.topic_word_prior_ = 1 / self.dim
+        model.n_batch_iter_, model.n_features_in_ = self.updates + 1, len(self.index)
+        return model
 
     def _expected(self) -> np.ndarray:
         """exp E[log β] (V, K), H's eq. 6."""
         return np.exp(digamma(self.weights) - digamma(self.weights.sum(0)))
 
     def transform(self, documents: Sequence[Document]) -> np.ndarray:
-        """(documents, topics) float32, rows sum to 1: the mean of q(θ). NaN where a document has no known word."""
+        """(documents, topics) float32, rows sum to 1: the mean of q(θ), H's eq. 5 from γ = 1. NaN where a document has
+        no known word."""
         found = np.full((len(documents), self.dim), np.nan, np.float32)
-        topics = self._expected()
-        for start in range(0, len(documents), BATCH):
-            bags = _bags([d.words for d in documents[start : start + BATCH]], self.index)
-            if len(bags.where):
-                gamma = _posterior(bags, topics[bags.word], 1 / self.dim)
-                found[start + bags.where] = gamma / gamma.sum(1, keepdims=True)
+        counts = self._counts([document.words for document in documents])
+        (known,) = np.nonzero(np.diff(counts.indptr))
+        if len(known):
+            found[known] = self._model(max_doc_update_iter=ROUNDS, mean_change_tol=0.0).transform(counts[known])
         return found
-
-    def likelihood(self, documents: Sequence[Document]) -> float:
-        """Mean log probability of a word under each document's own mixture; `exp` of its negative is the perplexity by
-        which paper 004 (§4.3) chose its number of topics."""
-        words = [document.words for document in documents]
-        numbers, owner = flat(words, self.index)
-        topics = self.weights / self.weights.sum(0)
-        return float(np.log(np.einsum("wk,wk->w", self.transform(documents)[owner], topics[numbers])).mean())
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"words": list(self.index), "updates": self.updates, "seen": self.seen}, {"weights": self.weights}
@@ -139,26 +131,3 @@ class LDA(Encoder):
         self.weights = np.asarray(arrays["weights"], np.float64)
         if self.weights.shape != (len(self.index), self.dim):
             raise ValueError(f"weights of shape {self.weights.shape}")
-
-
-def _bags(words: Sequence[Sequence[str]], index: dict[str, int]) -> _Bags:
-    numbers, owner = flat(words, index)
-    size = max(len(index), 1)
-    both, count = np.unique(owner * size + numbers, return_counts=True)
-    where, starts, owner = np.unique(both // size, return_index=True, return_inverse=True)
-    return _Bags(both % size, count.astype(np.float64), starts, owner, where)
-
-
-def _posterior(bags: _Bags, entries: np.ndarray, alpha: float) -> np.ndarray:
-    """γ (documents, K) of q(θ): the E step, H's eq. 5, from γ = 1. `entries`: exp E[log β] of each entry's word."""
-    gamma = np.ones((len(bags.where), entries.shape[1]))
-    for _ in range(ROUNDS):
-        theta = _mixing(gamma)
-        norm = np.einsum("ek,ek->e", theta[bags.owner], entries) + 1e-100
-        gamma = alpha + theta * np.add.reduceat(entries * (bags.count / norm)[:, None], bags.starts)
-    return gamma
-
-
-def _mixing(gamma: np.ndarray) -> np.ndarray:
-    """exp E[log θ] (documents, K)."""
-    return np.exp(digamma(gamma) - digamma(gamma.sum(1, keepdims=True)))

@@ -11,7 +11,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from reelmill.extractors.registry import build_encoder
 from reelmill.extractors.text.fitted import Encoder
-from reelmill.extractors.text.lda import LDA, _bags, _posterior
+from reelmill.extractors.text.lda import LDA
 from reelmill.extractors.text.topics import TopicSettings
 from reelmill.extractors.text.twitter_lda import PostTopicSettings, TwitterLDA, delta
 from reelmill.extractors.text.words import Document, TooLittleText
@@ -149,10 +149,48 @@ def test_the_inference_is_that_of_gensim() -> None:
     gamma, _ = theirs.inference([[(n, w.count(n)) for n in sorted(set(w))] for w in words])
     close = np.abs(gamma / gamma.sum(1, keepdims=True) - model.transform(documents)).max(1) < 0.01
     assert close.mean() > 0.9  # a few documents have two optima
-    bags = _bags([d.words for d in documents], model.index)
-    ours = _posterior(bags, model._expected()[bags.word], 1 / THEMES)
-    np.testing.assert_allclose(ours.sum(1) - 1, np.bincount(bags.owner, bags.count))  # every word is shared out
-    assert np.isfinite(digamma(ours)).all()
+
+
+def stated_gamma(model: LDA, words: list[str]) -> np.ndarray:
+    """γ (K,) of one document: 50 rounds of eq. 5 of Hoffman et al. from γ = 1, word by word."""
+    expected = np.exp(digamma(model.weights) - digamma(model.weights.sum(0)))
+    gamma = np.ones(model.dim)
+    for _ in range(50):
+        theta = np.exp(digamma(gamma) - digamma(gamma.sum()))
+        gamma = np.full(model.dim, 1 / model.dim)
+        for word in words:
+            phi = theta * expected[model.index[word]]
+            gamma += phi / phi.sum()
+    return gamma
+
+
+def test_topics_of_a_document_are_those_of_the_equation() -> None:
+    documents, _ = planted(60, 20)
+    model = make(LDA)
+    model.fit(documents)
+    found = model.transform(documents)
+    for document, vector in zip(documents, found, strict=True):
+        known = [word for word in document.words if word in model.index]
+        gamma = stated_gamma(model, known)
+        np.testing.assert_allclose(gamma.sum() - 1, len(known))  # every word is shared out
+        assert np.isfinite(digamma(gamma)).all()
+        np.testing.assert_allclose(vector, gamma / gamma.sum(), atol=1e-6)
+
+
+def test_what_an_older_version_learned_is_read_and_keeps_its_name(tmp_path: Path) -> None:
+    """The digest and the vectors as the version before scikit-learn gave them."""
+    old = LDA(TopicSettings(topics=3))
+    old.index, old.weights = {"cat": 0, "dog": 1}, np.array([[1.0, 2.0, 0.5], [0.25, 4.0, 1.5]])
+    old.updates, old.seen, old.fitted_on = 8, 4, "texts"
+    old.save(tmp_path / "old.npz")
+    loaded = LDA.load(tmp_path / "old.npz")
+    assert loaded.sha256 == "ed52cb593df5d52e04e6308c8cd8ec5a0c8f38316ccccb3ae3b4eeb886b0c742"
+    assert (loaded.label, loaded.specs()["lda"].name) == ("topics-efba38c2", "topics-lda-8b817c08")
+    vectors = loaded.transform([Document.of("cat cat dog"), Document.of("dog"), Document.of("bird")])
+    before = [[0.441257506608963, 0.4588767886161804, 0.09986570477485657], [0.16735514998435974, 0.22411467134952545,
+              0.6085301637649536]]  # fmt: skip
+    np.testing.assert_allclose(vectors[:2], before, rtol=1e-6)
+    assert np.isnan(vectors[2]).all()
 
 
 def test_wrong_settings_and_wrong_files_are_named(tmp_path: Path) -> None:
