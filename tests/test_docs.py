@@ -20,6 +20,7 @@ import typer
 import yaml
 
 from reelmill.extractors import registry as extractors
+from reelmill.flows.cli.help import EXIT_STATUSES
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs.check import check_train
 from reelmill.flows.settings.load import load
@@ -161,9 +162,23 @@ def test_the_parser_refuses_what_is_not_there() -> None:
         parse("reelmill nothing")
 
 
-def test_the_readme_lists_every_verb_and_no_other() -> None:
-    listed = re.findall(r"^\| `reelmill ([a-z]+)[^|]*\|", README, flags=re.MULTILINE)
-    assert sorted(listed) == sorted(COMMAND.commands)
+def test_the_readme_lists_every_verb_in_its_group_and_no_other() -> None:
+    """As `reelmill --help` does."""
+    listed, group = {}, ""
+    for heading, verb in re.findall(
+        r"^\| (?:\*\*([^*]+)\*\* \||`reelmill ([a-z]+)[^|]*\|)", README, flags=re.MULTILINE
+    ):
+        group = heading or group
+        if verb:
+            assert verb not in listed
+            listed[verb] = group
+    assert listed == {verb: command.rich_help_panel for verb, command in COMMAND.commands.items()}
+
+
+def test_the_exit_statuses_are_those_of_the_command() -> None:
+    page = (HOUSE / "flows" / "README.md").read_text(encoding="utf-8")
+    table = page.split("| exit status | meaning |\n")[1].split("\n\n")[0]
+    assert [int(status) for status in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == list(EXIT_STATUSES)
 
 
 @pages

@@ -1,5 +1,6 @@
 """What the demo claims: on the rendered corpus TransGRec-E finds the tastes, on its noise twin it finds nothing."""
 
+import io
 import json
 import os
 import subprocess
@@ -8,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from reelmill.flows.cli.demo import render
+from reelmill.flows.jobs.demo import MODELS, NETWORKS
 from reelmill.models.registry import of_papers
 from reelmill.pipeline.demo.planted import CorpusPlan
+from tests.demo_output import block, sentences, shapes
 
+HOUSE = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(900)
 
 CODE = """
@@ -80,6 +86,25 @@ def test_the_twin_costs_no_second_download_or_extraction(figures: dict[str, Any]
     assert figures["control"]["ingest"]["download"] == {"done": 0, "skipped": CorpusPlan().videos, "failed": {}}
     assert figures["run"]["extract"]["done"] == CorpusPlan().videos
     assert Path(figures["run"]["report"]).is_file()
+
+
+def test_the_pages_show_what_the_demo_prints(figures: dict[str, Any]) -> None:
+    """The same tables with the same recommenders, metrics and rankings, and the same sentences; numbers are of the full
+    demo, which has more extractors than this one."""
+    out = Console(file=io.StringIO(), width=200)
+    render(out, figures)
+    printed = out.file.getvalue()  # type: ignore[attr-defined]
+    stages, stores, *metrics = shapes(printed)
+    page, short = (block((HOUSE / name).read_text(encoding="utf-8")) for name in ("flows/README.md", "README.md"))
+    shown_stages, shown_stores, *shown_metrics = shapes(page)
+    assert shown_metrics == metrics
+    for part, whole in ((stages, shown_stages), (stores, shown_stores)):
+        assert part.headings == whole.headings
+        assert list(part.rows) == [row for row in whole.rows if row in part.rows]
+    assert {f"train {name}" for name in MODELS} <= set(shown_stages.rows)
+    assert {row.split("-")[0] for row in shown_stores.rows} == set(NETWORKS)
+    assert sentences(page) == sentences(printed)
+    assert set(shapes(short)) <= set(shown_metrics)
 
 
 @pytest.mark.slow
