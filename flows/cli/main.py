@@ -14,7 +14,7 @@ import warnings
 import typer
 
 from reelmill.flows import interrupt
-from reelmill.flows.cli import app
+from reelmill.flows.cli.app import app
 from reelmill.flows.progress import console, safe
 from reelmill.storage.errors import InputError, ReelmillError
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from reelmill.flows.cli import app
+from reelmill.flows.cli.app import app
 from reelmill.models.registry import RECOMMENDERS, Entry
 
 KNOBS = "users=40,items=40,examples=30"
