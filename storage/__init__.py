@@ -1,9 +1,10 @@
 """The bottom room: schemas, part files, tables and feature stores. Imports nothing else of reelmill.
 
-Read in this order: `schema` (what each table holds), `place` (a root on disk or on an object store), `parts` (the
-promise: complete parts only; with `objects` and `cache` what it takes on an object store), `tables`
-(append and read), `spec` (what a feature is), `blocks` and `features` (the store of blocks; `writer` fills it, `shards`
-with its formats `hdf5` and `parquet` are its files), `outcomes` (failures are data), `export`, `compact` and `verify`.
+Read in this order: `root` (a folder or bucket with everything of a corpus), `schema` (what each table holds), `parts`
+(the promise: complete parts only; `objects` and `cache` keep it on an object store, `place` and `disk` are below),
+`tables` (append and read), `spec` (what a feature is), `blocks`, `store` (read), `writer`, `features` (the stores of a
+root), `shards` (the files of a store; `formats`, `hdf5`, `parquet`), `outcomes` (failures are data), `export`,
+`compact` and `verify`.
 
 A training job needs two names:
 
@@ -39,8 +40,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for: download and decode processes need `reelmill.storage.errors` only, and
-    start twice as fast without pyarrow and h5py."""
+    """Import a name on first use: download and decode processes need `reelmill.storage.errors` only, and start twice as
+    fast without pyarrow and h5py."""
     if name in _HOME:
         return getattr(import_module(f"reelmill.storage.{_HOME[name]}"), name)
     raise AttributeError(f"module 'reelmill.storage' has no attribute {name!r}")

@@ -1,6 +1,6 @@
-"""Arrays out of NumPy's files, as far as they are what they say: no pickle, no claim beyond the file, no zip bomb.
+"""Arrays from `.npy` and `.npz` files, read safely: no pickle, no shape larger than the file, no zip bomb.
 
-`np.load` makes room for whatever shape a header of a few bytes names, and unpacks a zip however large.
+`np.load` allocates whatever shape a header of a few bytes claims, and unpacks a zip of any size.
 """
 
 import math
@@ -12,8 +12,8 @@ import numpy as np
 
 MOST_UNPACKED = 1 << 30
 RATIO = 100
-"""A zip may unpack to that many bytes, and to more where its own size times this allows it. Features shrink to a half,
-zeros to a thousandth."""
+"""A zip may unpack to `MOST_UNPACKED` bytes, or to `RATIO` times its own size if that is more. Features compress to a
+half, zeros to a thousandth."""
 
 
 def load_array(path: Path) -> np.ndarray:
@@ -34,7 +34,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def check_zip(archive: zipfile.ZipFile) -> None:
-    """Raise ValueError for a zip that unpacks to far more than it is."""
+    """Raise ValueError for a zip that unpacks to far more than its own size."""
     unpacked = sum(entry.file_size for entry in archive.infolist())
     packed = sum(entry.compress_size for entry in archive.infolist())
     if unpacked > max(MOST_UNPACKED, RATIO * packed):
@@ -42,16 +42,16 @@ def check_zip(archive: zipfile.ZipFile) -> None:
 
 
 def _read(file: IO[bytes], size: int) -> np.ndarray:
-    """One array of a file of so many bytes."""
+    """One array, from a file of `size` bytes."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"format {version} of .npy is not known")
+        raise ValueError(f"version {version} of the .npy format is not supported")
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, by_columns, dtype = read_header(file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which could run code when they are read")
     if (bytes_said := math.prod(shape) * dtype.itemsize) > size:
-        raise ValueError(f"it says to hold {bytes_said:,} bytes and has {size:,}")
+        raise ValueError(f"its header claims {bytes_said:,} bytes, the file has {size:,}")
     content = file.read(bytes_said)
     if len(content) < bytes_said:
         raise EOFError(f"it ends after {len(content):,} of {bytes_said:,} bytes")

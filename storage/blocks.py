@@ -11,8 +11,8 @@ from reelmill.storage.errors import InputError
 from reelmill.storage.spec import Spec
 
 NO_DATA, VALID, PADDED = 0, 1, 2
-"""Values of a mask: nothing could be decoded (the row is NaN); full windows; or less than that: too few frames, the
-last one repeated, or sound that lacks somewhere."""
+"""Values of a mask. NO_DATA: nothing could be decoded, the row is NaN. VALID: full windows. PADDED: too few frames, so
+the last one was repeated, or part of the sound is missing."""
 
 COLUMNS: dict[str, type[np.generic]] = {
     "mask": np.uint8,
@@ -20,13 +20,13 @@ COLUMNS: dict[str, type[np.generic]] = {
     "start_ms": np.int64,
     "stop_ms": np.int64,
 }
-"""What stands beside each vector, and its type in a shard."""
+"""The columns beside the vectors, and their types in a shard."""
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """The features of one video under one spec. `rows` is the number of segments, or of windows, which may be 0; or 1,
-    for the whole video."""
+    """The features of one video under one spec. `rows` is the number of segments or windows (0 is allowed), or 1 for
+    the whole video."""
 
     video_id: str
     features: np.ndarray
@@ -40,7 +40,7 @@ class Block:
     stop_ms: np.ndarray
     """(rows,) int64, end of the segment, or time after the window's last frame, or the duration of the video."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Where it came from: media hash, frames decoded, decoding errors, program version, time. Plain JSON values."""
+    """What it was made from: media hash, frames decoded, decoding errors, program version, time. Plain JSON values."""
 
     def __len__(self) -> int:
         return len(self.features)
@@ -49,16 +49,16 @@ class Block:
         """Raise InputError if the block breaks a rule of its spec."""
         rows, name = len(self.features), f"block {self.video_id!r}"
         if not self.video_id or "\0" in self.video_id or not _encodes(self.video_id):
-            raise InputError(f"{name}: a video id is text that UTF-8 can hold, not empty and without NUL")
+            raise InputError(f"{name}: a video id must be valid UTF-8 text, not empty and without NUL")
         if self.features.shape != (rows, spec.dim):
             raise InputError(f"{name}: features are {self.features.shape}, the spec says (rows, {spec.dim})")
         for column in COLUMNS:
             if (shape := getattr(self, column).shape) != (rows,):
                 raise InputError(f"{name}: {column} is {shape}, expected ({rows},)")
         if not np.isin(self.mask, (NO_DATA, VALID, PADDED)).all():
-            raise InputError(f"{name}: mask holds something else than {NO_DATA}, {VALID} and {PADDED}")
+            raise InputError(f"{name}: mask holds values other than {NO_DATA}, {VALID} and {PADDED}")
         if spec.rows == "video" and self.segment_index.tolist() != [0]:
-            raise InputError(f"{name}: a store of whole videos holds one row of each, with segment_index 0")
+            raise InputError(f"{name}: a store of whole videos has one row a video, with segment_index 0")
         step = np.diff(self.segment_index)
         if (step < (0 if spec.rows == "window" else 1)).any() or (rows and self.segment_index[0] < 0):
             raise InputError(f"{name}: segment_index must ascend from 0 or more, one row a segment")
@@ -70,14 +70,14 @@ class Block:
         if not np.isfinite(stored[valid]).all():
             raise InputError(f"{name}: a valid row holds NaN or infinity as {spec.dtype}; mask it instead")
         if not np.isnan(stored[~valid]).all():
-            raise InputError(f"{name}: a row without data (mask {NO_DATA}) must be NaN, so that nobody trains on it")
+            raise InputError(f"{name}: a row without data (mask {NO_DATA}) must be NaN, so that nothing uses it")
         try:
             json.dumps(dict(self.provenance), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InputError(f"{name}: provenance must be plain JSON ({error})") from error
 
     def packed(self, spec: Spec) -> "Block":
-        """A checked copy in the types of a shard, which shares no memory with what it was made from."""
+        """A checked copy in the types of a shard; shares no memory with this block."""
         self.check(spec)
         features = np.array(self.features, spec.dtype, order="C")
         columns = {name: np.array(getattr(self, name), dtype) for name, dtype in COLUMNS.items()}

@@ -1,16 +1,16 @@
-"""Local copies of what stands on an object store, so that files can be mapped, decoded and read twice.
+"""Local copies of files on an object store, so that they can be mapped into memory, decoded and read twice.
 
     <cache>/objects/<hash>.h5       a copy; complete, since it is renamed into place last, and never changed
-    <cache>/work/<host>-<pid>/      what a process is fetching, filling before an upload, or has in its hands
+    <cache>/work/<host>-<pid>/      files that a process is fetching, filling before an upload, or reading
 
 `<cache>` is `$REELMILL_CACHE`, or `reelmill` in the user's cache folder. Parts never change, so their copies are valid
-for ever; of anything else the store is asked each time whether the copy is still of today (ETag, size). When the copies
-take more than `$REELMILL_CACHE_BYTES` (50 GiB) together, those go that were not used for longest. Any number of
-processes may share it. A copy that is removed while somebody has it open or mapped stays readable to them.
+for ever; for any other file the store is asked each time whether the copy is still current (ETag, size). When the
+copies take more than `$REELMILL_CACHE_BYTES` (50 GiB) together, the least recently used are removed. Any number of
+processes may share the cache. A copy that is removed while a process has it open or mapped stays readable there.
 
-Copies are of whole files: features are read at random and again in each epoch, tables and media as a whole. Of a shard
-whose index alone is asked for, only the ends are read (`index_of`). Range reads of vectors would pay for who takes few
-rows of a store once, such as one user's recommendations out of terabytes; nobody here does so often enough.
+Copies are of whole files: features are read at random and again in each epoch, tables and media as a whole. To read the
+index of a shard, only the ends of the file are fetched (`index_of`). Fetching single vectors by range would help only a
+process that takes few rows of a large store once, such as recommendations for one user; that is rare here.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FETCHERS = 8
-"""Requests at a time for many small files."""
+"""Concurrent requests for many small files."""
 
 
 def folder() -> Path:
@@ -47,7 +47,7 @@ def folder() -> Path:
 
 
 def limit_bytes() -> int:
-    """How much the copies may take. Raises InputError."""
+    """Most bytes that the copies may take. Raises InputError."""
     text = os.environ.get("REELMILL_CACHE_BYTES") or str(50 << 30)
     if not text.isdigit():
         raise InputError(f"REELMILL_CACHE_BYTES {text!r}: give a whole number of bytes, such as {50 << 30}")
@@ -55,8 +55,8 @@ def limit_bytes() -> int:
 
 
 def local(path: AnyPath) -> Path:
-    """A file of this machine with the content of `path`: itself, or a copy, which is fetched if it is not there or not
-    of today. Raises FileNotFoundError; see `reading` and `pinned` for who opens it later."""
+    """A file of this machine with the content of `path`: itself, or a copy, which is fetched if there is none or it is
+    outdated. The copy may be evicted before it is opened: see `reading` and `pinned`. Raises FileNotFoundError."""
     if isinstance(path, Path):
         return path
     while (copy := _copy(path)) is not None:
@@ -64,7 +64,7 @@ def local(path: AnyPath) -> Path:
             os.utime(copy)  # used now
         except FileNotFoundError:
             _fetch(path, copy)
-            if _copy(path) != copy:  # another content came meanwhile
+            if _copy(path) != copy:  # the object was replaced meanwhile
                 copy.unlink(missing_ok=True)
                 continue
         return copy
@@ -72,7 +72,7 @@ def local(path: AnyPath) -> Path:
 
 
 def near(paths: Sequence[AnyPath]) -> list[Path]:
-    """`local` of many small files, several at a time."""
+    """`local` for many small files, several at a time."""
     if all(isinstance(path, Path) for path in paths) or len(paths) < 2:
         return [local(path) for path in paths]
     with ThreadPoolExecutor(FETCHERS) as pool:
@@ -80,7 +80,7 @@ def near(paths: Sequence[AnyPath]) -> list[Path]:
 
 
 def reading(path: AnyPath, how: Callable[[Path], T]) -> T:
-    """`how(local(path))`, again if another process removed the copy before it was opened."""
+    """`how(local(path))`, repeated if another process evicted the copy before it was opened."""
     while True:
         file = local(path)
         try:
@@ -92,7 +92,7 @@ def reading(path: AnyPath, how: Callable[[Path], T]) -> T:
 
 @contextlib.contextmanager
 def pinned(path: AnyPath) -> Iterator[Path]:
-    """A local file that stays until the block is left, under its own name: for another process to read."""
+    """A local file, under its own name, that stays until the context is left: for another process to read."""
     if isinstance(path, Path):
         yield path
         return
@@ -107,7 +107,7 @@ def pinned(path: AnyPath) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def index_of(part: AnyPath) -> Iterator[Any]:
-    """A part to read a little of: a path where there is a local file, else an open file that fetches what is read."""
+    """A part of which little is read: a path if there is a local file, else an open file that fetches what is read."""
     if isinstance(part, Path):
         yield part
     elif (copy := _copy(part)) is not None and copy.exists():
@@ -118,9 +118,9 @@ def index_of(part: AnyPath) -> Iterator[Any]:
 
 
 def deliver(file: Path, path: AnyPath) -> None:
-    """Store a local file below an object store's root, and take it for its copy: it is moved into the cache."""
+    """Upload a local file to an object store and move it into the cache, as the copy of what was uploaded."""
     if isinstance(path, Path):
-        raise TypeError(f"{path} is of this machine; rename {file} to it")
+        raise TypeError(f"{path} is a local path; rename {file} to it")
     objects.put(file, path)
     if (copy := _copy(path)) is not None:
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -130,13 +130,13 @@ def deliver(file: Path, path: AnyPath) -> None:
 
 
 def drop(path: AnyPath) -> None:
-    """Forget the copy, so that the next reader sees what the store holds."""
+    """Remove the copy, so that the next reader sees what the store holds."""
     if not isinstance(path, Path) and (copy := _copy(path)) is not None:
         copy.unlink(missing_ok=True)
 
 
 def workplace() -> Path:
-    """This process's own folder, for files on their way. Those of dead processes are removed when it is made."""
+    """This process's own folder for temporary files. The folders of dead processes are removed when it is made."""
     mine = folder() / "work" / f"{socket.gethostname()}-{os.getpid()}"
     if not mine.is_dir():
         mine.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def workplace() -> Path:
 
 
 def sweep() -> list[Path]:
-    """Remove what dead processes had in hand; return their folders."""
+    """Remove the temporary folders of dead processes; return them."""
     swept = []
     for path in (folder() / "work").glob("*-*"):
         host, _, pid = path.name.rpartition("-")
@@ -158,7 +158,7 @@ def sweep() -> list[Path]:
 
 
 def evict(keep: Path) -> None:
-    """Remove the copies that were not used for longest, but `keep`, until the others fit."""
+    """Remove the least recently used copies, but never `keep`, until the rest fits the limit."""
     entries = []
     with os.scandir(keep.parent) as found:
         for entry in found:
@@ -174,7 +174,7 @@ def evict(keep: Path) -> None:
 
 
 def _copy(path: "UPath") -> Path | None:
-    """Where the copy of this path, as it is today, stands or would stand; None if there is no such object."""
+    """Path of the copy of this object as it is now, whether it was fetched or not; None if there is no such object."""
     version = ""
     if not NAME.fullmatch(path.name):
         if (facts := objects.facts(path)) is None:
@@ -198,7 +198,7 @@ def _fetch(path: "UPath", copy: Path) -> None:
     try:
         objects.get(path, draft)
         if draft.stat().st_size != facts["size"]:
-            raise Unreachable(f"{path}: {draft.stat().st_size} of {facts['size']} bytes came; try again")
+            raise Unreachable(f"{path}: {draft.stat().st_size} of {facts['size']} bytes arrived; try again")
         sync(draft)
         draft.replace(copy)
     finally:

@@ -1,8 +1,8 @@
-"""`reelmill compact`: many small parts become few large ones, and what newer parts replaced is dropped.
+"""`reelmill compact`: merges many small parts into few large ones, and drops blocks that newer parts replaced.
 
-Safe at any moment and beside readers and writers: the merged part takes the age of the newest one it stands for, so
-that whatever is written meanwhile is newer; the old ones are removed when it is complete. A crash in between leaves
-doubles, which readers see through and the next run removes. A store that is open may have to be opened again.
+Safe at any moment, beside readers and writers: the merged part takes the age of the newest part that it replaces, so
+everything written meanwhile is newer; the old parts are removed when it is complete. A crash in between leaves
+duplicates, which readers ignore and the next run removes. A store that is open may have to be opened again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,12 @@ class Compacted:
 
 
 def compact(root: AnyRoot, name: str, shard_bytes: int = 256 << 20) -> Compacted:
-    """Merge the shards of a store that are under half of `shard_bytes`, and those that hold blocks which no longer
-    count. Shards are verified first, since the merged ones get a checksum of their own. Raises CorruptPart."""
+    """Merge the shards of a store that are under half of `shard_bytes`, and those with blocks that newer ones
+    replaced. Shards are verified first, since the merged ones get a checksum of their own. Raises CorruptPart."""
     try:
         return _compact(root, name, shard_bytes)
     except FileNotFoundError:
-        return compact(root, name, shard_bytes)  # another process compacts it too: begin again with what is there
+        return compact(root, name, shard_bytes)  # another process compacts it too: start again
 
 
 def _compact(root: AnyRoot, name: str, shard_bytes: int) -> Compacted:
@@ -53,13 +53,13 @@ def _compact(root: AnyRoot, name: str, shard_bytes: int) -> Compacted:
     there = set(parts.list_parts(store.folder))
     for shard in small:
         parts.remove(shard.path)
-    if not there.issuperset(shard.path for shard in small):  # another process merged them too: both results are there
+    if not there.issuperset(shard.path for shard in small):  # another process merged them too: merge both results
         return replace(compact(root, name, shard_bytes), parts_before=before, dropped=dropped)
     return Compacted(before, len(parts.list_parts(store.folder)), dropped)
 
 
 def planned(root: AnyRoot, name: str, shard_bytes: int = 256 << 20) -> Compacted:
-    """What `compact` would do, nearly: the last shard may come out smaller."""
+    """What `compact` would do; an estimate, since the last shard may be smaller."""
     store = open_store(root, name)
     live = {shard: store.live(shard) for shard in store.shards}
     small, dropped = _to_merge(store, live, shard_bytes)
@@ -70,7 +70,7 @@ def planned(root: AnyRoot, name: str, shard_bytes: int = 256 << 20) -> Compacted
 
 
 def _to_merge(store: FeatureStore, live: Mapping[Shard, Sequence[int]], shard_bytes: int) -> tuple[list[Shard], int]:
-    """The shards to merge, none if it is not worth it, and how many of their blocks no longer count."""
+    """The shards to merge (none if it is not worth it), and how many of their blocks were replaced by newer ones."""
     dead = {shard: len(shard.video_ids) - len(live[shard]) for shard in store.shards}
     sizes = parts.files(store.folder)
     small = [s for s in store.shards if dead[s] or sizes.get(s.path.name, 0) < shard_bytes // 2]

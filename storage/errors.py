@@ -1,24 +1,24 @@
 """The root of every error that reelmill raises on purpose.
 
     ReelmillError
-    ├── InputError          a setting, argument or file of the user's breaks a rule
+    ├── InputError          a setting, argument or input file is not valid
     ├── StoreError
-    │   ├── CorruptPart     a part file does not hold what it says
+    │   ├── CorruptPart     a part file is damaged
     │   ├── SpecMismatch    features of two specs would be mixed
     │   ├── MissingFeatures a video or segment asked for is not in the store
-    │   └── Unreachable     an object store refuses, or does not answer
+    │   └── Unreachable     an object store refuses or does not answer
     └── VideoError          one video could not be processed (the tree is in `pipeline/errors.py`)
 
-A message names the value, the rule that it breaks, and what to do next.
+A message names the value, what is wrong with it, and what to do next.
 """
 
 
 class ReelmillError(Exception):
-    """Anything that reelmill refuses or cannot do."""
+    """Base of every error that reelmill raises on purpose."""
 
 
 class InputError(ReelmillError):
-    """A setting, argument or input file breaks a rule."""
+    """A setting, argument or input file is not valid."""
 
 
 class StoreError(ReelmillError):
@@ -26,7 +26,7 @@ class StoreError(ReelmillError):
 
 
 class CorruptPart(StoreError):
-    """A part file does not hold what it says."""
+    """A part file is damaged: it cannot be read, or does not match its checksum."""
 
 
 class SpecMismatch(StoreError):
@@ -38,14 +38,14 @@ class MissingFeatures(StoreError):
 
 
 class Unreachable(StoreError):
-    """An object store refuses, or does not answer."""
+    """An object store refuses or does not answer."""
 
     error_class = "unreachable"
     permanent = False
 
 
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
-    """`did you mean 'X'?` for a misspelt name, or the list of what is known."""
+    """`did you mean 'X'?` for a misspelt name, else the list of known names."""
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, n=1)

@@ -10,11 +10,11 @@ from reelmill.storage.writer import FeatureWriter, features_folder
 def export(root: AnyRoot, name: str, to: AnyRoot, format: Format) -> int:
     """Copy the newest block of every video of a store into the same store under the root `to`; return how many.
 
-    Blocks that are there already are left alone, so an export that was cut short goes on where it stopped. Shards are
-    verified first, since the copy gets a checksum of its own. Raises CorruptPart, InputError.
+    Blocks that are there already are skipped, so an interrupted export resumes where it stopped. Shards are verified
+    first, since the copy gets a checksum of its own. Raises CorruptPart, InputError.
     """
     if address(features_folder(root)) == address(features_folder(to)):
-        raise InputError(f"export from {str(root)!r} to itself; name another folder, which becomes a root of its own")
+        raise InputError(f"cannot export {str(root)!r} to itself; name another folder, which becomes a root")
     store = open_store(root, name)
     if wrong := store.verify():
         raise wrong[0]

@@ -2,7 +2,7 @@
 
     ROOT/features/c3d-fc6-1f0c22ab/part-….h5      (or .parquet; a folder may hold both)
 
-`store` reads one of them, `writer` fills one.
+`store` reads one of them, `writer` writes one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +53,7 @@ class Features:
         return FeatureStore(self.folder / spec.name, spec)
 
     def verify(self, name: str) -> Sequence[CorruptPart]:
-        """Check a store against its checksums, also one that cannot be opened; one error a damaged shard."""
+        """Check a store against its checksums, also one that cannot be opened; one error for each damaged shard."""
         return verify_folder(self.find(name))
 
     def sweep(self) -> Sequence[Path]:
@@ -106,10 +106,10 @@ def present(root: AnyRoot, spec: Spec) -> set[str]:
 
 
 def verify(root: AnyRoot, name: str) -> list[CorruptPart]:
-    """Check a store, also one that cannot be opened; return what is wrong, one error a shard."""
+    """Check a store, also one that cannot be opened; one error for each damaged shard."""
     return list(Features(root).verify(name))
 
 
 def sweep(root: AnyRoot) -> list[Path]:
-    """Remove what dead writers left behind in every store, also in those that hold nothing else."""
+    """Remove the temporary files of dead writers in every store, also in those without a shard."""
     return list(Features(root).sweep())

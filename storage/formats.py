@@ -15,8 +15,8 @@ from reelmill.storage.spec import Spec
 
 
 def open_shard(path: AnyPath) -> Shard:
-    """Open a shard of either format. Shards never change, so those opened before are not read again; on an object store
-    none is asked for twice, on disk it is looked at, since a file can be put back under an old name by hand."""
+    """Open a shard of either format. Shards never change, so one that this process has opened before is not read again.
+    On disk its inode, size and time are compared first, since somebody may have put another file in its place."""
     if not isinstance(path, Path):
         return _open(path, (0, 0, 0))
     facts = path.stat()

@@ -11,8 +11,8 @@
     /provenance     (videos,) JSON
     attributes      format "reelmill-features", version 1, spec (JSON), fingerprint, sha256
 
-Random rows through a map at the array's offset in the file are as fast as numpy's own memmap, several times faster than
-h5py's fancy index on the same array and much faster than on chunks; and a map survives a fork.
+Reading random rows through a memory map at the array's offset is as fast as numpy's memmap, several times faster than
+h5py's fancy indexing of the same array, and much faster than reading chunks; and a map survives a fork.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from reelmill.storage.spec import Spec
 
 
 def write(path: Path, spec: Spec, blocks: Sequence[Block]) -> None:
-    """Write one shard; raises OSError (no space, no permission) without harm to the process."""
+    """Write one shard. Raises OSError (no space, no permission); the process can go on after it."""
     columns, index = columns_of(blocks), Index.of(blocks)
     with (
         _Sink(path) as raw,
@@ -70,7 +70,7 @@ class Hdf5Shard(Shard):
             self.places["features"] = self._place(file["features"], self.spec.dtype, self.spec.dim)
 
     def _place(self, data: h5py.Dataset, dtype: Any, *rest: int) -> tuple[int, np.dtype, tuple[int, ...]]:
-        """Where in the file an array stands: offset, type and shape."""
+        """Where in the file an array is: offset, type and shape."""
         shape = (self.rows, *rest)
         if data.shape != shape or data.dtype != np.dtype(dtype):
             raise ValueError(f"{data.name} is {data.shape} {data.dtype}, expected {shape} {np.dtype(dtype)}")
@@ -88,8 +88,8 @@ class Hdf5Shard(Shard):
             with (
                 contextlib.suppress(FileNotFoundError),
                 cache.index_of(self.path) as source,
-            ):  # it may be mapped, though
-                if not isinstance(source, Path):  # only an object so far: the column alone is fetched
+            ):  # gone from the store, but it may be mapped
+                if not isinstance(source, Path):  # no local copy yet: fetch this column alone
                     offset, dtype, shape = self.places[name]
                     source.seek(offset)
                     return np.frombuffer(source.read(math.prod(shape) * dtype.itemsize), dtype)
@@ -99,8 +99,8 @@ class Hdf5Shard(Shard):
         return _mapped(self).arrays["features"][start:stop]
 
     def read_ahead(self, rows: np.ndarray) -> None:
-        """Have the system fetch these rows all at once, where otherwise each page fault would wait for the one before:
-        256 random rows of 16 kB that are not in the page cache come in 8 ms in place of 510."""
+        """Have the system fetch these rows all at once; otherwise each page fault would wait for the one before. 256
+        random rows of 16 kB that are not in the page cache are read in 8 ms instead of 510."""
         rows = np.unique(rows)
         offset, dtype, (_, dim) = self.places["features"]
         width = dim * dtype.itemsize
@@ -114,7 +114,7 @@ class Hdf5Shard(Shard):
 
 
 class _Map:
-    """A shard's file as read-only memory, and the arrays in it."""
+    """A shard's file mapped into memory, read-only, and the arrays in it."""
 
     def __init__(self, shard: Hdf5Shard) -> None:
         self.pages = cache.reading(shard.path, _pages)
@@ -137,8 +137,8 @@ _mapped = functools.lru_cache(maxsize=KEPT_OPEN)(_Map)
 
 
 class _Sink(io.FileIO):
-    """A file for HDF5 to write to, which never tells it of an error: told that the disk is full, HDF5 keeps the file
-    open for good and crashes the process at its end. As a context it raises what went wrong when it is left."""
+    """A file for HDF5 to write to that hides errors from it: when told that the disk is full, HDF5 keeps the file open
+    for good and crashes the process at exit. On leaving the context the first error is raised."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "w+")
@@ -164,7 +164,7 @@ class _Sink(io.FileIO):
             return size or 0
 
     def __exit__(self, *error: object) -> None:
-        """Close; raise what went wrong first, with the file's name, also in place of what HDF5 made of it."""
+        """Close; raise the first error with the file's name, instead of what HDF5 raised because of it."""
         self.close()
         if self.failure is not None:
             raise OSError(self.failure.errno, self.failure.strerror, self.name) from self.failure

@@ -1,7 +1,7 @@
-"""What is asked of an object store, and what its refusals mean. `parts` and `cache` are built on it.
+"""Requests to an object store, and what its errors mean. `parts` and `cache` are built on it.
 
-A PUT is atomic: an object is there as a whole or not at all, also one that is sent in pieces and completed last.
-Nothing is remembered of listings. Requests that fail for a moment are repeated by the driver (botocore's retries).
+A PUT is atomic: an object appears as a whole or not at all, also when it is uploaded in pieces. Listings are not
+cached. Requests that fail for a moment are repeated by the driver (botocore's retries).
 """
 
 import contextlib
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from upath import UPath
 
 PAGE = 1000
-"""Names that one answer of S3 lists at most; a longer listing is put together from several."""
+"""Most names in one answer of S3; a longer listing consists of several."""
 INDEX_BLOCK = 1 << 18
-"""Bytes a request, where only the ends of a file are read."""
+"""Bytes per request when only the ends of a file are read."""
 
 _SETTINGS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_DEFAULT_REGION")
 _open: dict[tuple[Any, ...], "AbstractFileSystem"] = {}
 
 
 def filesystem(path: "UPath") -> "AbstractFileSystem":
-    """The driver, one a process for all its threads: a client costs half a second, and does not survive a fork."""
+    """The driver, one per process for all threads: a client costs half a second, and does not survive a fork."""
     import fsspec
 
     key = (path.protocol, os.getpid(), *(os.environ.get(name) for name in _SETTINGS))
@@ -55,7 +55,7 @@ def walked(folder: "UPath") -> dict[str, int]:
 
 
 def facts(path: "UPath") -> dict[str, Any] | None:
-    """What is known of an object: `size`, `ETag` and what the driver gives; None if it is not there."""
+    """Properties of an object: `size`, `ETag` and what else the driver gives; None if there is no such object."""
     with contextlib.suppress(FileNotFoundError), reachable(path):
         found = filesystem(path).info(path.path)
         return found if found["type"] == "file" else None
@@ -63,7 +63,7 @@ def facts(path: "UPath") -> dict[str, Any] | None:
 
 
 def written_at(path: "UPath") -> float | None:
-    """When an object was stored, in seconds since 1970; None if it is not there."""
+    """When an object was stored, in seconds since 1970; None if there is no such object."""
     found = facts(path) or {}
     at = next(
         (found[key] for key in ("LastModified", "last_modified", "updated", "mtime", "created") if key in found), None
@@ -74,13 +74,13 @@ def written_at(path: "UPath") -> float | None:
 
 
 def get(path: "UPath", file: Path) -> None:
-    """Fetch an object as a whole. Raises FileNotFoundError, or OSError if this machine has no room."""
+    """Download an object. Raises FileNotFoundError, or OSError if this machine has no space."""
     with reachable(path):
         filesystem(path).get_file(path.path, str(file))
 
 
 def put(file: Path, path: "UPath") -> None:
-    """Store a file as an object, which appears when it is complete."""
+    """Upload a file; the object appears when it is complete."""
     with reachable(path):
         filesystem(path).put_file(str(file), path.path)
 
@@ -98,7 +98,7 @@ def write(path: "UPath", content: bytes) -> None:
 
 
 def remove(path: "UPath") -> None:
-    """Delete an object; nothing happens if it is not there."""
+    """Delete an object, if it exists."""
     with contextlib.suppress(FileNotFoundError), reachable(path):
         filesystem(path).rm_file(path.path)
 
@@ -111,7 +111,7 @@ def copy(path: "UPath", to: "UPath") -> None:
 
 @contextlib.contextmanager
 def ends(path: "UPath") -> Iterator[Any]:
-    """An object as an open file whose pieces are fetched as they are read: for those who need its ends only."""
+    """An object as an open file that fetches only what is read, in blocks: for reading its ends."""
     how = {"block_size": INDEX_BLOCK, "cache_type": "blockcache"}
     with reachable(path), filesystem(path).open(path.path, "rb", **how) as file:
         yield file
@@ -119,7 +119,7 @@ def ends(path: "UPath") -> Iterator[Any]:
 
 @contextlib.contextmanager
 def reachable(path: "UPath") -> Iterator[None]:
-    """Turn what says that a store cannot be used into Unreachable. FileNotFoundError of an object passes."""
+    """Turn errors that mean that a store cannot be used into Unreachable; FileNotFoundError of an object passes."""
     try:
         yield
     except Exception as error:
@@ -129,7 +129,7 @@ def reachable(path: "UPath") -> Iterator[None]:
 
 
 def _reason(error: Exception, path: "UPath") -> str:
-    """Why the store cannot be used; empty if the error says something else."""
+    """Why the store cannot be used; empty for other errors."""
     cause = error.__cause__ or error
     code = str(getattr(cause, "response", {}).get("Error", {}).get("Code", ""))
     bucket = path.path.partition("/")[0]

@@ -1,7 +1,7 @@
-"""Failures are data: one row for each thing attempted, whatever came of it.
+"""Failures are data: one row for each attempt, done or failed.
 
 What is left to do is asked of the stores; outcomes only say what not to try again (permanent failures), and what to
-tell.
+report.
 """
 
 import time
@@ -19,12 +19,12 @@ from reelmill.storage.schema import SCHEMAS
 from reelmill.storage.tables import Tables
 
 IDENTITY = ["stage", "key", "spec"]
-"""What was attempted: of rows that agree in these the newest counts."""
+"""Identify what was attempted: of rows with the same values the newest counts."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one attempt."""
+    """The outcome of one attempt."""
 
     stage: str
     key: str
@@ -79,8 +79,8 @@ class Outcomes:
         return {row["key"]: row for row in table.filter(pc.and_(pc.equal(table["stage"], stage), here)).to_pylist()}
 
     def permanently_failed(self, stage: str) -> dict[str | None, set[str]]:
-        """{spec: keys} whose newest outcome in this stage is a failure that trying again cannot mend; spec is None
-        where a stage has none. That of a download may be its probe's."""
+        """{spec: keys} whose newest outcome in this stage is a permanent failure; spec is None in stages without specs.
+        A download that succeeded and whose probe failed has failed."""
         table = self.newest(["status", "permanent"], join_probe=True)
         failed = pc.and_(pc.equal(table["status"], "failed"), table["permanent"])
         found: dict[str | None, set[str]] = {}

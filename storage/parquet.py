@@ -1,4 +1,4 @@
-"""The Parquet format of a shard, for readers without HDF5: dense vectors as a FixedSizeList column.
+"""The Parquet format of a shard, for readers without HDF5: vectors are a FixedSizeList column.
 
     video_id       string
     segment_index  int32
@@ -9,7 +9,7 @@
     file metadata  format, version, spec (JSON), fingerprint, sha256, and index: the JSON object
                    {video_id: […], row_start: […], row_stop: […], provenance: […]}, each key after `reelmill.`
 
-A row group holds a few videos, since a reader has to decode all of it to get one row: training reads HDF5.
+A row group holds a few videos, since a reader decodes all of it to get one row; for training use HDF5.
 """
 
 import functools
@@ -28,11 +28,11 @@ from reelmill.storage.spec import Spec
 
 PREFIX = "reelmill."
 GROUP_ROWS = 64
-"""A row group takes in whole videos until it has this many rows."""
+"""A row group takes whole videos until it has this many rows."""
 GROUP_LIMIT = 256
-"""A longer one is cut."""
+"""A longer row group is split."""
 GROUPS = 8
-"""Decoded row groups that a process keeps, for readers that go through a video row by row."""
+"""Decoded row groups that a process keeps in memory, for readers that read a video row by row."""
 
 
 def write(path: Path, spec: Spec, blocks: Sequence[Block]) -> None:
@@ -62,14 +62,14 @@ def write(path: Path, spec: Spec, blocks: Sequence[Block]) -> None:
 
 
 class ParquetShard(Shard):
-    """A sealed Parquet shard. Vectors are decoded a row group at a time, when they are asked for."""
+    """A sealed Parquet shard. Vectors are decoded a row group at a time, on demand."""
 
     def _open(self) -> None:
         footer = _footer(self)
         texts = {key.decode(): text.decode() for key, text in (footer.metadata or {}).items()}
         self._describe({key.removeprefix(PREFIX): text for key, text in texts.items() if key.startswith(PREFIX)})
         if not footer.schema.to_arrow_schema().equals(_schema(self.spec)):
-            raise ValueError("its columns are not those of a feature shard of its spec")
+            raise ValueError("its columns do not match its spec")
         listed = json.loads(texts[PREFIX + "index"])
         starts, stops = (np.array(listed[name], np.int64) for name in ("row_start", "row_stop"))
         self.index = Index(listed["video_id"], starts, stops, listed["provenance"])
@@ -104,7 +104,7 @@ class ParquetShard(Shard):
         return values[start - self.edges[first] :][: stop - start]
 
     def read_ahead(self, rows: np.ndarray) -> None:
-        """Nothing: whole row groups are read anyway."""
+        """Does nothing: whole row groups are read anyway."""
 
     def verify(self) -> None:
         super().verify()
@@ -143,7 +143,7 @@ def _column(shard: ParquetShard, name: str) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)
 def _footer(shard: ParquetShard) -> pq.FileMetaData:
-    """Where in the file things stand; too large to keep for every shard."""
+    """The footer: where in the file everything is; too large to keep for every shard."""
     with cache.index_of(shard.path) as source:
         return pq.read_metadata(source)
 
@@ -159,7 +159,7 @@ def _schema(spec: Spec) -> pa.Schema:
 
 
 def _groups(blocks: Sequence[Block]) -> Iterator[list[Block]]:
-    """Neighbouring blocks that share a row group; blocks without rows stand in the index only."""
+    """Consecutive blocks that share a row group; blocks without rows are in the index only."""
     group: list[Block] = []
     for block in blocks:
         if len(block):

@@ -2,10 +2,10 @@
 
 A writer fills `.part-….tmp-<host>-<pid>` in the same folder, fsyncs it, renames it to
 `part-<sequence>-<random>.<suffix>` and fsyncs the folder; on an object store it fills a file of this machine and stores
-that by a single PUT. A reader lists `part-*`: no lock, no server. The sequence is microseconds since 1970, or one more
-than the newest part's if the clock was set back, so parts sort by name from the oldest to the newest.
+that by a single PUT. A reader lists `part-*` and needs no lock and no server. The sequence is microseconds since 1970,
+or one more than the newest part's if the clock was set back, so parts sort by name from the oldest to the newest.
 
-Whatever else stands below a root is read, written, moved and removed by the functions here too, on disk and elsewhere.
+All other files below a root are read, written, moved and removed by the functions here too, on disk and elsewhere.
 """
 
 import contextlib
@@ -26,7 +26,8 @@ P = TypeVar("P", bound=AnyPath)
 
 
 def list_parts(folder: AnyPath, suffix: str = "") -> list[AnyPath]:
-    """Complete parts of a folder, oldest first; none if there is no folder. Raises CorruptPart for a stranger."""
+    """Complete parts of a folder, oldest first; none if there is no folder. Raises CorruptPart for a file
+    that is no part."""
     found = []
     for name in _names(folder):
         if not NAME.fullmatch(name):
@@ -42,13 +43,13 @@ def sequence(part: AnyPath) -> int:
 
 
 class new_part:
-    """Context that gives a temporary path of this machine to fill. On a clean exit it becomes the newest part, whose
-    path is then `committed`; on an error it is removed."""
+    """Context manager that gives a temporary local path to fill. On a clean exit the file becomes the newest part, with
+    the path `committed`; on an error it is removed."""
 
     committed: AnyPath
 
     def __init__(self, folder: AnyPath, suffix: str, number: int = 0) -> None:
-        """`number`: the sequence to take in place of a new one, for a part that stands for older ones."""
+        """`number`: the sequence to use instead of a new one, for a part that replaces older ones."""
         self.folder, self.suffix, self.number = folder, suffix, number
         self.tag = uuid.uuid4().hex[:8]
         self.temporary = _temporary(folder, self.tag)
@@ -62,7 +63,7 @@ class new_part:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            error.filename = str(self.folder)  # Arrow says that a disk is full, and not which
+            error.filename = str(self.folder)  # Arrow does not say which disk is full
         try:
             if error is None:
                 if isinstance(self.folder, Path):
@@ -76,8 +77,8 @@ class new_part:
 
 @contextlib.contextmanager
 def replacing(path: AnyPath) -> Iterator[Path]:
-    """Gives a temporary path, beside `path` where that is on this machine, to fill. On a clean exit it takes the place
-    of `path`, which so has its old content or the new one at any moment; on an error it is removed."""
+    """Context manager that gives a temporary path to fill, beside `path` if that is local. On a clean exit the file
+    replaces `path`, which has its old or its new content at any moment; on an error it is removed."""
     if isinstance(path, Path):
         make_folder(path.parent)
     temporary = _temporary(path.parent, uuid.uuid4().hex[:8])
@@ -112,11 +113,11 @@ def read_file(path: AnyPath) -> bytes:
 
 
 def size(path: AnyPath) -> int | None:
-    """Bytes of a file; None if it is not there, or cannot be looked at."""
+    """Size of a file in bytes; None if there is no such file, or it cannot be accessed."""
     if isinstance(path, Path):
         try:
             return path.stat().st_size if path.is_file() else None
-        except OSError:  # a name that is too long
+        except OSError:  # such as a name that is too long
             return None
     from reelmill.storage import objects
 
@@ -125,7 +126,7 @@ def size(path: AnyPath) -> int | None:
 
 
 def written_at(path: AnyPath) -> float | None:
-    """When a file was written, in seconds since 1970; None if it is not there."""
+    """When a file was written, in seconds since 1970; None if there is no such file."""
     if isinstance(path, Path):
         return path.stat().st_mtime if path.is_file() else None
     from reelmill.storage import objects
@@ -134,7 +135,7 @@ def written_at(path: AnyPath) -> float | None:
 
 
 def files(folder: AnyPath) -> dict[str, int]:
-    """{name: bytes} of the files directly in a folder, in the order of their names; empty if there is none."""
+    """{name: bytes} of the files directly in a folder, sorted by name; empty if there is no such folder."""
     if isinstance(folder, Path):
         found = {p.name: p.stat().st_size for p in folder.iterdir() if p.is_file()} if folder.is_dir() else {}
     else:
@@ -145,7 +146,7 @@ def files(folder: AnyPath) -> dict[str, int]:
 
 
 def walk(folder: AnyPath) -> dict[str, int]:
-    """{path relative to the folder: bytes} of every file below a folder, sorted; empty if there is none."""
+    """{path relative to the folder: bytes} of every file below a folder, sorted; empty if there is no such folder."""
     if isinstance(folder, Path):
         found = {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
     else:
@@ -156,7 +157,7 @@ def walk(folder: AnyPath) -> dict[str, int]:
 
 
 def folders(folder: AnyPath) -> list[str]:
-    """Names of the folders directly in a folder, sorted; none if there is none."""
+    """Names of the folders directly in a folder, sorted; empty if there is no such folder."""
     if isinstance(folder, Path):
         return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     from reelmill.storage import objects
@@ -165,12 +166,12 @@ def folders(folder: AnyPath) -> list[str]:
 
 
 def is_folder(folder: AnyPath) -> bool:
-    """Whether there is such a folder; on an object store, whether anything stands in it."""
+    """Whether there is such a folder; on an object store, whether it holds anything."""
     return folder.is_dir() if isinstance(folder, Path) else bool(files(folder) or folders(folder))
 
 
 def remove(path: AnyPath) -> None:
-    """Remove a file; nothing happens if it is not there."""
+    """Remove a file, if it exists."""
     if isinstance(path, Path):
         path.unlink(missing_ok=True)
     else:
@@ -182,15 +183,16 @@ def remove(path: AnyPath) -> None:
 
 
 def move(path: AnyPath, to: AnyPath) -> AnyPath:
-    """Move a file within its root, such as a shard into quarantine; return where it is. The folder is made. On an
-    object store the copy comes first, so that a crash in between leaves two. Raises FileNotFoundError."""
+    """Move a file within its root, such as a shard into quarantine; return its new path. The folder is made. On an
+    object store it is copied first and then removed, so that a crash in between leaves two. Raises
+    FileNotFoundError."""
     if isinstance(path, Path) and isinstance(to, Path):
         make_folder(to.parent)
         path.replace(to)
         sync(to.parent)
         sync(path.parent)
     elif isinstance(path, Path) or isinstance(to, Path):
-        raise TypeError(f"{path} and {to} are not of one store")
+        raise TypeError(f"{path} and {to} are not on the same store")
     else:
         from reelmill.storage import objects
 
@@ -200,8 +202,8 @@ def move(path: AnyPath, to: AnyPath) -> AnyPath:
 
 
 def sweep(folder: AnyPath) -> list[Path]:
-    """Remove temporaries that no living writer owns; return them. Those of this machine go by its processes, not by its
-    clock, which may jump. Those for an object store are in the cache."""
+    """Remove temporary files whose writer has died; return them. For this machine its processes are looked at, not its
+    clock, which may jump; for others the age of the file. Those for an object store are in the cache."""
     if not isinstance(folder, Path):
         from reelmill.storage import cache
 
@@ -218,17 +220,17 @@ def sweep(folder: AnyPath) -> list[Path]:
                 path.unlink()
                 swept.append(path)
         except FileNotFoundError:
-            continue  # its writer was alive, or another sweeper was faster
+            continue  # its writer has finished, or another process removed it
     return swept
 
 
 def _names(folder: AnyPath) -> list[str]:
-    """Names of the files `part-*`, as they stood at one moment: were the folder changed while it is read, a part and
-    those that it replaces could all be missed."""
+    """Names of the files `part-*` at one moment: if the folder changed while it is listed, both a merged part and the
+    parts that it replaces could be missed."""
     if not isinstance(folder, Path):
         return _listed(folder)
     names: list[str] = []
-    for _ in range(100):  # a folder under heavy writing may never stand still
+    for _ in range(100):  # a folder with many writers may never be still
         try:
             before = folder.stat().st_mtime_ns
             with os.scandir(folder) as entries:
@@ -241,7 +243,7 @@ def _names(folder: AnyPath) -> list[str]:
 
 
 def _listed(folder: AnyPath) -> list[str]:
-    """The same of an object store. One page is of one moment; several are when the next listing says the same."""
+    """The same for an object store. One page is consistent; several pages are if the next listing is equal."""
     from reelmill.storage.objects import PAGE
 
     names: list[str] = []
@@ -259,7 +261,7 @@ def newest(folder: AnyPath) -> int:
 
 
 def _commit(temporary: Path, path: AnyPath) -> None:
-    """Have a complete file appear under its name, in place of what stood there."""
+    """Let a complete file appear under its name, replacing what was there."""
     if isinstance(path, Path):
         temporary.replace(path)
         sync(path.parent)
@@ -273,7 +275,7 @@ def _commit(temporary: Path, path: AnyPath) -> None:
 
 
 def _temporary(folder: AnyPath, tag: str) -> Path:
-    """A name that `sweep` knows; for an object store in the cache."""
+    """A temporary path that `sweep` recognises; for an object store in the cache."""
     if isinstance(folder, Path):
         return folder / f".part-{tag}.tmp-{socket.gethostname()}-{os.getpid()}"
     from reelmill.storage import cache

@@ -87,10 +87,8 @@ def _remote(text: str) -> "UPath":
         path = UPath(f"{scheme}://{rest.rstrip('/')}", use_listings_cache=False)
         filesystem(path)
     except ImportError as error:
-        extra = (
-            "pip install 'reelmill[s3]'" if scheme == "s3" else "install its driver for fsspec and universal-pathlib"
-        )
-        raise InputError(f"root {text!r}: a package that {scheme} needs is missing ({error}); {extra}") from error
+        install = "pip install 'reelmill[s3]'" if scheme == "s3" else "install it, and universal-pathlib"
+        raise InputError(f"root {text!r}: there is no driver for {scheme!r} ({error}); {install}") from error
     except ValueError as error:
         known = "give a folder or s3://bucket/name, or install the driver of fsspec that it needs"
         raise InputError(f"root {text!r}: there is no driver for {scheme!r} ({error}); {known}") from error

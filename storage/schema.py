@@ -23,21 +23,21 @@ SCHEMAS: dict[str, pa.Schema] = {
     "videos": pa.schema(
         [
             VIDEO_ID,
-            _field("url", pa.string(), "where it can be downloaded, or the path of a local file"),
-            _field("title", pa.string(), "title, by the source or by the web page"),
+            _field("url", pa.string(), "address to download it from, or path of a local file"),
+            _field("title", pa.string(), "title, from the source or the web page"),
             _field("description", pa.string(), "description on the web page"),
             _field("tags", pa.list_(pa.string()), "tags on the web page, or genres"),
             _field("categories", pa.list_(pa.string()), "categories on the web page"),
             _field("uploader", pa.string(), "who published it"),
-            _field("upload_date", pa.string(), "day of publication, YYYYMMDD"),
-            _field("claimed_duration_ms", pa.int64(), "duration by the source or the web page: a claim"),
+            _field("upload_date", pa.string(), "date of publication, YYYYMMDD"),
+            _field("claimed_duration_ms", pa.int64(), "duration that the source or the web page claims"),
         ]
     ),
     "users": pa.schema(
         [
             USER_ID,
             _field(
-                "attributes", pa.list_(pa.string()), "what a source says of the user: `name=value`, such as gender=F"
+                "attributes", pa.list_(pa.string()), "attributes from the source, as `name=value`, such as gender=F"
             ),
         ]
     ),
@@ -54,11 +54,11 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field(
                 "rotation",
                 pa.int32(),
-                "degrees counter-clockwise to turn a frame upright: 0, 90, 180, 270",
+                "degrees counter-clockwise that turn a frame upright: 0, 90, 180, 270",
                 null=False,
             ),
-            _field("mean_fps", pa.float64(), "frames over measured duration", null=False),
-            _field("variable_rate", pa.bool_(), "frames are not evenly spaced", null=False),
+            _field("mean_fps", pa.float64(), "frames per second over the measured duration", null=False),
+            _field("variable_rate", pa.bool_(), "whether frames are unevenly spaced", null=False),
             _field("frame_count", pa.int64(), "frames in the video stream", null=False),
             _field("start_ms", pa.int64(), "time of the first frame on the file's own clock", null=False),
             _field(
@@ -67,10 +67,10 @@ SCHEMAS: dict[str, pa.Schema] = {
                 "measured: end of the last frame minus start of the first",
                 null=False,
             ),
-            _field("audio_rate", pa.int32(), "samples a second; null without sound"),
+            _field("audio_rate", pa.int32(), "audio samples per second; null without sound"),
             _field("downloader", pa.string(), "program and version that fetched it; null for a local file"),
-            _field("format_id", pa.string(), "format chosen by the downloader"),
-            _time("fetched_at", "when it was fetched or first seen"),
+            _field("format_id", pa.string(), "format that the downloader chose"),
+            _time("fetched_at", "when it was downloaded or first seen"),
         ]
     ),
     "events": pa.schema(
@@ -78,12 +78,16 @@ SCHEMAS: dict[str, pa.Schema] = {
             USER_ID,
             VIDEO_ID,
             _field("kind", pa.string(), "highlight, watch, rating, frame_like or post", null=False),
-            _time("time", "when it happened; null if the source does not say"),
-            _field("start_ms", pa.int64(), "start in the video; null if the event is about the whole video"),
+            _time("time", "when it happened; null if the source gives no time"),
+            _field("start_ms", pa.int64(), "start in the video; null for the whole video"),
             _field("stop_ms", pa.int64(), "stop in the video, exclusive"),
             _field("value", pa.float64(), "rating, or share watched"),
             _field("text", pa.string(), "text of a post"),
-            _field("last_video", pa.bool_(), "the source marks the video as the user's last; null if it does not say"),
+            _field(
+                "last_video",
+                pa.bool_(),
+                "the source marks the video as the user's last; null without such marks",
+            ),
             _field("source", pa.string(), "name of the source", null=False),
             _field("source_row", pa.int64(), "row number in the source, the first data row is 1", null=False),
         ]
@@ -92,8 +96,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         [
             _field("source", pa.string(), "name of the source", null=False),
             _field("source_row", pa.int64(), "row number in the source, the first data row is 1", null=False),
-            _field("reason", pa.string(), "rule that the row breaks", null=False),
-            _field("detail", pa.string(), "the offending value"),
+            _field("reason", pa.string(), "rule that the row violates", null=False),
+            _field("detail", pa.string(), "the value that violates it"),
             _field("user_id", pa.string(), "user of the row, if it has one"),
             _field("video_id", pa.string(), "video of the row, if it has one"),
         ]
@@ -107,7 +111,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field(
                 "duration_source",
                 pa.string(),
-                "measured or claimed: which duration made the grid",
+                "which duration the grid was made from: measured or claimed",
                 null=False,
             ),
         ]
@@ -117,7 +121,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             USER_ID,
             VIDEO_ID,
             SEGMENT,
-            _field("covered_ms", pa.int64(), "how much of the segment the best record covers", null=False),
+            _field("covered_ms", pa.int64(), "how much of the segment the best record covers, in ms", null=False),
         ]
     ),
     "frames": pa.schema(
@@ -134,39 +138,44 @@ SCHEMAS: dict[str, pa.Schema] = {
         [
             _field("stage", pa.string(), "download, probe, extract, …", null=False),
             _field("key", pa.string(), "video_id, or the name of the source", null=False),
-            _field("spec", pa.string(), "feature store the attempt was for; null elsewhere"),
+            _field("spec", pa.string(), "feature store that the attempt was for; null in other stages"),
             _field("status", pa.string(), "done or failed", null=False),
             _field("error_class", pa.string(), "class of the failure, see pipeline/errors.py"),
-            _field("permanent", pa.bool_(), "trying again cannot help; null when done"),
-            _field("message", pa.string(), "what happened, for a person"),
-            _field("attempt", pa.int32(), "how often it was tried in this run, from 1", null=False),
-            _field("seconds", pa.float64(), "how long it took", null=False),
+            _field("permanent", pa.bool_(), "whether trying again is useless; null when done"),
+            _field("message", pa.string(), "what happened, in words"),
+            _field("attempt", pa.int32(), "number of the attempt in this run, from 1", null=False),
+            _field("seconds", pa.float64(), "duration of the attempt", null=False),
             _time("time", "when it ended"),
         ]
     ),
     "rates": pa.schema(
         [
             _field("host", pa.string(), "machine that was measured", null=False),
-            _field("extractors", pa.string(), "what ran together, on which device", null=False),
-            _field("part", pa.string(), "where the time went: a network, decode, wait, begin, rest, load", null=False),
-            _field("amount", pa.float64(), "of windows, frames, seconds of video, or times", null=False),
-            _field("seconds", pa.float64(), "that it took; for decode of the processor, else by the clock", null=False),
+            _field("extractors", pa.string(), "extractors that ran together, and on which device", null=False),
+            _field(
+                "part",
+                pa.string(),
+                "what took the time: a network, decode, wait, begin, rest, load",
+                null=False,
+            ),
+            _field("amount", pa.float64(), "number of windows, frames, seconds of video, or times", null=False),
+            _field("seconds", pa.float64(), "time spent: processor time for decode, else wall time", null=False),
             _time("time", "when it ended"),
         ]
     ),
 }
 
 ABOUT = {
-    "videos": "What sources and web pages say of a video: claims.",
-    "users": "What sources say of a user.",
-    "media": "The file of a video, and what the probe measured.",
-    "events": "Who did what with which part of which video, one row a row of the source.",
-    "rejects": "Rows of a source that were not used, with the reason.",
-    "segments": "The grid of each video.",
+    "videos": "What sources and web pages say about a video: claims, not measurements.",
+    "users": "What sources say about a user.",
+    "media": "The file of a video, and what was measured in it.",
+    "events": "Which user did what with which part of which video; one row for each row of the source.",
+    "rejects": "Rows of a source that were rejected, with the reason.",
+    "segments": "The segments of each video.",
     "labels": "Which user likes which segment: a record covers strictly more than the threshold of it.",
-    "frames": "A key frame of each segment, for looking at.",
-    "outcomes": "What came of each attempt; a log, the newest row of a stage, key and spec counts.",
-    "rates": "How long extraction took on which machine; a log, from which `reelmill plan` tells the time.",
+    "frames": "A key frame of each segment, for people to look at.",
+    "outcomes": "The outcome of each attempt; a log, of which the newest row for a stage, key and spec counts.",
+    "rates": "How long extraction took on which machine; a log, from which `reelmill plan` predicts durations.",
 }
 
 UNIT: dict[str, str | None] = {

@@ -1,7 +1,7 @@
-"""What the two formats of a shard share: columns, index, checksum, and how both are checked.
+"""What the formats of a shard have in common: columns, index, checksum, and how they are checked.
 
-A shard is one sealed file. Its checksum covers the spec, every vector and column, the index and the provenance, by one
-rule for both formats: shards of the same blocks in the same order have the same checksum.
+A shard is one sealed file. Its checksum covers the spec, every vector and column, the index and the provenance, by the
+same rule in each format: shards of the same blocks in the same order have the same checksum.
 """
 
 import contextlib
@@ -29,12 +29,12 @@ _FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 KEPT_OPEN = 1 << 14 if _FILES == resource.RLIM_INFINITY else min(1 << 14, _FILES // 3)
 """Shards mapped into memory at the same time: each costs a file descriptor (`ulimit -n`)."""
 MARK, VERSION = "reelmill-features", 1
-"""What a shard says it is."""
+"""Format mark and version in every shard."""
 
 
 @dataclass(frozen=True)
 class Index:
-    """Which rows of a shard belong to which video, and where each block came from."""
+    """Which rows of a shard belong to which video, and the provenance of each block."""
 
     video_id: list[str]
     row_start: np.ndarray
@@ -53,7 +53,7 @@ class Index:
         return cls([b.video_id for b in blocks], starts, stops, texts)
 
     def check(self, rows: int) -> None:
-        """Raise ValueError unless the blocks follow one another and fill `rows` rows."""
+        """Raise ValueError unless the blocks are consecutive and fill `rows` rows."""
         edges = np.concatenate([[0], self.row_stop])
         counts = {len(self.video_id), len(self.row_start), len(self.row_stop), len(self.provenance)}
         if len(counts) > 1 or (self.row_start != edges[:-1]).any() or (np.diff(edges) < 0).any() or edges[-1] != rows:
@@ -80,7 +80,7 @@ def checksum(spec: Spec, vectors: Iterator[np.ndarray], columns: dict[str, np.nd
 
 
 def description(spec: Spec, sha256: str) -> dict[str, str | int]:
-    """What a shard says of itself."""
+    """The metadata of a shard."""
     return {
         "format": MARK,
         "version": VERSION,
@@ -106,15 +106,15 @@ class Shard(ABC):
 
     @abstractmethod
     def _open(self) -> None:
-        """Read spec, sha256, index and rows; any exception that `readable` knows means a broken file."""
+        """Read spec, sha256, index and rows; any exception that `readable` catches means a damaged file."""
 
     def _describe(self, facts: Mapping[str, Any]) -> None:
-        """Take in a `description`, as read back."""
+        """Set spec and checksum from the metadata that was read, see `description`."""
         if facts["format"] != MARK or int(facts["version"]) != VERSION:
             raise ValueError(f"format {facts['format']!r} version {facts['version']}, expected {MARK!r} {VERSION}")
         self.spec, self.sha256 = Spec.from_json(facts["spec"]), str(facts["sha256"])
         if facts["fingerprint"] != self.spec.fingerprint:
-            raise ValueError("its spec and its fingerprint disagree")
+            raise ValueError("its spec does not match its fingerprint")
 
     @abstractmethod
     def column(self, name: str) -> np.ndarray:
@@ -123,15 +123,15 @@ class Shard(ABC):
     @property
     @abstractmethod
     def memory(self) -> Any:
-        """The bytes of all vectors, row after row: the slice of a row gives an object with those bytes."""
+        """The bytes of all vectors, row after row; a slice gives the bytes of rows."""
 
     @abstractmethod
     def slice(self, start: int, stop: int) -> np.ndarray:
-        """Vectors (stop − start, dim) of neighbouring rows."""
+        """Vectors (stop − start, dim) of consecutive rows."""
 
     @abstractmethod
     def read_ahead(self, rows: np.ndarray) -> None:
-        """Say that these rows (n,) will be taken next and are likely not in memory."""
+        """Announce that these rows (n,) will be read next and are probably not in memory."""
 
     @property
     def video_ids(self) -> list[str]:
@@ -144,9 +144,9 @@ class Shard(ABC):
         return self.column("mask")
 
     def block(self, place: int) -> Block:
-        """The block at this place of the index, as arrays of its own."""
+        """The block at this place of the index; its arrays are copies."""
         start, stop = int(self.index.row_start[place]), int(self.index.row_stop[place])
-        features = np.array(self.slice(start, stop))  # first: of an object it fetches everything
+        features = np.array(self.slice(start, stop))  # first: this fetches the whole object
         columns = {name: np.array(self.column(name)[start:stop]) for name in COLUMNS}
         provenance: dict[str, Any] = json.loads(self.index.provenance[place])
         return Block(self.video_ids[place], features, provenance=provenance, **columns)
@@ -163,14 +163,14 @@ class Shard(ABC):
 
 @contextlib.contextmanager
 def readable(path: AnyPath) -> Iterator[None]:
-    """Turn what a damaged file makes the libraries raise into CorruptPart; what the system refuses (no such file, no
-    permission, too many open files) passes."""
+    """Turn what libraries raise for a damaged file into CorruptPart; errors of the system (no such file, no permission,
+    too many open files) pass."""
     try:
         yield
     except (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, InputError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        if not path.exists():  # compacted away while a library opened it, which told nothing of that
+        if not path.exists():  # removed by compaction while a library opened it
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
         reason = f"{type(error).__name__}: {error}"
         raise CorruptPart(f"{path} is not a complete feature shard ({reason}); move it away, extract again") from error

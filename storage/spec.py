@@ -13,23 +13,23 @@ from typing import Any, Literal, TypeAlias
 from reelmill.storage.errors import InputError
 
 Rows: TypeAlias = Literal["segment", "window", "video", "post"]
-"""One row a segment (its windows averaged), one a window with its time, or one for the whole video. One a post: then
-`video_id` holds the id of the user who wrote it, segment_index counts that user's posts in order of time from 0,
-start_ms is the time of the post in milliseconds since 1970 (UTC), and stop_ms is one more."""
+"""What one row is: a segment (the mean of its windows), a window with its time, the whole video, or a post. For posts
+`video_id` is the id of the user who wrote it, segment_index counts the posts of this user in order of time from 0,
+start_ms is the time of the post in milliseconds since 1970 (UTC), and stop_ms is start_ms + 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """Everything that changes the numbers of a feature. Equal is what has the same canonical JSON."""
+    """Everything that changes the numbers of a feature. Two specs are equal if their canonical JSON is."""
 
     extractor: str
     """Network or algorithm: `c3d`, `i3d`, `logmel`."""
     layer: str
-    """Where in the network the vector is taken: `fc6`."""
+    """Layer of the network whose output is stored: `fc6`."""
     dim: int
-    """Length of one vector."""
+    """Dimension of a vector."""
     rows: Rows
-    """What a row is. That of a whole video has segment_index 0 and spans it."""
+    """What a row is. The row of a whole video has segment_index 0 and spans the video."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Segment length, window length, which windows of a segment, padding policy."""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
@@ -45,11 +45,11 @@ class Spec:
     dtype: Literal["float32", "float16"] = "float32"
     """Type in which the vectors are stored."""
     code_version: int = 1
-    """Raised when the code changes the numbers."""
+    """Increased when a change of the code changes the numbers."""
 
     def __post_init__(self) -> None:
         if self.dim < 1:
-            raise InputError(f"spec of {self.extractor!r}: dim is {self.dim}, a vector has at least one number")
+            raise InputError(f"spec of {self.extractor!r}: dim is {self.dim}, it must be at least 1")
         for part in (self.extractor, self.layer):
             if not re.fullmatch(r"\w{1,64}", part, re.ASCII):
                 raise InputError(f"spec name {part!r}: extractor and layer are 1 to 64 letters, digits and '_'")

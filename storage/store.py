@@ -47,7 +47,7 @@ class FeatureStore:
                 new = [open_shard(path) for path in paths if path.name not in self._number]
                 break
             except FileNotFoundError:
-                continue  # compacted away under our hands
+                continue  # removed by compaction meanwhile
         if not paths and self._expected is None:
             raise InputError(f"{self.folder} holds no shard; extract features first (reelmill extract)")
         spec = self._expected or (self.spec if self._opened else self._named(new))
@@ -64,7 +64,7 @@ class FeatureStore:
         return next((shard.spec for shard in shards if shard.spec.name == self.folder.name), shards[0].spec)
 
     def _list(self, shards: list[Shard]) -> None:
-        """Take these as the shards of the folder. Where newer ones were added to those before, only these are read."""
+        """Set the shards of the folder. If shards were only added since the last call, only their indexes are read."""
         before, self.shards = self.shards, shards
         self._row_edges = np.cumsum([0, *(shard.rows for shard in self._opened)])
         self._block_edges = np.cumsum([0, *(len(shard.video_ids) for shard in self._opened)])
@@ -95,7 +95,7 @@ class FeatureStore:
         try:
             return shard.block(place)
         except FileNotFoundError:
-            self.refresh()  # compacted away under our hands
+            self.refresh()  # removed by compaction meanwhile
             return self.read(video_id)
 
     def provenance(self, videos: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -113,8 +113,8 @@ class FeatureStore:
         return self._opened[number], block - int(self._block_edges[number])
 
     def locate(self, pairs: Iterable[tuple[str, int]]) -> np.ndarray:
-        """Row numbers (n,) int64 for `take`, of [(video_id, segment_index), …]; that of a whole video is (video_id, 0).
-        Look them up once, take them often."""
+        """Row numbers (n,) int64 of [(video_id, segment_index), …], for `take`; a whole video is (video_id, 0). Look
+        them up once, take them often."""
         if self.spec.rows == "window":
             raise InputError(f"{self.spec.name} has one row a window, not a segment; use read(video_id)")
         pairs = list(pairs)
@@ -136,9 +136,9 @@ class FeatureStore:
         return rows
 
     def take(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Vectors (n, dim) of row numbers (n,), in the order asked, duplicates allowed; into `out`, if given.
+        """Vectors (n, dim) of row numbers (n,), in the given order, duplicates allowed; written to `out`, if given.
 
-        Rows are joined as bytes: where they come from several shards, numpy's own ways cost more a row, or copy twice.
+        Rows are joined as bytes: if they come from several shards, numpy would cost more per row, or copy twice.
         """
         rows = np.asarray(rows, dtype=np.int64)
         shape, width = (len(rows), self.spec.dim), self.spec.dim * np.dtype(self.spec.dtype).itemsize
@@ -151,7 +151,7 @@ class FeatureStore:
         touched = set(home.tolist())
         if touched and (min(touched) < 0 or max(touched) >= len(self._opened)):
             raise InputError(f"row number out of range: the store has {self._row_edges[-1]} rows")
-        if len(touched) > KEPT_OPEN:  # more files than may be open at once
+        if len(touched) > KEPT_OPEN:  # more files than may be open at the same time
             out, half = np.empty(shape, self.spec.dtype) if out is None else out, len(rows) // 2
             self.take(rows[:half], out[:half])
             self.take(rows[half:], out[half:])
@@ -181,22 +181,22 @@ class FeatureStore:
         return self.take(self.locate(pairs))
 
     def view(self, pairs: Sequence[tuple[str, int]]) -> "View":
-        """A map-style data set over these segments for `torch.utils.data.DataLoader`."""
+        """A map-style dataset over these segments for `torch.utils.data.DataLoader`."""
         return View(self, self.locate(pairs))
 
     def blocks(self, without: Container[str] = ()) -> Iterator[Block]:
-        """The newest block of every video, shard by shard, leaving out those named."""
+        """The newest block of every video, shard by shard, except of the videos in `without`."""
         for video in sorted(self._home, key=self._home.__getitem__):
             if video not in without:
                 yield self.read(video)
 
     def live(self, shard: Shard) -> list[int]:
-        """Places of those blocks of a shard that are the newest ones of their videos."""
+        """Places of the blocks of a shard that are the newest of their videos."""
         first = int(self._block_edges[self._number[shard.path.name]])
         return [place for place, video in enumerate(shard.video_ids) if self._home.get(video) == first + place]
 
     def verify(self) -> list[CorruptPart]:
-        """Check every shard of the folder against its checksum; return what is wrong, one error a shard."""
+        """Check every shard of the folder against its checksum; one error for each damaged shard."""
         return verify_folder(self.folder)
 
     @cached_property
@@ -216,7 +216,8 @@ class FeatureStore:
 
     @cached_property
     def _large(self) -> bool:
-        """The store does not fit into memory: reads are announced, or each page would wait for the one before."""
+        """Whether the store does not fit into memory: then reads are announced, or each page would wait for the one
+        before."""
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         return int(self._row_edges[-1]) * self.spec.dim * np.dtype(self.spec.dtype).itemsize > memory // 2
 
@@ -229,7 +230,7 @@ class FeatureStore:
 
 
 class View:
-    """Map-style data set over rows of a store: `len`, one item (dim,), or many at once, which the loader prefers."""
+    """Map-style dataset over rows of a store: `len`, one item (dim,), or many at once, which a DataLoader prefers."""
 
     def __init__(self, store: FeatureStore, rows: np.ndarray) -> None:
         self.store, self.row_numbers = store, rows
@@ -245,7 +246,7 @@ class View:
 
 
 def verify_folder(folder: AnyPath) -> list[CorruptPart]:
-    """Check the shards of a folder against their checksums; one error a damaged shard."""
+    """Check the shards of a folder against their checksums; one error for each damaged shard."""
     wrong = []
     try:
         paths = parts.list_parts(folder)
@@ -253,10 +254,10 @@ def verify_folder(folder: AnyPath) -> list[CorruptPart]:
         return [error]
     for path in paths:
         try:
-            cache.drop(path)  # what the store holds is checked, not a copy
+            cache.drop(path)  # check the file in the store, not a copy
             read_shard(path).verify()
         except CorruptPart as error:
             wrong.append(error)
         except FileNotFoundError:
-            continue  # compacted away under our hands
+            continue  # removed by compaction meanwhile
     return wrong

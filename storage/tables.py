@@ -1,7 +1,7 @@
 """The tables of a root: folders of Parquet parts that any Parquet reader can open as one dataset.
 
-A part replaces, for each unit it covers (`schema.UNIT`, mostly a video), what earlier parts say of that unit. A part
-can cover a unit without having a row of it ("this video has no labels any more"): such units stand in its metadata.
+For each unit that a part covers (`schema.UNIT`, mostly a video), its rows replace those of earlier parts. A part can
+cover a unit without having a row for it ("this video has no labels any more"): such units are listed in its metadata.
 """
 
 import json
@@ -24,7 +24,7 @@ LOGGED = {
     "outcomes": ("stage", "key", "spec", "status", "attempt", "seconds", "time"),
     "rates": ("host", "extractors", "part", "amount", "seconds", "time"),
 }
-"""What makes a row of a log one row: it counts once, in however many parts it stands."""
+"""Columns that identify a row of a log: it counts once, in however many parts it is."""
 ROW_GROUP = 1 << 20
 
 
@@ -38,7 +38,7 @@ class Tables:
         """Add one complete part; return its number of rows.
 
         `rows`: a table or a list of dicts in the table's schema (a missing nullable column is null). `covers`: units
-        that this part speaks for even where it has no row of them. Nothing is written when both are empty.
+        whose earlier rows this part replaces even if it has no row for them. Nothing is written when both are empty.
         """
         table = _checked(name, rows)
         empty: set[str] = set()
@@ -50,7 +50,7 @@ class Tables:
         return table.num_rows
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The whole table as it stands, shape (rows, columns); empty (with its schema) if nothing was written."""
+        """The whole table as it is now; empty (with its schema) if nothing was written."""
         schema = _schema(name)
         unit = UNIT[name]
         wanted = list(columns) if columns is not None else schema.names
@@ -62,7 +62,7 @@ class Tables:
         try:
             table, _ = _merged(name, parts.list_parts(self.folder / name, ".parquet"), loaded)
         except FileNotFoundError:
-            return self.read(name, columns)  # compacted away under our hands: list again
+            return self.read(name, columns)  # removed by compaction meanwhile: list again
         return table.select(wanted).combine_chunks()
 
     def read_part(self, name: str, path: AnyPath) -> pa.Table:
@@ -77,10 +77,10 @@ class Tables:
         return set(pc.unique(self.read(name, [unit])[unit]).to_pylist())
 
     def compact(self, name: str, part_bytes: int = 64 << 20) -> tuple[int, int]:
-        """Merge neighbouring parts as long as they are under `part_bytes` together; return (parts before, parts after).
+        """Merge consecutive parts as long as they are under `part_bytes` together; return (parts before, parts after).
 
-        A merged part takes the place in age of the newest one it stands for, and the old ones go when it is complete.
-        Doubles that a crash in between leaves, or another process that merges too, are seen through by readers.
+        A merged part takes the age of the newest part that it replaces, and the old parts are removed when it is
+        complete. Readers ignore the duplicates that a crash in between, or another process that merges, leaves.
         """
         try:
             return self._compact(name, part_bytes)
@@ -102,7 +102,7 @@ class Tables:
         return len(_runs(paths, parts.files(self.folder / name), part_bytes)) if paths else 0
 
     def sweep(self) -> list[Path]:
-        """Remove what dead writers left behind in every table."""
+        """Remove the temporary files of dead writers in every table."""
         return [path for name in SCHEMAS for path in parts.sweep(self.folder / name)]
 
     def _commit(self, name: str, table: pa.Table, empty: set[str], sequence: int = 0) -> None:
@@ -113,7 +113,7 @@ class Tables:
 
 
 def _runs(paths: Sequence[AnyPath], sizes: Mapping[str, int], part_bytes: int) -> list[list[AnyPath]]:
-    """Neighbouring parts that are under `part_bytes` together."""
+    """Consecutive parts that are under `part_bytes` together."""
     runs: list[list[AnyPath]] = [[]]
     filled = 0
     for path in paths:
@@ -139,7 +139,7 @@ def _merged(name: str, paths: Sequence[AnyPath], schema: pa.Schema) -> tuple[pa.
             empties.append(empty)
         except (ValueError, TypeError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # the system refuses, the file may be sound
+                raise  # an error of the system: the file may be sound
             raise CorruptPart(f"{path} cannot be read ({error}); move it away and run the stage again") from error
     table = pa.concat_tables(read)
     if unit is None:
@@ -150,21 +150,21 @@ def _merged(name: str, paths: Sequence[AnyPath], schema: pa.Schema) -> tuple[pa.
 
 
 def _rows(path: Path, schema: pa.Schema) -> tuple[pa.Table, list[str]]:
-    """Rows of a part, and units that it covers without one."""
+    """Rows of a part, and the units that it covers without a row."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         empty = json.loads((file.schema_arrow.metadata or {}).get(EMPTY_UNITS, b"[]"))
         return _conform(file.read(schema.names), schema), empty
 
 
 def _once(table: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """A log without the rows that a later part has too, which has them in the order in which they were written."""
+    """A log without duplicate rows: of each the last is kept, in the order in which they were written."""
     numbered = table.select(columns).append_column("row", pa.array(np.arange(len(table))))
     last = numbered.group_by(list(columns)).aggregate([("row", "max")])["row_max"]
     return table if len(last) == len(table) else table.take(np.sort(last.to_numpy()))
 
 
 def _newest(table: pa.Table, sizes: Sequence[int], empties: Sequence[Sequence[str]], unit: str) -> pa.Table:
-    """Of each unit the rows that come from its newest part, without a loop over rows. `sizes`: rows of each part."""
+    """The rows of each unit from its newest part, without a loop over rows. `sizes`: rows of each part."""
     encoded = pc.dictionary_encode(table[unit]).combine_chunks()
     codes = encoded.indices.to_numpy(zero_copy_only=False)
     part = np.repeat(np.arange(len(sizes)), sizes)
@@ -199,7 +199,7 @@ def _checked(name: str, rows: pa.Table | Sequence[Mapping[str, Any]]) -> pa.Tabl
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of a schema in its types; columns that the table lacks are null. Raises ValueError or TypeError."""
+    """The columns of a schema in its types; missing columns are null. Raises ValueError or TypeError."""
     for field in schema:
         if field.name not in table.column_names:
             table = table.append_column(field.name, pa.nulls(table.num_rows, field.type))

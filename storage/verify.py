@@ -1,8 +1,8 @@
-"""Does a root hold what it says? Each part of stores, tables and encoders is read whole; damaged ones are set aside.
+"""`reelmill verify`: reads each part of stores, tables and encoders, and moves damaged ones into quarantine.
 
     ROOT/quarantine/features/c3d-fc6-1f0c22ab/part-….h5
 
-Only then does a store open again, and what stood in the part alone is missing, for the next run to make.
+Then the store opens again; what only the damaged part held is missing, and the next run makes it again.
 """
 
 import errno
@@ -24,7 +24,7 @@ from reelmill.storage.tables import Tables
 from reelmill.storage.writer import features_folder
 
 ROWS = 1024
-"""Vectors looked at together."""
+"""Vectors that are checked at once."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ def tables(root: AnyRoot) -> Iterator[Found]:
         found.parts = len(paths)
         for path in paths:
             try:
-                cache.drop(path)  # what the root holds is checked, not a copy
+                cache.drop(path)  # check the file in the root, not a copy
                 Tables(root).read_part(name, path)
             except CorruptPart as error:
                 found.wrong.append((path, str(error)))
@@ -83,14 +83,14 @@ def encoders(root: AnyRoot) -> Iterator[Found]:
                 continue
             except (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile) as error:
                 if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of an offset that is wrong
-                    raise  # the system refuses, the file may be sound
+                    raise  # an error of the system: the file may be sound
                 found.wrong.append((path, f"{path} is damaged ({error})"))
         if found.parts:
             yield found
 
 
 def quarantine(root: AnyRoot, part: AnyPath) -> AnyPath:
-    """Move a damaged part out of the way of readers; return where it is now."""
+    """Move a damaged part into `ROOT/quarantine`, where no reader looks; return its new path."""
     home = place(root)
     inside = str(part).removeprefix(str(home)).lstrip("/")
     return parts.move(part, home / "quarantine" / inside)
@@ -116,13 +116,13 @@ def _store(folder: AnyPath) -> Found:
             found.wrong.append((path, str(error)))
             found.lost |= set(shard.video_ids) if shard is not None else set()
         except FileNotFoundError:
-            continue  # compacted away under our hands
+            continue  # removed by compaction meanwhile
     found.lost -= sound
     return found
 
 
 def _content(shard: Shard, found: Found) -> None:
-    """What a checksum does not see: a writer that was wrong from the start. Raises CorruptPart."""
+    """Check what a checksum cannot show: content that was wrong when it was written. Raises CorruptPart."""
     with readable(shard.path):
         if shard.spec.name != found.name:
             raise ValueError(f"it holds {shard.spec.name}, not {found.name}")

@@ -1,4 +1,4 @@
-"""Writing features: blocks are collected and sealed into shards."""
+"""Writing features: blocks are collected in memory and sealed into shards."""
 
 from types import TracebackType
 from typing import Self
@@ -13,8 +13,9 @@ from reelmill.storage.spec import Spec
 
 
 class FeatureWriter:
-    """Collects blocks and seals them into shards. Use it as a context: leaving it seals what is left, also on an error,
-    so that an interrupted run keeps every finished video. For one thread; any number of writers may share a store."""
+    """Collects blocks and seals them into shards. Use it as a context manager: leaving it seals the rest, also on an
+    error, so that an interrupted run keeps every finished video. For one thread; any number of writers, in any number
+    of processes, may share a store."""
 
     def __init__(
         self,
@@ -26,7 +27,7 @@ class FeatureWriter:
         *,
         sequence: int = 0,
     ) -> None:
-        """`sequence`: age of the shards, for those that stand for older ones (`parts.new_part`)."""
+        """`sequence`: age of the shards, if they replace older ones (`parts.new_part`)."""
         if format not in SUFFIX:
             raise InputError(f"feature format {format!r}: {nearest(format, list(SUFFIX))}")
         self.folder = features_folder(root) / spec.name
@@ -38,8 +39,8 @@ class FeatureWriter:
         parts.sweep(self.folder)
 
     def add(self, block: Block) -> None:
-        """Check a block and take in a copy, in place of an earlier one of the same video; seals a shard when enough is
-        together. Raises InputError."""
+        """Check a block and keep a copy, which replaces an earlier one of the same video; seal a shard if there is
+        enough for one. Raises InputError."""
         packed, replaced = block.packed(self.spec), self._blocks.get(block.video_id)
         self._blocks[block.video_id] = packed
         self._bytes += packed.features.nbytes - (replaced.features.nbytes if replaced else 0)
@@ -47,9 +48,9 @@ class FeatureWriter:
             self.seal()
 
     def seal(self) -> AnyPath | None:
-        """Write what was collected as one complete shard; return its path, or None if there was nothing.
+        """Write the collected blocks as one complete shard; return its path, or None if there are none.
 
-        On an error (no space left) the blocks stay, so that it can be tried again.
+        On an error (no space left) the blocks are kept, so that it can be tried again.
         """
         if not self._blocks:
             return None

@@ -140,9 +140,9 @@ def test_an_array_is_as_large_as_its_file(tmp_path: Path, suffix: str) -> None:
         with zipfile.ZipFile(path, "w") as archive:
             for name in ("vectors", "video_id", "facts"):
                 archive.writestr(f"{name}.npy", lie)
-        with pytest.raises(CorruptPart, match="says to hold"):
+        with pytest.raises(CorruptPart, match="header claims"):
             build_encoder("topics").read(path)
-    with pytest.raises(InputError, match="says to hold"):
+    with pytest.raises(InputError, match="header claims"):
         write_vectors(tmp_path / "root", path, "given")
 
 

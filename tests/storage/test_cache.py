@@ -112,7 +112,7 @@ def test_a_pinned_file_stays_under_its_own_name(s3_root: str) -> None:
 def test_a_copy_of_another_length_is_refused(s3_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parts.write_file(place(s3_root) / "video.mp4", b"content")
     monkeypatch.setattr(objects, "get", lambda path, file: file.write_bytes(b"cont"))
-    with pytest.raises(objects.Unreachable, match="4 of 7 bytes came"):
+    with pytest.raises(objects.Unreachable, match="4 of 7 bytes arrived"):
         cache.local(place(s3_root) / "video.mp4")
     assert list(cache.workplace().iterdir()) == []
 
