@@ -36,7 +36,7 @@ class Question:
     @property
     def who(self) -> str:
         """The user in words."""
-        return "nobody in particular" if self.user is None else f"user {self.user!r}"
+        return "an unnamed user" if self.user is None else f"user {self.user!r}"
 
     def store(self, role: str, dim: int | None = None) -> FeatureStore:
         """The very store that the run was fitted on; `dim`: the dimension that its model takes. Raises InputError if

@@ -1,4 +1,4 @@
-"""How pictures are drawn: small charts as SVG files, which carry no script and load nothing.
+"""Small charts as SVG files, which carry no script and load nothing.
 
 A chart takes plain numbers and names, and gives the bytes of a file; equal numbers give equal bytes. Names may come
 from outside: they are cut to a length, and their control characters are made visible. Most charts are as wide as a
@@ -84,7 +84,7 @@ def histogram(counts: np.ndarray, xlabel: str, ylabel: str, bins: int = 24) -> b
 
 
 def whiskers(rows: Sequence[dict[str, Any]], xlabel: str) -> bytes:
-    """One line a row, top down: its `mean` as a bar, `low` to `high` as a whisker; `strong` rows stand out. A row
+    """One line a row, top down: its `mean` as a bar, `low` to `high` as a whisker; `strong` rows are highlighted. A row
     called `random` becomes an upright line as well."""
     place = np.arange(len(rows))
     mean, low, high = (np.array([row[key] for row in rows], float) for key in ("mean", "low", "high"))
@@ -114,7 +114,7 @@ def points(
     joined: bool = False,
 ) -> bytes:
     """For each tick one point a series, its `mean` with a whisker from `low` to `high`, side by side, or joined by
-    lines. None leaves a point out; the series `strong` stands out, `random` is dim."""
+    lines. None leaves a point out; the series `strong` is highlighted, `random` is dim."""
     place, gap = np.arange(len(ticks)), min(0.14, 0.7 / len(series))
     own = {strong: ACCENT, "random": QUIET}
     with _canvas(COLUMN, 2.2 + _legend_height(series)) as (figure, axes):
@@ -163,7 +163,7 @@ def curves(series: Mapping[str, np.ndarray], xlabel: str, ylabel: str, best: int
             axes.yaxis.set_minor_formatter(NullFormatter())
         if best is not None:
             axes.axvline(best, color=INK, linewidth=1, linestyle=DASHED)
-            # Its name stands where there is more room.
+            # The label goes to the side with more room.
             away, side = (-4, "right") if best > (1 + len(every) / len(series)) / 2 else (4, "left")
             axes.annotate(f"best: {best}", (best, 1), xycoords=("data", "axes fraction"), xytext=(away, -1),
                           textcoords="offset points", va="top", ha=side, fontsize=8)  # fmt: skip
@@ -188,7 +188,7 @@ def stacked(ticks: Sequence[str], shares: Mapping[str, np.ndarray], xlabel: str,
 
 
 def scatter(groups: Mapping[str, np.ndarray], colours: Sequence[str]) -> bytes:
-    """Points (n, 2) of each name, without axes: where they stand means nothing, only what stands together."""
+    """Points (n, 2) of each name, without axes: only distances mean something, not positions."""
     with _canvas(COLUMN, 3.3 + _legend_height(groups)) as (figure, axes):
         for (name, place), colour in zip(groups.items(), colours, strict=True):
             # Thousands of points would make a large file; as one picture inside they do not.

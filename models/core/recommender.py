@@ -12,7 +12,7 @@
         version=1,
     )
 
-It stands in the `__init__.py` of the recommender's folder (or in its file under `baselines/`) and is listed by one line
+It is in the `__init__.py` of the recommender's folder (or in its file under `baselines/`) and is listed by one line
 of `registry`. Nothing here imports torch; a descriptor names what does with `lazy`, so that listing recommenders,
 checking settings and finding a complete run are quick.
 """
@@ -105,8 +105,7 @@ class Recommender:
     """One of the five recommenders that the papers propose: `all` on the command line. The others are compared with
     them, or feed them."""
     optional: frozenset[str] = frozenset()
-    """Roles that can be left out. What the data then lack, and which settings cannot do without it, is the
-    recommender's to say."""
+    """Roles that can be left out. The loader and the task check which settings then still work."""
     adviser: "Callable[[Question], Adviser] | None" = None
     """Recommends by a fitted model; None if there is nothing to recommend."""
     plots: Callable[[Any, Any], dict[str, bytes]] | None = None

@@ -1,5 +1,6 @@
-"""Rows of tables, of which a batch names a few: their inner products, their squares, and an optimiser that touches no
-others. All are what torch offers, done once for all rows of a batch: a step of BPR takes less than a third of the time.
+"""Sparse updates of embedding tables: inner products and squared norms of the rows that a batch uses, and an optimiser
+that reads and writes these rows alone. torch has all of it row by row; done at once for all rows of a batch, a step of
+BPR takes less than a third of the time.
 """
 
 from collections.abc import Callable

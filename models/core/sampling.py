@@ -1,4 +1,4 @@
-"""Negatives: items that a user did not like, drawn evenly."""
+"""Sampling of negatives: items that a user has no positive of, drawn evenly."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from torch import Tensor
 class Negatives:
     """Draws items of 0 … items − 1 that are not among a user's own, on the device of the pairs, without rejection.
 
-    Let p_0 < p_1 < … be the own items of a user. The r-th item that is not her own is r + #{k : p_k − k ≤ r}, and
+    Let p_0 < p_1 < … be the own items of a user. The r-th item that is not among them is r + #{k : p_k − k ≤ r}, and
     p_k − k does not fall, so one sorted search over (user, p_k − k) counts for all draws at once.
     """
 
@@ -26,7 +26,7 @@ class Negatives:
         return self.own[user] < self.items
 
     def draw(self, user: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """(n, count) negatives of users (n,), each evenly among the items that are not her own."""
+        """(n, count) negatives of users (n,), drawn evenly from the items that are not the user's own."""
         room = (self.items - self.own.index_select(0, user))[:, None]
         uniform = torch.rand(len(user), count, generator=generator, device=user.device, dtype=torch.float64)
         nth = torch.minimum((uniform * room).long(), room - 1)

@@ -9,18 +9,18 @@ from reelmill.storage.errors import InputError, nearest
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
-    """What every fit needs to know. A recommender adds its own."""
+    """Settings of every fit. A recommender adds its own, or changes these defaults."""
 
     seed: int = 0
     """Of the split, the initial weights, the batches and the bootstrap. Equal seeds, equal results."""
     epochs: int = 200
-    """At most so many rounds over the training positives."""
+    """At most so many passes over the training examples."""
     patience: int = 20
-    """Stop after so many epochs without a better validation figure; 0 never stops early."""
+    """Stop after so many epochs without a better validation metric; 0 never stops early."""
     batch: int = 50
-    """Training examples a step."""
+    """Training examples per step."""
     learning_rate: float = 1e-3
-    """Of the optimiser: Adam's, or that of the one that the recommender's settings name."""
+    """Of the optimiser: Adam, unless the recommender's settings name another one."""
 
     def __post_init__(self) -> None:
         self.at_least(seed=0, epochs=1, patience=0, batch=1)
@@ -46,7 +46,7 @@ class FitSettings:
                 raise InputError(f"{name} {value!r}: {nearest(str(value), list(known))}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and words, as they stand in `settings.json`."""
+        """Plain numbers and words, as in `settings.json`."""
         return asdict(self)
 
     @classmethod

@@ -392,7 +392,7 @@ def test_an_unknown_user_is_said_to_be_unknown_or_refused(
     try:
         assert not asked(planted, fitted, user=user).user.known
     except InputError as error:
-        assert (user or "nobody in particular") in str(error)  # noqa: PT017
+        assert (user or "an unnamed user") in str(error)  # noqa: PT017
 
 
 NEEDS_STORE = ("transgrec", "jifr", "prnet", "multimodal", "toy")
