@@ -1,7 +1,7 @@
-"""What videos look and sound like, and what they are: two stores and the table `videos` of a root as arrays.
+"""Pictures, sound and class names of videos: two stores and the table `videos` of a root as arrays.
 
-A video counts if the table names something that may be its class, and the store of pictures has a usable row of it;
-sound may lack. Nothing is left out silently: what falls away stands in `counts`.
+A video counts if the table has a name that may be its class, and the store of pictures a usable row of it; its sound
+may be missing. What is left out is counted, in `counts`.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from reelmill.storage.place import AnyRoot
 
 @dataclass(frozen=True)
 class Clips:
-    """Videos are numbers here; the list gives their names."""
+    """Videos are numbers; the list holds their ids."""
 
     videos: list[str]
     """N video ids, sorted."""

@@ -3,7 +3,7 @@
 and a public half, learnt by classifying videos. `audiovisual_write` puts them into stores, where that model reads them.
 
 N videos, W columns, D dimensions. The paper's towers are I3D, trained along with the rest. Here towers are what wrote
-the stores (`i3d` and `i3d_sound` are the paper's) and stay as they are; trained is all that stands on them:
+the stores (`i3d` and `i3d_sound` are the paper's) and stay as they are; only the layers above them are trained:
 
     picture x_v ──► private layer (W) ─ ReLU ─► private full (D) ─► H_v^p ─┐
             └─────► entry of pictures (W) ─ ReLU ─┐                        │

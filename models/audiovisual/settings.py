@@ -50,7 +50,7 @@ class AudioVisualSettings(FeatureSettings):
     dim: int = 64
     """D, of each of the four features."""
     width: int = 256
-    """W, of what stands between a store's vectors and a feature."""
+    """W, of the layer between a store's vectors and a feature."""
     classes: Literal["categories", "tags", "uploader"] = "categories"
     """Column of the table `videos` that names a video's classes. The paper has one class a video; of several, each
     counts for its share."""

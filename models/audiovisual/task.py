@@ -1,8 +1,8 @@
-"""The protocol of the audio-visual feature network (`audiovisual`): split, batches, and how well it tells classes.
+"""The protocol of the audio-visual feature network (`audiovisual`): split, batches, and how well it classifies videos.
 
-Videos are divided at random. A name is a class if enough training videos have it; a video of which no name is one has
-no part. The case is a video: `hit@1` is whether the likeliest class is among its own, `log_likelihood` the mean of
-log ŷ over them.
+Videos are divided at random. A name is a class if enough training videos have it; a video without a class is left out.
+The case is a video: `hit@1` is whether the likeliest class is among its own, `log_likelihood` the mean of log ŷ over
+them.
 """
 
 from collections.abc import Iterator
@@ -43,8 +43,8 @@ class AudioVisualTask:
         common = has[self.parts["train"]].sum(0) >= settings.least
         if common.sum() < 2:
             raise InputError(
-                f"classes {settings.classes!r}: {common.sum()} of {len(column.names)} names stand at {settings.least} "
-                "or more training videos, and two are needed to tell apart; lower least, or choose another column"
+                f"classes {settings.classes!r}: {common.sum()} of {len(column.names)} names have {settings.least} "
+                "or more training videos, and two are needed; lower least, or choose another column"
             )
         self.classes = [column.names[n] for n in np.flatnonzero(common)]
         shares = has[:, common].astype(np.float32)

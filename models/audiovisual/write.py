@@ -1,6 +1,6 @@
-"""The features of the fitted audio-visual network as two stores, one row a video: `audiovisual-picture-…` holds
-[H_v^p; H_v^s], `audiovisual-sound-…` [H_a^p; H_a^s], private half first. A model that reads modalities, such as
-`multimodal`, takes them like any other store.
+"""The features of the fitted audio-visual network as two stores, one row a video: `audiovisual-picture-…` holds [H_v^p;
+H_v^s], `audiovisual-sound-…` [H_a^p; H_a^s], private half first. A model that reads modalities, such as `multimodal`,
+takes them like any other store.
 
 Every video of the two stores that the network reads gets its row, also one without a class; where nothing of a modality
 is usable the row is masked. What is there already, from the same vectors, is not written again.
@@ -21,7 +21,7 @@ from reelmill.storage.place import AnyRoot
 
 
 def write(root: AnyRoot, run: str, model: AudioVisual, stores: Mapping[str, str]) -> dict[str, str]:
-    """Write what lacks in the stores of a run of this name, which reads {role: store}; {modality: store written}.
+    """Write what is missing in the stores of a run of this name, which reads {role: store}; {modality: store written}.
     Raises InputError if one that it reads is gone."""
     root = Root(root)
     read = {role: root.features.open(stores[role]) for role in MODALITIES}

@@ -1,7 +1,7 @@
 """Interactions of users with whole videos, read from the table of events.
 
-**What counts.** Every event of kind `rating`; a root without any takes `highlight` and `watch` events in their place:
-whoever marks or watches a video chose it.
+**What counts.** Every event of kind `rating`; a root without any takes `highlight` and `watch` events in their place: a
+user who marks or watches a video chose it.
 """
 
 from dataclasses import dataclass

@@ -2,10 +2,10 @@
 Neural Networks", ACM Multimedia 2017). Equation numbers are the paper's.
 
 N videos, R rows (each one user at one moment), D_v and D_t numbers of picture and text, D_u topics, D = D_e dimensions,
-H state dimensions. Vectors are rows here, so a matrix of the paper stands transposed. There is nothing of a single user
-in the parameters: whoever has watched or posted can be recommended to.
+H state dimensions. Vectors are rows here, so that the paper's matrices are transposed. No parameter belongs to a single
+user: any user who has watched or posted can get recommendations.
 
-No code of the authors is public. Where the paper leaves a gap, the choice made here stands where it is made.
+The authors published no code. What the paper leaves open is decided here, and explained where it is decided.
 """
 
 from typing import Self
@@ -93,8 +93,8 @@ class DRNN(Model):
         return 0.0 if self.settings.variant == "static_dnn" else self.settings.decay
 
     def embed(self, videos: Videos, rows: Tensor) -> Tensor:
-        """v_e ⊕ t_e (n, 2D) of videos (n,): v_e = T_v v and t_e = T_t t, each scaled to unit norm; zero stays zero.
-        Unit norm is said beside eq. 1; here one and the same v_e, t_e serve eq. 1, 3 and 7. Variant `rnn`: t as it is
+        """v_e ⊕ t_e (n, 2D) of videos (n,): v_e = T_v v and t_e = T_t t, each scaled to unit norm; zero stays zero. The
+        paper mentions unit norm beside eq. 1; here the same v_e, t_e serve eq. 1, 3 and 7. Variant `rnn`: t as it is
         (n, D_t)."""
         if not self.settings.embeds:
             return videos.text[rows]
@@ -122,9 +122,9 @@ class DRNN(Model):
         return self.start.expand(len(watched.start) - 1, -1)
 
     def fed_before(self, watched: Past) -> Tensor:
-        """(R, P) videos that go in between x_1 and the first prediction: none if u tells the past (P = 0)."""
-        told = self.settings.models_interest and not self.settings.feed_history
-        return watched.last(0 if told else self.settings.memory)
+        """(R, P) videos that go in between x_1 and the first prediction: none if u holds the past (P = 0)."""
+        in_u = self.settings.models_interest and not self.settings.feed_history
+        return watched.last(0 if in_u else self.settings.memory)
 
     def states(self, first: Tensor, fed: Tensor, valid: Tensor) -> Tensor:
         """h_1 … (R, 1 + F, H) from x_1 (R, ·), then inputs (R, F, ·) where valid (R, F). static_dnn: the two hidden
@@ -217,8 +217,8 @@ class DRNN(Model):
     def recommend(
         self, watched: Past, posted: Past, count: int, allowed: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Videos (R, count) one after another, each the most probable and the next step's input (§3.4), and their
-        log P(v_t | u, v_1, …). After `settle`; users need not have been trained on.
+        """Videos (R, count) one after another, each the most probable and the next step's input (§3.4), and their log
+        P(v_t | u, v_1, …). After `settle`; users need not have been trained on.
 
         Videos watched, already given or not allowed (R or 1, N) are masked, of equals the lowest row is taken; −1 and
         −inf where none is left."""

@@ -1,9 +1,4 @@
-"""What the Dynamic RNN is put together from: batches, streams of deeds, user relevance, negatives, the GRU. Equation
-numbers are the paper's (see `drnn`).
-
-A deed is one time-stamped act of a user: a watched video (its member is the video's row) or a post (its member is the
-post's topic). Times are int64 milliseconds.
-"""
+"""Parts of the Dynamic RNN: batches, user relevance, negatives, the GRU. Equation numbers are the paper's (see `drnn`)."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -44,7 +39,7 @@ class Batch:
     watched: Past
     """Videos watched before each row's moment."""
     posted: Past
-    """Topics of posts before each row's moment; without rows' deeds in the single network."""
+    """Topics of posts before each row's moment; empty in the single network."""
     after: Tensor
     """(R, T) videos watched after the moment, in order; −1 fills the end. T ≥ 1."""
     examples: int
@@ -74,7 +69,7 @@ class Relevance:
             lists = torch.zeros(videos, len(part), device=user.device)
             lists[video[own], user[own] - part[0]] = 1
             shared = F.embedding_bag(video, lists, start, mode="sum", include_last_offset=True).T.long()
-            shared[torch.arange(len(part), device=user.device), part] = 0  # nobody is her own positive
+            shared[torch.arange(len(part), device=user.device), part] = 0  # no user is their own positive
             relevance = shared / (size[part][:, None] + size - shared).clamp(min=1)
             value, other = torch.sort(relevance, stable=True, dim=1, descending=True)  # equal Rel: by row
             near.append(torch.where(value > 0, other, -1)[:, :nearest])
@@ -123,8 +118,8 @@ class Gru(nn.Module):
         """W_h."""
 
     def initialise(self, generator: torch.Generator) -> Self:
-        """U with deviation 1: the inputs are about as long as unit vectors, so that U x has spread 1. W with
-        1 / √H: the states' numbers are about 1 themselves."""
+        """U with deviation 1: the inputs are about as long as unit vectors, so that U x has spread 1. W with 1 / √H:
+        the states' numbers are about 1 themselves."""
         self.u.weight.data.normal_(0, 1, generator=generator)
         for layer in (self.w_gates, self.w_new):
             layer.weight.data.normal_(0, layer.in_features**-0.5, generator=generator)

@@ -1,7 +1,7 @@
 """Recommendations of the Dynamic RNN: the next videos, by what the user has watched and posted until now.
 
-The model has nothing of a single user in it: her deeds are read from the tables and the store of posts. What it can
-recommend are the videos that it was trained on, one output each.
+The model has no parameters of single users: it reads their watches and posts from the tables and the store of posts. It
+recommends only the videos that it was trained on, one output each.
 """
 
 from typing import Any, cast
@@ -53,7 +53,7 @@ class DRNNAdviser(Adviser):
         return self._answer([row], chances[[row]], int(fresh.sum()), [AT_ONCE], about)
 
     def of_all(self) -> Answer:
-        """The next videos, none that she has watched."""
+        """The next videos, none that the user has watched."""
         rows, chances = self.model.recommend(self.watched, self.posted, self.question.top)
         found = rows[0] >= 0
         unwatched = len(self.videos) - len(self.watched.member)
@@ -75,7 +75,7 @@ class DRNNAdviser(Adviser):
         return Answer("video", self.known, self.how, recommended, candidates, self.left_out, notes, about)
 
     def _posts(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Topic and time (P,) of her posts, none where the run reads no posts."""
+        """Topic and time (P,) of the user's posts, none where the run reads no posts."""
         user, none = self.question.user, torch.zeros(0, dtype=torch.long)
         if not (self.settings.models_interest and self.settings.reads_posts):
             return none, none
@@ -89,21 +89,22 @@ class DRNNAdviser(Adviser):
         return torch.from_numpy(topic), torch.from_numpy(block.start_ms[kept].astype(np.int64))
 
     def _how(self) -> str:
-        """What stands for the user, in words. Raises InputError if nothing does, and the model needs something."""
+        """What the answer is computed from for this user, in words. Raises InputError if that is nothing, and the model
+        needs something."""
         watched, posted = len(self.watched.member), len(self.posted.member)
         does = [f"{watched} watched videos"] if watched else []
         does += [f"{posted} posts"] if posted else []
-        tells_all = not self.settings.models_interest or (watched and self.settings.reads_topics)
-        if does and (tells_all or posted or self.settings.feed_history):
+        enough = not self.settings.models_interest or (watched and self.settings.reads_topics)
+        if does and (enough or posted or self.settings.feed_history):
             return " and ".join(does)
         if not self.settings.models_interest:
-            return "nothing is known of her; the learned start, which is what most watch"
+            return "nothing is known of the user; the learned start is used, which is what most users watch"
         asks = {"single": "watched a video of the training", "cross": "posted"}
-        lacks = asks.get(self.settings.network, "watched a video of the training nor posted")
+        missing = asks.get(self.settings.network, "watched a video of the training nor posted")
         raise InputError(
-            f"{self.question.who} has not {lacks}, as far as the tables and stores say"
+            f"{self.question.who} has not {missing}, as far as the tables and stores say"
             f"{self._meant()}: run {self.question.run} knows users by nothing else (network "
-            f"{self.settings.network!r}); ingest events of hers, or name a run of another recommender"
+            f"{self.settings.network!r}); ingest events of this user, or name a run of another recommender"
         )
 
     def _meant(self) -> str:
@@ -113,8 +114,8 @@ class DRNNAdviser(Adviser):
         return meant(self.question.user, users)
 
     def _reasons(self, rows: list[int]) -> list[dict[str, Any]]:
-        """Of each video the nearest watched ones, by cosine of what the GRU gets of them, each with its weight
-        e^{−λ age} / N in u (eq. 2); how much it is that a video weighs does not depend on what is recommended."""
+        """Of each video the nearest watched ones, by cosine of what the GRU gets of them, each with its weight e^{−λ
+        age} / N in u (eq. 2); how much it is that a video weighs does not depend on what is recommended."""
         if not len(self.watched.member):
             return [{"nearest_watched": []} for _ in rows]
         weight = torch.exp(-self.model.decay * (self.watched.age - self.watched.age.min()))

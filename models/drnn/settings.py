@@ -19,8 +19,8 @@ class DRNNSettings(HistorySettings):
     """§4.6. `rnn`: text alone goes in, eq. 7 alone is minimised. `rnn_sem`: v_e ⊕ t_e goes in, with eq. 1.
     `rnn_no_rel`: all but eq. 6. `static_dnn`: a feed-forward network in place of the GRU, means without decay."""
     network: Literal["single", "cross", "both"] = "single"
-    """What u tells (§3.2): topics of watched videos, topics of posts, or the two side by side. `both` is ours: the part
-    that a user lacks is zero, and T_u has no bias. Posts need a store for the role `posts`, such as `post_topics`."""
+    """What u is made of (§3.2): topics of watched videos, topics of posts, or the two side by side. `both` is ours: a
+    missing part is zero, and T_u has no bias. Posts need a store for the role `posts`, such as `post_topics`."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """Plain gradient descent, at rate 1e-3, is the paper's (§4.3). It sums over users where we take means, so that its
     step is ours at `learning_rate` times `batch`: `optimizer="sgd", learning_rate=0.05` at 50 a batch, which still
@@ -30,7 +30,7 @@ class DRNNSettings(HistorySettings):
     hidden: int = 300
     """H of the GRU; the paper gives it for static_dnn only (§4.6)."""
     decay: float = 0.1
-    """λ of eq. 2 and 3, per month. The paper gives no unit; per day, a week would halve what a deed counts."""
+    """λ of eq. 2 and 3, per month. The paper gives no unit; per day, a week would halve the weight of an event."""
     semantic_margin: float = 0.3
     """τ1 of eq. 1."""
     relevance_margin: float = 0.5
@@ -45,7 +45,7 @@ class DRNNSettings(HistorySettings):
     """λ4 of eq. 9, on all parameters."""
     unit_interest: bool = False
     """Scale both sides of eq. 4 to unit norm. As printed the eq. is zero where T_u and T_x are; `interest_norm` among
-    the terms of the loss tells whether it goes there."""
+    the terms of the loss shows whether it goes there."""
     nearest: int = 10
     """Positives of eq. 6 are drawn among so many users of largest overlap; the paper does not say who they are."""
     longest: int = 20
@@ -53,12 +53,12 @@ class DRNNSettings(HistorySettings):
     memory: int = 20
     """`rnn` and `rnn_sem` know no u: so many of the last videos watched go in first. The paper does not say."""
     feed_history: bool = False
-    """Let the last videos watched go in after u as well. In the paper (§3.2, §3.4) u alone tells the past; at 0.1 per
-    month it tells little of which taste is the newer one."""
+    """Let the last videos watched go in after u as well. In the paper (§3.2, §3.4) u alone holds the past; at 0.1 per
+    month it hardly shows which taste is the newer one."""
     standardise: Literal["centre", "scale", "none"] = "centre"
     """Picture and text f → (f − mean) / rms, f / rms or f, with mean vector and root mean square length over those of
-    the training users' videos that have them; what a video lacks is zero. Without centring, what all videos share
-    leaves no angle between them for eq. 1."""
+    the training users' videos that have them; what a video does not have is zero. Without centring, what all videos
+    share leaves no angle between them for eq. 1."""
     least_posts: int = 101
     """In the cross network users have posted so often, or are left out ("over 100", §4.1)."""
 

@@ -1,8 +1,8 @@
-"""What the Dynamic RNN learns from (§3.2, §4.2), and its lists. Who is tested on what is in `drnn_protocol`, the
-equations are in `drnn`.
+"""What the Dynamic RNN learns from (§3.2, §4.2), and its lists. Split and test are those of `protocols.next_videos`,
+the equations are in `model`.
 
-What a training user does in all sessions is learned from: at the end of each session her past goes in, and what she
-watches after it is predicted.
+It trains on all sessions of the training users: at the end of each session the past goes in, and what the user watches
+after it is predicted.
 """
 
 from collections.abc import Iterator
@@ -104,8 +104,8 @@ class DRNNTask(HistoryTask):
         )
 
     def _examples(self) -> tuple[Tensor, Tensor, int]:
-        """User and moment (E,) of each training user and session end after which she watches something, and how many
-        there are after which she does not."""
+        """User and moment (E,) of each training user and session end that a watch follows, and the number of those that
+        none follows."""
         who, session = np.nonzero(self.last[: self.split.train, None] >= self.split.moments)
         left = self.split.train * len(self.split.moments) - len(who)
         return self._tensor(who), self._tensor(self.split.moments[session]), left
@@ -122,8 +122,8 @@ class DRNNTask(HistoryTask):
         return Videos(picture.to(self.device), text.to(self.device), mixture.to(self.device))
 
     def _standardised(self, name: str, parts: list[np.ndarray], trained: np.ndarray) -> Tensor:
-        """(N, ·) the parts (N, ·) side by side; zero where a video lacks one. Raises InputError if those that the
-        training users watched are all alike."""
+        """(N, ·) the parts (N, ·) side by side; zero where a video has none. Raises InputError if those of all videos
+        that the training users watched are equal."""
         there = [np.isfinite(rows).all(axis=1) for rows in parts]
         means = [rows[t & trained].mean(axis=0, dtype=np.float64) if (t & trained).any() else np.zeros(rows.shape[1])
                  for rows, t in zip(parts, there, strict=True)]  # fmt: skip

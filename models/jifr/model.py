@@ -1,11 +1,11 @@
 """JIFR: personalised multimedia item and key frame recommendation (Wu et al., IJCAI 2019). Equation numbers are the
 paper's.
 
-M users, N items, L frames, d dimensions of either space, h hidden units of an attention network. Vectors are rows
-here, so a matrix of the paper stands transposed: U and W (M, d), V and X (N, d), frame features c (L, dim).
+M users, N items, L frames, d dimensions of either space, h hidden units of an attention network. Vectors are rows here,
+so that the paper's matrices are transposed: U and W (M, d), V and X (N, d), frame features c (L, dim).
 
-No frame likes take part in training: W is learnt from item ratings alone, and scores frames as it stands (eq. 4).
-No code of the authors is public. Where the paper leaves a gap, the choice made here stands where it is made.
+No frame likes take part in training: W is learnt from item ratings alone, and scores frames as it stands (eq. 4). The
+authors published no code. What the paper leaves open is decided here, and explained where it is decided.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Recommendations of JIFR: items, each with its key frame, and the key frames of one item.
 
-The equations say nothing of users and items without a training rating. They stand where the model's own regulariser
-pulls them: the mean user, and for a new item v = 0, so that it is rated by sight alone, β₂ w·x.
+The equations do not cover users and items without a training rating. They get what the model's own regulariser pulls
+them to: an unknown user is the mean user, and a new item has v = 0, so that only its frames rate it, β₂ w·x.
 """
 
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class JIFRAdviser(Adviser):
         self.old = len(self.items)
         self.known = question.user in names["users"]
         if self.known:
-            self.user, self.how = question.fitted.row("users", str(question.user)), "her own rows of U and W"
+            self.user, self.how = question.fitted.row("users", str(question.user)), "their own rows of U and W"
         else:
             self.user = len(names["users"])
             self.how = f"{question.unknown_user(names['users'])}; the mean of their rows stands in"
@@ -66,7 +66,7 @@ class JIFRAdviser(Adviser):
         self.model = trained
 
     def of_video(self, video: str) -> Answer:
-        """The key frames of an item, and how she rates it."""
+        """The key frames of an item, and the user's rating of it."""
         block_of(self.store, video)
         item = self._widen([] if video in self.items else [video])[video]
         shown = Shown.read(self.store, video)
@@ -85,7 +85,7 @@ class JIFRAdviser(Adviser):
         return Answer("key frame", self.known, self.how, rows, len(found), notes=notes, about=about)
 
     def of_all(self) -> Answer:
-        """The best items that she has not met, trained on or new, each with its key frame."""
+        """The best items new to the user, of the training or not, each with its key frame."""
         met = set(self.question.events("video_id")["video_id"].to_pylist())
         trained = set(self.items)
         fresh = sorted(set(self.store.keys()) - trained - met)
@@ -132,8 +132,7 @@ class JIFRAdviser(Adviser):
         return Scored([video], zero, shown.segment, shown.start_ms, shown.stop_ms, score), alpha
 
     def _key_frame(self, item: int, video: str) -> dict[str, Any]:
-        """Where the frame of highest l̂ stands, with its l̂ and its share β₂α of the rating; and why, if that is
-        asked."""
+        """The frame of highest l̂: its place in the video, l̂, and share β₂α of the rating; with reasons on request."""
         shown = Shown.read(self.store, video)
         found, alpha = self._frames(item, video, shown)
         beta = self._balance(item)

@@ -29,7 +29,7 @@ class JIFRSettings(ItemsAndFramesSettings):
     and w² cancel in the soft-max."""
     objective: Literal["log_sigmoid", "as_printed"] = "log_sigmoid"
     """−ln σ(r̂_ai − r̂_aj), which is BPR, or σ(r̂_ai − r̂_aj) as eq. 3 prints it; minimised, that ranks what a user liked
-    below what she did not."""
+    below what they did not."""
     l2: float = 1e-3
     """λ₁ of eq. 3, on the rows of U, V and W in the batch; the paper tried 1e-4 to 0.1."""
     negatives: int = 10

@@ -1,7 +1,7 @@
-"""Metrics of click-through prediction: T examples, each with a probability of a click and what came of it.
+"""Metrics of click-through prediction: T examples, each with a predicted probability and a label (click or not).
 
 Unlike the metrics of rankings (`metrics`), AUC is no mean over cases. Its interval is a bootstrap over users: examples
-of one user lean the same way, and drawn one by one they would pass for more than they are.
+of one user are correlated, and drawn one by one would give too narrow an interval.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def resample(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> np.ndarray:
-    """(resamples, predictors, metrics): users are drawn with replacement, each with all her examples, and every
+    """(resamples, predictors, metrics): users are drawn with replacement, each with all their examples, and every
     predictor meets the same draws, so that differences between them are paired. A draw without both kinds of label is
     NaN. `user` (T,) are numbers from 0."""
     label = label.astype(np.float64)
@@ -110,8 +110,8 @@ class _Sorted:
         self.begin = np.concatenate([[0], np.flatnonzero(step) + 1]) if step.any() else np.zeros(1, np.int64)
 
     def auc(self, clicks: np.ndarray, weight: np.ndarray) -> float:
-        """Σ over tie groups, from below, of their clicks times (non-clicks below + half of their own), over all
-        pairs; `clicks` (T,) are the weights of the clicks."""
+        """Σ over tie groups, from below, of their clicks times (non-clicks below + half of their own), over all pairs;
+        `clicks` (T,) are the weights of the clicks."""
         here = np.add.reduceat(clicks[self.order], self.begin)
         none = np.add.reduceat(weight[self.order], self.begin) - here
         return here @ (np.cumsum(none) - none / 2) / (here.sum() * none.sum())

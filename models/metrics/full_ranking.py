@@ -5,7 +5,7 @@ places of the relevant ones alone, and a place is a count: how many candidates s
 Counting costs a comparison for each relevant item and candidate, and sorts nothing.
 
 **Ties count by expectation**, as in `metrics`, whose notation this is: in a tie group of s candidates, r of them
-relevant, with a candidates and h relevant ones above, each relevant one stands at each of the places a + 1 … a + s with
+relevant, with a candidates and h relevant ones above, each relevant one is at each of the places a + 1 … a + s with
 chance 1 / s. A test holds both modules to the same numbers.
 """
 
@@ -30,7 +30,7 @@ Scorer = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Asked:
-    """C users, each with a list of N items less those that she is known to have."""
+    """C users, each with a list of all N items without those that the user is known to have."""
 
     users: np.ndarray
     """(C,) int64, ascending."""
@@ -56,7 +56,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Places:
-    """Where the relevant items stand. Arrays over them are (P,), by case."""
+    """The places of the relevant items. Arrays over them are (P,), by case."""
 
     case: np.ndarray
     above: np.ndarray
@@ -91,8 +91,8 @@ def places(asked: Asked, score: Scorer, device: torch.device) -> Places:
 
 
 def _counts(rows: Tensor, own: Tensor) -> Tensor:
-    """(2, n): how many of rows (n, N) are above own (n, 1), and how many equal. Booleans are summed as floats, which
-    is exact up to 2²⁴ and four times as fast."""
+    """(2, n): how many of rows (n, N) are above own (n, 1), and how many equal. Booleans are summed as floats, which is
+    exact up to 2²⁴ and four times as fast."""
     held = torch.empty_like(rows)
     return torch.stack([test(rows, own, out=held).sum(1).long() for test in (torch.gt, torch.eq)])
 

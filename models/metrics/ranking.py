@@ -4,9 +4,9 @@ here mostly the segments of one video for one user.
 Notation of the formulas: a case has n candidates, R ≥ 1 of them relevant; p = 1 … n is a place in the ranking, rel_p is
 1 if the candidate there is relevant, H_p = rel_1 + … + rel_p.
 
-**Ties count by expectation**: candidates with equal scores are taken to stand in random order, and a metric is its
+**Ties count by expectation**: candidates with equal scores are taken to be in random order, and a metric is its
 expected value over these orders, computed exactly. Constant scores therefore give the random ranking's expected value,
-and a model cannot gain or lose by the order in which its input happens to stand.
+and a model cannot gain or lose by the order of its input.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from reelmill.storage.errors import InputError
 
 @dataclass(frozen=True)
 class Ranking:
-    """Cases ranked by score. Arrays over places are (T,), T candidates of all cases together, best first within a
-    case; arrays over tie groups are (G,); arrays over cases are (C,)."""
+    """Cases ranked by score. Arrays over places are (T,), T candidates of all cases together, best first within a case;
+    arrays over tie groups are (G,); arrays over cases are (C,)."""
 
     start: np.ndarray
     """(C + 1,) int64: case c holds places start[c] … start[c + 1] − 1."""
@@ -105,8 +105,8 @@ def recall(ranking: Ranking, top: int) -> np.ndarray:
 def any_hit(ranking: Ranking, top: int) -> np.ndarray:
     """(C,) Hit@N = 1 if H_N ≥ 1, else 0; other papers call this the hit ratio.
 
-    With ties 1 − Π_p (s − r − t) / (s − t) over the places p ≤ N, t the place within its group: the chance that none
-    is relevant, drawing without replacement."""
+    With ties 1 − Π_p (s − r − t) / (s − t) over the places p ≤ N, t the place within its group: the chance that none is
+    relevant, drawing without replacement."""
     size, hits = ranking.size[ranking.group], ranking.hits[ranking.group]
     misses = np.maximum(size - hits - ranking.offset, 0) / (size - ranking.offset)
     misses[ranking.place > top] = 1.0

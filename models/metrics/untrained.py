@@ -1,4 +1,4 @@
-"""Rankings that need no training. A model that does not beat them has learnt nothing worth having.
+"""Rankings that need no training: the floors that a model has to beat.
 
 Each gives scores (T,) for the candidates of cases; a list of several means that its metrics are averaged over draws.
 """
@@ -25,9 +25,8 @@ def smooth_random(cases: Cases, rng: np.random.Generator) -> np.ndarray:
 
 
 def rows(cases: Cases, order: np.ndarray, rng: np.random.Generator) -> dict[str, list[np.ndarray]]:
-    """The rows that stand in every table of a video's segments, steps or frames and that need no features:
-    `early first` ranks the candidates by their `order` (T,) in time, which alone beats published models on some
-    data."""
+    """The rows of every table of a video's segments, steps or frames that need no features: `early first` ranks the
+    candidates by their `order` (T,) in time, which alone beats published models on some data."""
     return {
         "random": [random(cases)],
         "smooth random": [smooth_random(cases, rng) for _ in range(DRAWS)],

@@ -1,9 +1,9 @@
 """Attention-based multimodal click-through model (Hasama and Li). Equation and section numbers are the paper's.
 
-B examples, n fields, D dimensions, M modalities, A attention units. Two readings of the fields stand side by side:
+B examples, n fields, D dimensions, M modalities, A attention units. Two readings of the fields are combined:
 self-attention within (S) and attentive crossing of pairs (P); a linear part and a perceptron over both complete them.
 
-No code of the authors is public. Where the paper leaves a gap, the choice made here stands where it is made. Its
+The authors published no code. What the paper leaves open is decided here, and explained where it is decided. Its
 "social features" are named and never defined; there are none here.
 """
 

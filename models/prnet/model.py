@@ -4,7 +4,7 @@ are the paper's; the encoders and the losses are in `prnet_parts`.
 A step is one row of the store, a 16-frame C3D window; the paper calls it a frame. B windows of T steps, each with the
 history of its user: n past highlights, out of C clips of L steps in the whole batch. d dimensions. Vectors are rows.
 
-No code of the authors is public. Where the paper leaves a gap, the choice made here stands where it is made.
+The authors published no code. What the paper leaves open is decided here, and explained where it is decided.
 """
 
 from dataclasses import dataclass
@@ -96,8 +96,8 @@ class PRNet(FeatureModel):
         return F.embedding(rows, F.pad(encoded, (0, 0, 1, 0))), there[rows]
 
     def attend(self, s: Tensor, h: Tensor, there: Tensor) -> Tensor:
-        """Eq. 3: a_ij = exp(λ cos(s_i, h̃_j)) / Σ_j exp(λ cos(s_i, h̃_j)) over the clips that are there (B, n), of
-        s (B, T, d) and h̃ (B, n, d): (B, T, n). Without any, and for those that are not there, 0."""
+        """Eq. 3: a_ij = exp(λ cos(s_i, h̃_j)) / Σ_j exp(λ cos(s_i, h̃_j)) over the clips that are there (B, n), of s
+        (B, T, d) and h̃ (B, n, d): (B, T, n). Without any, and for those that are not there, 0."""
         if self.settings.pooling == "mean":
             known = there.to(s.dtype)
             return (known / known.sum(1, keepdim=True).clamp_min(1))[:, None].expand(-1, s.shape[1], -1)

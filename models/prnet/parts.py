@@ -16,9 +16,9 @@ from torch import Tensor, nn
 class UNet(nn.Module):
     """M of eq. 1, after U-Net: down `levels` resolutions, each half as fine as the one before, and up again.
 
-    e⁰ = ReLU(conv x), e^k = ReLU(conv(pool e^{k−1})); y^bottom = e^bottom, y^k = ReLU(conv(up y^{k+1} + e^k));
-    S = x + W y⁰ + w. pool takes the larger of two neighbours (of the last step alone, if their number is odd), up
-    repeats each step twice. Every convolution is `kernel` wide and has d channels (fig. 3).
+    e⁰ = ReLU(conv x), e^k = ReLU(conv(pool e^{k−1})); y^bottom = e^bottom, y^k = ReLU(conv(up y^{k+1} + e^k)); S = x +
+    W y⁰ + w. pool takes the larger of two neighbours (of the last step alone, if their number is odd), up repeats each
+    step twice. Every convolution is `kernel` wide and has d channels (fig. 3).
 
     Skips are added, since concatenated ones would need another width than d; so is the outermost one, from x to S.
     Steps that are not there are set to zero before each convolution, as beyond both ends: a sequence gives the same S
@@ -99,7 +99,7 @@ class Degrees:
 
     def relative(self) -> tuple[Tensor, Tensor]:
         """Eq. 9 as logarithms, log l̃ and log b̃: soft-max over the valid steps. A step that is not valid gets some
-        finite number that nobody should look at."""
+        finite number without a meaning."""
         lowest = torch.finfo(self.highlight.dtype).min
         log_l, log_b = (x.masked_fill(~self.valid, lowest).log_softmax(1) for x in (self.highlight, self.non_highlight))
         return log_l, log_b

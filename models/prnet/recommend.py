@@ -1,5 +1,5 @@
 """Recommendations of PR-Net: steps of any video that has some, by the user's past highlights as the tables have them
-now. The model has nothing of a single user in it, so whoever has marked a highlight is known."""
+now. The model has no parameters of single users, so that any user with a highlight is known."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class History:
-    """Her highlights, oldest first: n of them, each with its steps."""
+    """A user's highlights, oldest first: n of them, each with its steps."""
 
     video: list[str]
     """(n,) the video of each."""
@@ -88,7 +88,7 @@ class History:
         )
 
     def known(self, video: str | None, settings: PRNetSettings) -> list[int]:
-        """Numbers of those that may be known when she is asked about a video, the newest first."""
+        """Numbers of those that count as history for a video, the newest first."""
         began = self.video.index(video) if video in self.video and settings.past == "earlier" else len(self.video)
         numbers = [n for n in reversed(range(began)) if self.video[n] != video]
         return numbers if settings.history_size < 0 else numbers[: settings.history_size]
@@ -105,12 +105,12 @@ class PRNetAdviser(Adviser):
         self.history = History.read(question, self.store, self.settings.window)
 
     def of_video(self, video: str) -> Answer:
-        """The best steps of a video; of her highlights, those in other videos are known."""
+        """The best steps of a video; the history is the user's highlights in other videos."""
         block_of(self.store, video)
         return self._answer([video], self.history.known(video, self.settings), {})
 
     def of_all(self) -> Answer:
-        """The best steps of all videos in which she has marked nothing."""
+        """The best steps of all videos in which the user has marked nothing."""
         marked = set(self.question.events("video_id", kinds=["highlight"])["video_id"].to_pylist())
         videos = self.question.unmarked(self.store, marked)
         left_out = {"videos_marked": len(self.store) - len(videos)}
@@ -139,7 +139,7 @@ class PRNetAdviser(Adviser):
         return Answer("step", bool(known), how, rows, len(found), left_out)
 
     def _how(self, known: list[int]) -> str:
-        """What stands for the user, in words."""
+        """What the answer is computed from for this user, in words."""
         if known:
             videos = len({self.history.video[n] for n in known})
             own = f"{len(known)} past highlights in {videos} videos"
@@ -147,7 +147,7 @@ class PRNetAdviser(Adviser):
         if self.question.user is None:
             why = "no user is named"
         elif self.history.video:
-            why = "no highlight of hers may be known here (history_size, or they are all in this video)"
+            why = "none of their highlights counts here (history_size is 0, or they are all in this video)"
         else:
             users = pc.unique(self.question.root.tables.read("events", ["user_id"])["user_id"]).to_pylist()
             why = f"{self.question.user!r} has no highlight on a step{meant(self.question.user, users)}"

@@ -50,7 +50,7 @@ class PRNetSettings(HighlightSettings):
     root_dim: bool = False
     """Divide the products of eq. 6 and 7 by √d. The paper does not."""
     loss: Literal["contrastive", "as_printed", "cross_entropy", "ranking", "triplet"] = "contrastive"
-    """`as_printed` is eq. 8 to the letter, where the last two sums lack their logarithms. It is no contrast of l̃ with
+    """`as_printed` is eq. 8 as it is printed, without the logarithms of the last two sums. It is no contrast of l̃ with
     b̃: moving the soft-max mass to steps outside Ω and ℧ lowers log(l̃ + b̃) on all others without bound, while the last
     sums can lose no more than one each. The other three are the losses of table 2."""
     negatives: int = 5

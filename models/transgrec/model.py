@@ -1,9 +1,9 @@
 """TransGRec: learning to transfer graph embeddings (Wu et al., SIGIR 2020). Equation numbers are the paper's.
 
 M users, N items (the segments of the training videos), E edges (training positives), D dimensions. Vectors are rows
-here, so a matrix of the paper stands transposed: U (M, D), V (N, D), F (N, dim).
+here, so that the paper's matrices are transposed: U (M, D), V (N, D), F (N, dim).
 
-No code of the authors is public. Where the paper leaves a gap, the choice made here stands where it is made.
+The authors published no code. What the paper leaves open is decided here, and explained where it is decided.
 """
 
 from dataclasses import dataclass
@@ -130,9 +130,9 @@ class TransGRec(FeatureModel):
     def _adversarial(self, batch: Batch, u: Tensor, v: Tensor, given: Tensor, turn: int) -> dict[str, Tensor]:
         """Eq. 13, its sum over all (a, i) sampled by the batch's (a, i, r = 1) and (a, j, r = 0).
 
-        D reads [item, user, r] for real and fake alike (the brackets of eq. 16 and 17 are misplaced).
-        Turn 1, T: −log D(fake), or log(1 − D(fake)) as printed. Turn 2, D: −log D(real) − log(1 − D(fake)), where
-        eq. 17 misses a sign."""
+        D reads [item, user, r] for real and fake alike (the brackets of eq. 16 and 17 are misplaced). Turn 1, T: −log
+        D(fake), or log(1 − D(fake)) as printed. Turn 2, D: −log D(real) − log(1 − D(fake)), where eq. 17 misses a
+        sign."""
         assert self.judge is not None
         item = torch.cat([batch.positive[:, None], batch.negative], 1)
         user = pick(u, batch.user)[:, None].expand(*item.shape, -1)

@@ -16,12 +16,12 @@ from reelmill.models.transgrec.model import TransGRec
 TOUCHES = ("rating", "highlight", "watch")
 """Kinds of events that are positives of whole videos."""
 PLACE = ("segment_index", "start_ms", "stop_ms", "clock")
-"""What a row of a whole video does not say."""
+"""Left out of the rows of whole videos."""
 
 
 class TransGRecAdviser(Adviser):
-    """Ranks segments by u·v̂. Somebody whom the training does not know gets the mean of its users, which ranks by what
-    they like on average."""
+    """Ranks segments by u·v̂. An unknown user gets the mean of the training's users, which ranks by what they like on
+    average."""
 
     def __init__(self, question: Question) -> None:
         super().__init__(question)
@@ -32,11 +32,11 @@ class TransGRecAdviser(Adviser):
         self.known = question.user in users
         if self.known:
             self.u = self.model.final_users[question.fitted.row("users", str(question.user))]
-            self.how = "her own embedding, out of the training graph"
+            self.how = "their own embedding, from the training graph"
         else:
             self.u = self.model.final_users.mean(0)
             self.how = (
-                f"{question.unknown_user(users)}; the mean of their embeddings stands in: what they like on average"
+                f"{question.unknown_user(users)}; the mean of their embeddings is used: what they like on average"
             )
 
     def of_video(self, video: str) -> Answer:
@@ -45,7 +45,7 @@ class TransGRecAdviser(Adviser):
         return self._answer([video], {})
 
     def of_all(self) -> Answer:
-        """The best segments of all videos with features that she has not marked."""
+        """The best segments of all videos with features that the user has not marked."""
         kinds = TOUCHES if self.whole else ["highlight"]
         marked = set(self.question.events("video_id", kinds=kinds)["video_id"].to_pylist())
         marked |= set(self.question.labels()["video_id"].to_pylist())
@@ -67,7 +67,7 @@ class TransGRecAdviser(Adviser):
         return self.model.embed(self.model.standardise(torch.from_numpy(vectors)))
 
     def _explain(self, rows: list[dict[str, Any]]) -> None:
-        """Name for each row what she likes whose v̂ is nearest by cosine, itself apart."""
+        """Add to each row the liked segments whose v̂ is nearest by cosine, other than itself."""
         liked = self._liked_videos() if self.whole else self._liked_segments()
         cosine = self._directions(rows) @ self._directions(liked).T if liked else torch.zeros(len(rows), 0)
         for row, values in zip(rows, cosine, strict=True):
@@ -81,7 +81,7 @@ class TransGRecAdviser(Adviser):
         return F.normalize(self._embed(vectors), dim=-1)
 
     def _liked_segments(self) -> list[dict[str, Any]]:
-        """The segments that she likes and that have usable features."""
+        """The segments that the user likes and that have usable features."""
         labels, found = self.question.labels(), []
         for video in sorted(set(labels["video_id"].to_pylist()) & set(self.store.keys())):
             block = self.store.read(video)
@@ -92,12 +92,12 @@ class TransGRecAdviser(Adviser):
         return found
 
     def _liked_videos(self) -> list[dict[str, Any]]:
-        """The videos that she has touched and that have usable features."""
+        """The videos that the user has touched and that have usable features."""
         touched = set(self.question.events("video_id", kinds=TOUCHES)["video_id"].to_pylist())
         there = sorted(touched & set(self.store.keys()))
         return [{"video_id": video} for video in there if usable(self.store.read(video)).any()]
 
 
 def _key(row: dict[str, Any]) -> tuple[str, int]:
-    """Where its vector stands in the store; that of a whole video has index 0."""
+    """Its key in the store; that of a whole video has index 0."""
     return row["video_id"], row.get("segment_index", 0)

@@ -290,7 +290,7 @@ def test_what_cannot_be_fitted_says_why(tmp_path: Path) -> None:
     stores = write(tmp_path, World(videos=60, users=2))
     with pytest.raises(InputError, match="classes 'tags': no video with a picture has any"):
         fit(tmp_path, stores, classes="tags")
-    with pytest.raises(InputError, match="0 of 8 names stand at 50 or more training videos"):
+    with pytest.raises(InputError, match="0 of 8 names have 50 or more training videos"):
         fit(tmp_path, stores, least=50)
     with pytest.raises(InputError, match="test_share 1"):
         AudioVisualSettings(test_share=1.0)

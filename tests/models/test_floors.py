@@ -90,7 +90,7 @@ def test_seeds_and_least_videos(tmp_path: Path) -> None:
     root = planted(tmp_path)
     assert floors(root, seed=1) == floors(root, seed=1) != floors(root, seed=2)
     assert floors(root, seed=1)["counts"]["validation_positives"] == 3
-    with pytest.raises(InputError, match="nobody has 9 videos"):
+    with pytest.raises(InputError, match="no user has 9 videos"):
         floors(root, least_videos=9)
     with pytest.raises(InputError, match="has no labels"):
         floors(tmp_path / "empty")

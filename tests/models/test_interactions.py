@@ -76,7 +76,7 @@ def test_edges_of_validation_and_test_are_not_in_the_graph(world: tuple[Path, st
 
 def test_a_split_without_a_test_says_why(tmp_path: Path) -> None:
     store = write(tmp_path, World(users=6, old_videos=2, new_videos=2))["features"]
-    with pytest.raises(InputError, match=r"nobody has 5 videos .*the most is 3.* lower least_videos"):
+    with pytest.raises(InputError, match=r"no user has 5 videos .*the most is 3.* lower least_videos"):
         train(tmp_path, store, SMALL)
     assert train(tmp_path, store, TransGRecSettings(epochs=1, least_videos=2)).counts["test_cases"] > 0
 

@@ -1,19 +1,18 @@
 """FPMC, the floor of the Dynamic RNN (Rendle, Freudenthaler and Schmidt-Thieme, "Factorizing Personalized Markov Chains
-for Next-Basket Recommendation", WWW 2010): what a user has liked at all, plus what follows what she watched last.
+for Next-Basket Recommendation", WWW 2010): what a user likes in general, plus what follows what they watched last.
 
 Its score of video i for user u after the last basket B, in the paper's names and without what drops out of a ranking:
 
     x̂(u, i) = v_u^{U,I}·v_i^{I,U} + 1/|B| Σ_{l ∈ B} v_i^{I,L}·v_l^{L,I}
 
-has a vector of each user, and the Dynamic RNN's protocol tests users whom nobody trained on. Here v_u^{U,I} is folded
-in: the mean of a vector of each video that u has watched, in training as in the test. To fit a vector to the known past
-of each test user instead would give the floor an optimisation of its own at test time, which the model that it stands
-beside does not have, and other vectors than those that the videos' were trained against. The video-to-video part is the
-paper's. It needs no store.
+has a vector of each user, but the Dynamic RNN's protocol tests users that are not in the training. Here v_u^{U,I} is
+the mean of one vector of each video that u has watched, in training and test alike. To fit a vector to the known past
+of each test user instead would give FPMC an optimisation at test time that the Dynamic RNN does not have, and vectors
+that the videos' were not trained against. The video-to-video part is the paper's. It needs no store.
 
 Two more departures. Videos are watched one by one, so a basket is the last `basket` of them, by default one: a Markov
-chain of videos. And video i has a number b_i of its own: the paper can hide one in a constant part of v_u, which a mean
-of nothing does not have, and a user of whom nothing is known gets what most watch.
+chain of videos. And each video i has a bias b_i: the paper can hide one in a constant part of v_u, which the mean of no
+videos does not have. With it an unknown user gets what most users watch.
 """
 
 from collections.abc import Iterator
@@ -39,7 +38,7 @@ class Batch:
     """B watches of training users."""
 
     past: Past
-    """What each user watched before, B rows."""
+    """What each user had watched before: B rows."""
     positive: Tensor
     """(B,) the video then watched."""
     negative: Tensor
@@ -94,8 +93,8 @@ class FPMC(Model):
 
 
 class FPMCTask(HistoryTask):
-    """The Dynamic RNN's protocol. Learned from are the training users' watches after the first session, as there;
-    what was watched before each is its past. Of watches of one millisecond none is in another's past."""
+    """The Dynamic RNN's protocol. It trains on the training users' watches after the first session, as that does; the
+    past of a watch is what was watched before it. Watches of one millisecond are not in each other's past."""
 
     settings: FPMCSettings
 
@@ -108,8 +107,8 @@ class FPMCTask(HistoryTask):
         usable = later & self.negatives.possible(user)
         if not usable.any():
             raise InputError(
-                "every training user who watched anything after the first session has watched all videos: there is "
-                "nothing to tell apart; ingest more"
+                "every training user with a watch after the first session has watched all videos: there are no "
+                "negatives; ingest more"
             )
         self.user, self.video, self.moment = user[usable], video[usable], ms[usable]
         self.unusable = int((later & ~usable).sum())

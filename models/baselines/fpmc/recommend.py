@@ -1,7 +1,7 @@
-"""Recommendations of FPMC: the next videos, by all that the user has watched and by what she watched last.
+"""Recommendations of FPMC: the next videos, by all that the user has watched and by what they watched last.
 
-As with the Dynamic RNN, nothing of a single user is in the model: her deeds are read from the tables, and what it can
-recommend are the videos that it was trained on.
+Like the Dynamic RNN it has no parameters of single users: it reads their watches from the tables, and recommends only
+the videos that it was trained on.
 """
 
 from typing import Any, cast
@@ -13,7 +13,7 @@ from reelmill.models.core.advice import Adviser, Answer, Question, meant
 from reelmill.models.protocols.next_videos.recommend import past_of, watches
 from reelmill.storage.errors import InputError
 
-NOTHING = "no watch of hers is known; b of the videos decides, which is what most watch"
+NOTHING = "no known watch; the biases b of the videos decide, which is what most users watch"
 
 
 class FPMCAdviser(Adviser):
@@ -43,7 +43,7 @@ class FPMCAdviser(Adviser):
         return self._answer([row], {"rank_among_unwatched": rank, "watched": not bool(self.fresh[row])})
 
     def of_all(self) -> Answer:
-        """The next videos, none that she has watched."""
+        """The next videos, none that the user has watched."""
         left = self.fresh.nonzero()[:, 0]
         if not len(left):
             every = f"all {len(self.videos)} videos of run {self.question.run}"
@@ -65,7 +65,7 @@ class FPMCAdviser(Adviser):
 
     @torch.no_grad()
     def _parts(self, row: int) -> dict[str, float]:
-        """The terms of x̂: by all that she has watched, by the last basket, and b."""
+        """The terms of x̂: by all watched videos, by the last basket, and b."""
         terms = self.model.user(self.past)[0] * self.model.item[row]
         liked, last = terms.split(self.model.settings.dim)
         return {"taste": float(liked.sum()), "follows": float(last.sum()), "popularity": float(self.model.bias[row])}

@@ -1,15 +1,15 @@
 """BPR, the pairwise ranking of matrix factorisation (Rendle et al., UAI 2009), and VBPR, which adds what an item looks
 or sounds like (He and McAuley, AAAI 2016). Equation numbers are those of the latter.
 
-M users, N items of the training, K and K′ dimensions of the two spaces. Vectors are rows here, so that E of the paper
-(K′, features) stands transposed.
+M users, N items of the training, K and K′ dimensions of the two spaces. Vectors are rows here, so that the paper's E
+(K′, features) is transposed.
 
-Eq. 1 and 4 as one inner product, less what is the same for all items of a user:
+Eq. 1 and 4 as one inner product, without what is the same for all items of a user:
 
     r̂_ai = ⟨[γ_a, θ_a, 1], [γ_i, E f_i, β_i + β′·f_i]⟩
 
-BPR is this without features, so without θ, E and β′. (The matrix factorisation of Rendle et al. has no β_i; that of
-He and McAuley, and of the libraries in use, has.)
+BPR is this without features, so without θ, E and β′. (The matrix factorisation of Rendle et al. has no β_i; that of He
+and McAuley, and of the libraries in use, has.)
 """
 
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ from reelmill.models.core.rows import RowAdagrad, inner, squares
 
 @dataclass(frozen=True)
 class Batch:
-    """B positives (a, i), each with S negatives j. Users and items are named by their place in a list of distinct
-    ones, which is all that the batch needs to know of."""
+    """B positives (a, i), each with S negatives j. Users and items are named by their place in a list of distinct ones,
+    which is all that the batch needs to know of."""
 
     user: Tensor
     """(m,) distinct users."""
@@ -177,8 +177,8 @@ class VBPR(BPR):
 
     @torch.no_grad()
     def embed(self, features: Tensor) -> Tensor:
-        """The same of items that training never saw, from features (n, features) as a store gives them: (n, D). Their
-        γ and β are zero: the mean of what they start from."""
+        """The same of items that training never saw, from features (n, features) as a store gives them: (n, D). Their γ
+        and β are zero: the mean of what they start from."""
         look = self._look(self.standardise(features))
         return torch.cat([look.new_zeros(len(look), self.settings.dim), look], 1)
 
@@ -193,8 +193,8 @@ class VBPR(BPR):
 
 
 def _rows(table: Tensor, rows: Tensor) -> Tensor:
-    """Distinct rows (n,) of a table, ascending: (n, columns), with a gradient that names these rows alone,
-    or the table itself if they are all."""
+    """Distinct rows (n,) of a table, ascending: (n, columns), with a gradient that names these rows alone, or the table
+    itself if they are all."""
     return table if len(rows) == len(table) else F.embedding(rows, table, sparse=True)
 
 

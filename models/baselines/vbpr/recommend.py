@@ -14,8 +14,8 @@ from reelmill.storage.errors import InputError
 
 
 class BPRAdviser(Adviser):
-    """Ranks items by ⟨[γ_a, θ_a, 1], [γ_i, E f_i, β_i + β′·f_i]⟩. Somebody whom the training does not know gets the
-    mean of its users, which ranks by what they like on average."""
+    """Ranks items by ⟨[γ_a, θ_a, 1], [γ_i, E f_i, β_i + β′·f_i]⟩. An unknown user gets the mean of the training's
+    users, which ranks by what they like on average."""
 
     def __init__(self, question: Question) -> None:
         super().__init__(question)
@@ -24,7 +24,7 @@ class BPRAdviser(Adviser):
         self.known = question.user in names["users"]
         users = self.model.users()
         if self.known:
-            self.user, self.how = users[question.fitted.row("users", str(question.user))], "her own vector"
+            self.user, self.how = users[question.fitted.row("users", str(question.user))], "their own vector"
         else:
             self.user = users.mean(0)
             self.how = f"{question.unknown_user(names['users'])}; the mean of their vectors stands in"
@@ -34,7 +34,7 @@ class BPRAdviser(Adviser):
             self._add_new(self.model)
 
     def of_video(self, video: str) -> Answer:
-        """r̂ of this item, and its rank among those that she has not met."""
+        """r̂ of this item, and its rank among those new to the user."""
         if video not in self.items:
             more = (
                 f"the store {self.question.fitted.stores['features']} has no usable features of it either; extract "
@@ -57,7 +57,7 @@ class BPRAdviser(Adviser):
         return self._answer([place], int(fresh.sum()), about)
 
     def of_all(self) -> Answer:
-        """The best of all items that she has not met."""
+        """The best of all items new to the user."""
         met = self._met()
         left = [place for place, item in enumerate(self.items) if item not in met]
         if not left:
@@ -68,7 +68,7 @@ class BPRAdviser(Adviser):
         return self._answer([left[place] for place in best.tolist()], len(left), {})
 
     def _add_new(self, model: VBPR) -> None:
-        """What the store has beside the items of the training."""
+        """Items of the store that are not in the training."""
         store, known = self.question.store("features", model.sizes["features"]), set(self.items)
         new = [video for video in store.keys() if video not in known]  # noqa: SIM118
         features = torch.from_numpy(means(store, new))
@@ -99,7 +99,8 @@ class BPRAdviser(Adviser):
         return {"habit": float(terms[:dim].sum()), **sight, "popularity": float(terms[-1])}
 
     def _near(self, places: list[int]) -> list[list[dict[str, Any]]]:
-        """For each item what she has met that is nearest, by the cosine of the vectors without their last number."""
+        """For each item the nearest ones that the user has met, by the cosine of the vectors without their last
+        number."""
         met = self._met()
         mine = [place for place, item in enumerate(self.items) if item in met]
         directions = F.normalize(self.vectors[:, :-1], dim=1)

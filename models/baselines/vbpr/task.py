@@ -1,9 +1,9 @@
 """The protocol of BPR and VBPR: split, batches, validation and full-ranking tests. The equations are in `vbpr`.
 
-The list of a user holds every item of the training that she has no training positive of; the test positives among them
-are relevant, and she is one case. What validates is not masked, and counts as not relevant. Test positives of items
-that training never saw (cold ones) have no part in it; for a model with features they make a second test, whose lists
-hold every such item.
+Each user is one case: the list holds every item of the training without the user's own training positives, and their
+test positives are relevant. Validation positives stay in the list, and are not relevant. Test positives of items that
+training never saw (cold items) are left out; for a model with features they make a second test, whose lists hold every
+such item.
 """
 
 from collections.abc import Callable, Iterator

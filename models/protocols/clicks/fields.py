@@ -3,8 +3,8 @@
 Paper 003, eq. 4 to 6 and 12. B examples, n fields, D dimensions. Vectors are rows, so a matrix of the paper stands
 transposed: W_i (size, D).
 
-A field that an example lacks is no field: its vector is zero and `present` says so, so that no attention falls on it.
-This is how a film without genres, a video without sound and an item that training never saw go through.
+A missing field has a zero vector and is not `present`, so that no attention falls on it: films without genres, videos
+without sound and items that training never saw are examples like any other.
 """
 
 import math

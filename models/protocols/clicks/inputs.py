@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Input:
-    """x of one field: (B, size) as it stands, or by its few columns that are not zero."""
+    """x of one field: (B, size) as a whole, or only its few columns that are not zero."""
 
     present: Tensor
     """(B,) bool."""
@@ -35,7 +35,7 @@ class Input:
 
 
 FEW = 64
-"""Sets out of so few codes are multiplied as they stand: that is faster than to look each code up."""
+"""Sets out of at most so many codes are multiplied as a whole, which is faster than to look up each code."""
 
 
 def of_codes(codes: Tensor, size: int, pooling: str, dtype: torch.dtype) -> Input:
@@ -64,7 +64,7 @@ def of_numbers(x: Tensor) -> Input:
 
 
 def rows(table: Tensor, codes: Tensor) -> Tensor:
-    """Rows (n, D) of a table that stand at codes (n,), with equal gradients in equal fits, unlike `table[codes]`.
+    """Rows (n, D) of a table at codes (n,), with equal gradients in equal fits, unlike `table[codes]`.
 
     On a CPU the gradient of `index_select` takes a third of the time of `embedding`'s; on a GPU only that of the latter
     is added up in the same order each time."""

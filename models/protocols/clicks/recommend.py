@@ -1,7 +1,7 @@
 """Recommendations of the models over fields (multimodal, FM, DeepFM): items by the probability of a click.
 
-What the fields hold comes from the tables and stores as they are now. A user, item or tag that the training never saw
-has no code, so that the fields that are known speak: attributes of the user, tags and modalities of the item.
+The fields are read from the tables and stores as they are now. A user, item or tag that training never saw has no code,
+so that only the known fields count: attributes of the user, tags and modalities of the item.
 """
 
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ class FieldsAdviser(Adviser):
         self.how = self._how()
 
     def of_video(self, video: str) -> Answer:
-        """The probability that she clicks this item."""
+        """The probability that the user clicks this item."""
         items = self._items()
         if video not in items:
             raise InputError(
@@ -49,7 +49,7 @@ class FieldsAdviser(Adviser):
         return self._answer([video], {})
 
     def of_all(self) -> Answer:
-        """The likeliest of all items that she has not met."""
+        """The likeliest of all items new to the user."""
         met = set(self.question.events("video_id")["video_id"].to_pylist())
         items = self._items()
         left = [item for item in items if item not in met]
@@ -63,16 +63,16 @@ class FieldsAdviser(Adviser):
         return sorted(known.union(*(store.keys() for store in self.stores.values())))
 
     def _how(self) -> str:
-        """What stands for the user, in words."""
+        """What the answer is computed from for this user, in words."""
         said = sorted(n for n, value in self.user.items() if n != "user_id" and bool((value >= 0).any()))
-        attributes = f"her attributes ({', '.join(said)})" if said else ""
+        attributes = f"their attributes ({', '.join(said)})" if said else ""
         if self.known:
-            return " and ".join(filter(None, ["her own vector", attributes]))
+            return " and ".join(filter(None, ["their own vector", attributes]))
         if "user_id" in self.words:
             why = self.question.unknown_user(self.words["user_id"])
         else:
             why = "the run does not read user_id"
-        return f"{why}; {attributes or 'nothing is known of her, so the items alone'} decide"
+        return f"{why}; {attributes or 'nothing else is known of them, so the items alone'} decide"
 
     def _answer(self, items: list[str], left_out: dict[str, int]) -> Answer:
         values = self._of_items(items)
@@ -113,8 +113,8 @@ class FieldsAdviser(Adviser):
 
     def _both(self, items: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
         """The user's values beside those of the items in these rows (n,)."""
-        hers = {name: value.expand(len(rows), -1) for name, value in self.user.items()}
-        return hers | {name: value[rows] for name, value in items.items()}
+        own = {name: value.expand(len(rows), -1) for name, value in self.user.items()}
+        return own | {name: value[rows] for name, value in items.items()}
 
     def _reasons(self, values: dict[str, Tensor]) -> list[dict[str, Any]]:
         """For each example its reasons: here the pairs of fields whose product v_i·v_j is largest, as a factorisation

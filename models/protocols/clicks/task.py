@@ -1,8 +1,8 @@
 """The protocol of click-through prediction (paper 003, §4): split, batches, validation and test, for every model over
 fields. The equations are in `multimodal` and `fm`.
 
-Vocabularies come from the training examples: a user, item or tag that training never saw has no code. All that is known
-of users and items stands on the device once, one row each; an example is a pair of row numbers until it is scored.
+Vocabularies come from the training examples: a user, item or tag that training never saw has no code. What the fields
+hold of users and items is on the device once, one row each; an example is a pair of row numbers until scored.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,5 @@
-"""What PR-Net ranks and what it may know: videos of users with all their steps, the 5-second version, histories."""
+"""Test cases (all steps of a user's videos), their 5-second version, the histories of users, and the pieces to train
+on."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -78,7 +79,7 @@ class Pooled:
 
 
 class Past:
-    """The highlights that may be known of a user when she is asked about a video: never one of that video."""
+    """The history of a user for a video: past highlights, never one of that video."""
 
     def __init__(self, data: Highlights, past: Literal["others", "earlier"], most: int) -> None:
         """At most `most` for each, the newest; −1 takes all."""
@@ -127,7 +128,7 @@ class Pieces:
 
 
 def measured(scores: np.ndarray, cases: Cases, seed: int, metrics: tuple[str, ...] = STEP_METRICS) -> np.ndarray:
-    """Metrics (users, metrics) of scores (T,): the mean over each user's cases, which stand together.
+    """Metrics (users, metrics) of scores (T,): the mean over each user's cases, which are neighbours.
 
     Highlight AP with ties is the mean over some random orders of equal scores: its exact expected value takes time that
     grows with the third power of a video's length."""

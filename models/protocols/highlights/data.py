@@ -1,14 +1,14 @@
-"""Who marked which moments of which video, and the steps of each video: tables and one store of a root as arrays.
+"""Highlights that users marked, and the steps of each video: tables and one store of a root as arrays.
 
 **A step** is one row of the store: a 16-frame window in a store of windows, a whole segment in a store of segments.
-Steps stand by video, then by time. All rows of a video are steps, for a gap must stay a gap to the encoder; *usable*
-are those that were decoded and are finite.
+Steps are sorted by video, then by time. All rows of a video are steps, for a gap must stay a gap to the encoder;
+*usable* are those that were decoded and are finite.
 
 **A highlight** is an event of kind `highlight`. Its steps are those of which it covers more than half; if there is
 none, the one that it covers best, of equal ones the first. The same holds for the segments of the grid, the cells of
 the 5-second version.
 
-Nothing is left out silently: what falls away stands in `HighlightCounts`.
+What is left out is counted, in `HighlightCounts`.
 """
 
 from dataclasses import dataclass
@@ -62,12 +62,12 @@ class HighlightCounts:
     positives: int
     """(user, usable step) pairs."""
     videos_without_grid: int
-    """Videos of which the table of segments says nothing; they have no part in the 5-second version."""
+    """Videos without rows in the table of segments; they are left out of the 5-second version."""
 
 
 @dataclass(frozen=True)
 class Highlights:
-    """Highlights and steps. Users, videos and steps are numbers here; the lists give their names."""
+    """Highlights and steps. Users, videos and steps are numbers; the lists hold their ids."""
 
     users: list[str]
     """M user ids, sorted."""
@@ -82,7 +82,7 @@ class Highlights:
     grid: Cells
     """The segments of the videos."""
     user: np.ndarray
-    """(H,) int64; highlights stand by user, the newest first."""
+    """(H,) int64; highlights are sorted by user, the newest first."""
     video: np.ndarray
     """(H,) int64."""
     first: np.ndarray
@@ -90,7 +90,7 @@ class Highlights:
     size: np.ndarray
     """(H,) int64, how many."""
     began: np.ndarray
-    """(H,) int64, when the user began with the video: how many highlights of hers are older than its oldest one."""
+    """(H,) int64, when the user began the video: how many of their highlights are older than its oldest one."""
     positive: np.ndarray
     """(P,) int64, user · S + step, ascending: usable steps of the user's highlights."""
     grid_positive: np.ndarray
@@ -125,7 +125,7 @@ class Highlights:
 
 def load(root: AnyRoot, steps: str) -> Highlights:
     """Read events, segments and one store of steps. Raises InputError if the store has other rows than windows or
-    segments, nobody marked a highlight, or the features are missing or constant."""
+    segments, no highlight is marked, or the features are missing or constant."""
     root = Root(root)
     tables, store = root.tables, root.features.open(steps)
     if store.spec.rows not in ("window", "segment"):

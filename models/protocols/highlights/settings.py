@@ -21,10 +21,10 @@ class HighlightSettings(FitSettings):
     history_size: int = -1
     """At most so many past highlights, the newest; −1 takes all. 0 is PR-Net_h0, the same as PR-Net_G."""
     past: Literal["others", "earlier"] = "others"
-    """A user's history for a video: her highlights in all other videos, or in those that she began with before it."""
+    """A user's history for a video: their highlights in all other videos, or in those that they began before it."""
     tested: Literal["last", "every"] = "last"
-    """Rank the last video of a test user, whose history is then what came before, or every one of hers. The paper's
-    data mark the last one for that; it says no more."""
+    """Rank the last video of a test user, whose history is then what came before, or every one of theirs. The paper's
+    data mark the last one; it does not say more."""
     validation_share: float = 0.07
     """Of the users; the paper has 9478 to train, 750 to validate and 675 to test (§4.1)."""
     test_share: float = 0.06
@@ -37,5 +37,5 @@ class HighlightSettings(FitSettings):
         if not self.validation_share + self.test_share <= 0.9:
             raise InputError(
                 f"validation_share {self.validation_share} and test_share {self.test_share}: together at most 0.9, "
-                "so that somebody is left to train on"
+                "so that some users are left to train on"
             )

@@ -1,7 +1,7 @@
 """The protocol of PR-Net (§3.4 and 4.1) on one device: split by users, windows to train on, whole videos to test.
 
 A video is cut into pieces of `window` steps, the last one shorter; a user trains on those that hold a highlight of
-theirs. An epoch takes one piece of each training user, drawn evenly, so no user stands twice in a batch. (Taking every
+theirs. An epoch takes one piece of each training user, drawn evenly, so that no user is twice in a batch. (Taking every
 piece of everybody, 150 epochs in the paper's seven hours would mean some thirty batches a second.)
 """
 

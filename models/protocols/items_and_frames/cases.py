@@ -118,7 +118,7 @@ def among_unrated(
 
 def frame_cases(data: Ratings, split: Split) -> Cases:
     """A case for each test pair with a liked frame: `segment` are the data's numbers of all frames of the item, the
-    liked ones are relevant. Likes of other pairs have no part in it."""
+    liked ones are relevant. Likes of other pairs are ignored."""
     frames, items = int(data.frame_start[-1]), len(data.items)
     user, item = split.users[split.test[0]], split.items[split.test[1]]
     liked = np.searchsorted(data.frame_start, data.like_frame, side="right") - 1

@@ -4,13 +4,13 @@
 without any such event takes `highlight` and `watch` events in their place: who marks or watches a video chose it.
 
 **What counts as a frame.** Every usable row of the store: a sampled frame in a store of windows, a whole segment in a
-store of segments. A frame stands from its start to the start of the next one; the last one to its stop, or as long as
-the one before it stood if that is later.
+store of segments. A frame is on screen from its start to the start of the next one; the last one until its stop, or as
+long as the one before it if that is later.
 
 **What counts as a frame like.** Every `frame_like` event whose start falls into a frame. A root without any such event
 takes its labels in their place: who likes a segment likes each frame that starts in it.
 
-Nothing is left out silently: what falls away stands in `RatingCounts`.
+What is left out is counted, in `RatingCounts`.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class RatingCounts:
     ratings_repeated: int
     """… of these, those whose user and item another one names."""
     items_without_frames: int
-    """Rated items of which the store has no usable frame; they are judged by habit alone."""
+    """Rated items of which the store has no usable frame; they are rated without the visual part."""
     frames: int
     """Usable frames of rated items."""
     frames_without_data: int
@@ -50,18 +50,18 @@ class RatingCounts:
     frame_likes: int
     """(user, frame) pairs, of rated items."""
     frame_likes_from_labels: int
-    """1 if they are labels of segments, since nobody liked a frame."""
+    """1 if they are labels of segments, since the root has no likes of frames."""
     frame_likes_of_strangers: int
     """Likes of a user or item without any rating."""
     frame_likes_off_frame: int
-    """Likes where no usable frame stands, or a label whose segment is in no table or holds none."""
+    """Likes at a time without a usable frame, and labels whose segment is in no table or has no usable frame."""
     frame_likes_repeated: int
-    """Likes that say again what another one said."""
+    """Likes of a (user, frame) pair beyond the first."""
 
 
 @dataclass(frozen=True)
 class Ratings:
-    """Ratings and likes. Users, items and frames are numbers here; frames stand by item, then by time."""
+    """Ratings and likes. Users, items and frames are numbers here; frames are sorted by item, then by time."""
 
     users: list[str]
     """User ids, sorted."""
@@ -114,8 +114,8 @@ class Ratings:
 
 
 def load(root: AnyRoot, frames: str) -> Ratings:
-    """Read events, labels and one store of frames. Raises InputError if the store has other rows than frames, nobody
-    rated anything, or the frames are missing or constant."""
+    """Read events, labels and one store of frames. Raises InputError if the store has other rows than frames, there is
+    no rating, or the frames are missing or constant."""
     root = Root(root)
     tables, store = root.tables, root.features.open(frames)
     if store.spec.rows not in ("window", "segment"):
@@ -195,8 +195,8 @@ def on_screen(start_ms: np.ndarray, stop_ms: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _likes(tables: Tables, events: pa.Table) -> tuple[pa.Table, bool]:
-    """user_id, video_id, start_ms, stop_ms of what was liked, and whether that is labels. A like of a frame stops
-    where it starts; a label without its segment has neither."""
+    """user_id, video_id, start_ms, stop_ms of what was liked, and whether that is labels. A like of a frame stops where
+    it starts; a label without its segment has neither."""
     liked = events.filter(pc.equal(events["kind"], "frame_like"))
     if liked.num_rows:
         return liked.select(["user_id", "video_id", "start_ms"]).append_column("stop_ms", liked["start_ms"]), False
@@ -211,7 +211,7 @@ def _place(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
     """User and usable frame (K,) of the distinct likes, and what was lost on the way.
 
-    A moment is of the frame that stands there; a range of those that start in it."""
+    A moment belongs to the frame on screen then, a range to the frames that start in it."""
     user, item = codes(likes["user_id"], users), codes(likes["video_id"], items)
     start, stop = (pc.fill_null(likes[name], -1).to_numpy().astype(np.int64) for name in ("start_ms", "stop_ms"))
     known = (user >= 0) & (item >= 0)

@@ -14,7 +14,7 @@ class ItemsAndFramesSettings(FitSettings):
     standardise: Literal["centre", "scale", "none"] = "centre"
     """Frame features c → (c − mean) / rms, c / rms or c, over the frames of the training items; mean and rms stay in
     the checkpoint. The paper does not say. What all frames share adds a constant to a user's visual ratings, changes
-    none of her frame rankings, and drowns what tells frames apart."""
+    none of their frame rankings, and hides how frames differ."""
     least_ratings: int = 5
     """Users and items with fewer are left out (§4)."""
     validation_share: float = 0.1

@@ -1,7 +1,7 @@
 """The protocol of JIFR (§4) on one device: split, training pairs, standardised frames, validation and the two tests.
 
-Ratings are filtered to users and items with at least five, over and over until none falls away, and split at random.
-A model has a row for each user and item with a training rating; validation and test ratings of others are dropped and
+Ratings are filtered to users and items with at least five, over and over until none falls away, and split at random. A
+model has a row for each user and item with a training rating; validation and test ratings of others are dropped and
 counted. Frame likes are read by the frame test alone, and only those of (user, item) pairs of the test.
 """
 
@@ -155,8 +155,8 @@ class ItemsAndFramesTask:
         }
 
     def _validation(self) -> list[tuple[np.ndarray, ItemCases]]:
-        """Users and their cases, a chunk at a time; drawn once, the same in each epoch. The test has no part in it:
-        what a user rates there counts as unrated here."""
+        """Users and their cases, a chunk at a time; drawn once, the same in each epoch. What a user rates in the test
+        counts as unrated here."""
         known, positive = self.lists("train", "validation"), self.lists("validation")
         users = np.flatnonzero((positive.count > 0) & (known.count < self.n))
         rng, count = self._rng(3), self.settings.test_negatives

@@ -11,13 +11,14 @@ from reelmill.models.protocols.next_videos.history import MONTH_MS
 from reelmill.models.protocols.next_videos.settings import HistorySettings
 from reelmill.storage.errors import InputError
 
-Deeds: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""User, video or topic, and time of deeds, each (·,) int64."""
+Events: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""User, video or topic, and time of events, each (·,) int64."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Who trains, validates and tests, with the deeds of all of them. Users and videos have the model's numbers."""
+    """Users to train on, to validate and to test, with the events of all of them. Users and videos have the model's
+    numbers."""
 
     users: np.ndarray
     """(U,) int64 numbers in the data: first those who train, then those who validate, then those who test."""
@@ -27,8 +28,8 @@ class Split:
     """How many validate."""
     videos: np.ndarray
     """(N,) int64 numbers in the data."""
-    watched: Deeds
-    posted: Deeds
+    watched: Events
+    posted: Events
     moments: np.ndarray
     """(sessions − 1,) int64 milliseconds: ends of the sessions that another one follows."""
     counts: dict[str, int]
@@ -36,7 +37,7 @@ class Split:
 
 def by_user(data: Histories, settings: HistorySettings, rng: np.random.Generator) -> Split:
     """Leave out users with few videos (or posts, in the cross network), then videos with few of these users, as the
-    paper does it: once. Divide the users at random. Raises InputError if there is nobody to train or to test."""
+    paper does it: once. Divide the users at random. Raises InputError if there is no user to train on or to test."""
     end = settings.end_ms if settings.end_ms is not None else int(data.watch_ms.max()) + 1
     user, video, ms, early = _until(end, data.watch_user, data.watch_video, data.watch_ms)
     writer, topic, post_ms, early_posts = _until(end, data.post_user, data.post_topic, data.post_ms)
@@ -85,7 +86,7 @@ def by_user(data: Histories, settings: HistorySettings, rng: np.random.Generator
 def _until(
     end: int, user: np.ndarray, what: np.ndarray, ms: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """The deeds before `end`, and how many there are after it."""
+    """The events before `end`, and the number of those after it."""
     kept = ms < end
     return user[kept], what[kept], ms[kept], int((~kept).sum())
 
@@ -108,7 +109,7 @@ def of_scores(scores: np.ndarray, truth: np.ndarray, closed: np.ndarray, length:
 
 
 def f_score(means: np.ndarray) -> np.ndarray:
-    """F = 2 P R / (P + R) of the means over users (…, 2) of precision and recall, 0 if both are; this, and not the
-    mean of each user's F, gives the paper's columns."""
+    """F = 2 P R / (P + R) of the means over users (…, 2) of precision and recall, 0 if both are; this, and not the mean
+    of each user's F, gives the paper's columns."""
     precision, found = means[..., 0], means[..., 1]
     return 2 * precision * found / np.maximum(precision + found, 1e-12)

@@ -1,21 +1,21 @@
-"""Who watched which video when, who posted of which topic when, and what is known of each video's content: tables and
-up to five stores of a root as arrays.
+"""Watches and posts of users with their times, and the content of each video: tables and up to five stores of a root as
+arrays.
 
-**What counts as a watch.** Every event of kind `watch`, `rating` or `highlight`, whatever its value: who rates a video
-or marks a part of it has watched it. It needs a time. Of several watches of one video by one user the first counts.
+**What counts as a watch.** Every event of kind `watch`, `rating` or `highlight`, whatever its value: a user who rates a
+video or marks a part of it has watched it. It needs a time. Of several watches of one video by one user the first
+counts.
 
 **Roles.** `frames` and `clips` (one row a segment, window or video; the mean of a video's usable rows counts), `text`
 and `topics` (one row a video), `posts` (one row a post). A role whose name is empty is left out: its part of the
 picture is not there, the text is nothing but zeros, there are no topics.
 
 **Topics** are taken as the stores have them. Their encoders (`reelmill.extractors.text.topics`,
-`reelmill.extractors.text.twitter_lda`) were fitted on all text that the root had by then, of all users and months. What
-was watched has no part in it, and a post's topic follows from itself and its author's earlier ones; but the words that
-make up a topic can be learned from what was written after the training months. Where this must not be, ingest into a
-root what was written by then, fit its encoders there, and let them encode the rest (`reelmill extract` does not fit
-again unless told to).
+`reelmill.extractors.text.twitter_lda`) were fitted on all text that the root had by then, of all users and months. They
+do not use watches, and a post's topic depends on itself and its author's earlier posts only; but the words of a topic
+can be learned from text that was written after the training months. To rule this out, ingest only the earlier text into
+a root, fit its encoders there, and let them encode the rest (`reelmill extract` fits again on request only).
 
-Nothing is left out silently: what falls away stands in `HistoryCounts`.
+What is left out is counted, in `HistoryCounts`.
 """
 
 import hashlib
@@ -75,20 +75,20 @@ class HistoryCounts:
 
 @dataclass(frozen=True)
 class Histories:
-    """Deeds and contents. Users and videos are numbers here; the lists give their names."""
+    """Events and contents. Users and videos are numbers; the lists hold their ids."""
 
     users: list[str]
     """Ids of the users who watched something, sorted."""
     videos: list[str]
-    """N ids of the videos that somebody watched, sorted."""
+    """N ids of the watched videos, sorted."""
     watch_user: np.ndarray
-    """(W,) int64; watches stand by user, then by time, then by video."""
+    """(W,) int64; watches are sorted by user, then by time, then by video."""
     watch_video: np.ndarray
     """(W,) int64."""
     watch_ms: np.ndarray
     """(W,) int64 milliseconds since 1970."""
     post_user: np.ndarray
-    """(P,) int64; posts stand by user, then as the store has them, which is by time."""
+    """(P,) int64; posts are sorted by user, then as the store has them, which is by time."""
     post_topic: np.ndarray
     """(P,) int64, the most probable one."""
     post_ms: np.ndarray
@@ -106,14 +106,14 @@ class Histories:
     """{role: name of its store}, without those left out."""
     counts: HistoryCounts
     fingerprint: str
-    """64 hex digits: hash of the specs, the ids, all deeds and all contents."""
+    """64 hex digits: hash of the specs, the ids, all events and all contents."""
 
 
 def load(
     root: AnyRoot, frames: str = "", clips: str = "", text: str = "", topics: str = "", posts: str = ""
 ) -> Histories:
-    """Read events and stores. Raises InputError if a store is of the wrong kind, nobody watched anything at a known
-    time, or of a role's features there are none."""
+    """Read events and stores. Raises InputError if a store is of the wrong kind, there is no watch with a time, or of a
+    role's features there are none."""
     root = Root(root)
     given = {"frames": frames, "clips": clips, "text": text, "topics": topics, "posts": posts}
     stores = {role: root.features.open(name) for role, name in given.items() if name}
@@ -128,7 +128,7 @@ def load(
             "after what cannot be known; ingest a source that says when (reelmill ingest)"
         )
     users, videos = (sorted(pc.unique(dated[name]).to_pylist()) for name in ("user_id", "video_id"))
-    deeds = _first(codes(dated["user_id"], users), codes(dated["video_id"], videos), _ms(dated))
+    watched = _first(codes(dated["user_id"], users), codes(dated["video_id"], videos), _ms(dated))
     contents, not_finite = _contents(stores, videos)
     posted, lost = _posts(stores.get("posts"), events, users)
     there = {role: np.isfinite(rows).all(axis=1) for role, rows in contents.items()}
@@ -136,19 +136,19 @@ def load(
     counts = HistoryCounts(
         watch_events=watches.num_rows,
         watches_undated=watches.num_rows - dated.num_rows,
-        watches_repeated=dated.num_rows - len(deeds[0]),
-        watches=len(deeds[0]),
+        watches_repeated=dated.num_rows - len(watched[0]),
+        watches=len(watched[0]),
         videos_without_picture=int((~(there.get("frames", none) | there.get("clips", none))).sum()),
         **{f"videos_without_{r}": int((~there.get(r, none)).sum()) for r in ("frames", "clips", "text", "topics")},
         rows_not_finite=not_finite,
         users_without_watches=len(pc.unique(events["user_id"]).filter(_outside(pc.unique(events["user_id"]), users))),
         **lost,
     )
-    arrays = (*deeds, *posted, *contents.values())
+    arrays = (*watched, *posted, *contents.values())
     digest = _digest([*(f"{role} {s.spec.to_json()}" for role, s in stores.items()), *users, "", *videos], arrays)
     mixture = np.nan_to_num(contents.get("topics", np.zeros((len(videos), 0), np.float32)))
     return Histories(
-        users, videos, *deeds, *posted,
+        users, videos, *watched, *posted,
         pictures={role: contents[role] for role in ("frames", "clips") if role in contents},
         text=contents.get("text", np.full((len(videos), 1), np.nan, np.float32)),
         mixture=mixture,

@@ -12,8 +12,8 @@ from reelmill.models.protocols.next_videos.history import Past, Stream
 
 
 def watches(question: Question, videos: list[str]) -> tuple[torch.Tensor, torch.Tensor, dict[str, int]]:
-    """Video and time (W,) of her first watch of each of these videos, in order of time, then of video; and what is left
-    out."""
+    """Video and time (W,) of the user's first watch of each of these videos, in order of time, then of video; and
+    counts of what is left out."""
     events = question.events("video_id", "time", kinds=KINDS)
     dated = events.filter(pc.is_valid(events["time"]))
     row = codes(dated["video_id"], videos)
@@ -30,6 +30,6 @@ def watches(question: Question, videos: list[str]) -> tuple[torch.Tensor, torch.
 
 
 def past_of(what: torch.Tensor, ms: torch.Tensor, now: torch.Tensor) -> Past:
-    """One row: deeds (W,) and their times before a moment ()."""
+    """A history of one row: videos or topics (W,) and their times before a moment ()."""
     one = torch.zeros(1, dtype=torch.long)
     return Stream(torch.zeros_like(what), ms, what, 1).until(one, now[None])

@@ -9,10 +9,10 @@ from reelmill.storage.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class HistorySettings(FitSettings):
-    """What the protocol asks (§4.1, §4.2), whatever is fitted under it. Defaults are the paper's."""
+    """What the protocol needs (§4.1, §4.2), whatever is fitted under it. Defaults are the paper's."""
 
     sessions: int = 12
-    """L of §3.2: the last months before `end`. Deeds before them are past, and nothing to predict."""
+    """L of §3.2: the last months before `end`. Events before them are history, and not predicted."""
     end: str = ""
     """Day on which the last session ends, YYYY-MM-DD (UTC), itself not in it; empty: right after the last watch. What
     comes later is left out."""
@@ -29,8 +29,8 @@ class HistorySettings(FitSettings):
     validation_share: float = 0.1
     """Of the other users; the paper tuned by three-fold cross validation."""
     cold_start: bool = False
-    """Who is tested has posts only: the test users' watches before the test are hidden (§4.2). The paper's test of the
-    cross network is `network="cross", cold_start=True`."""
+    """Test users have posts only: their watches before the test are hidden (§4.2). The paper's test of the cross
+    network is `network="cross", cold_start=True`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,6 @@
-"""Who is tested on what (§3.2, §4.2 of the Dynamic RNN, see `drnn`), whatever model makes the lists.
+"""The protocol of the Dynamic RNN (§3.2, §4.2), whatever model makes the lists.
 
-Users are divided, and nobody who is tested is trained on. Of a test user the first `known_months` are known; the rest
+Users are divided, so that no test user is in the training. Of a test user the first `known_months` are known; the rest
 of the year is the truth.
 """
 
@@ -94,7 +94,7 @@ class HistoryTask:
         return np.concatenate(found)
 
     def _known(self) -> np.ndarray:
-        """(C,) bool: is anything known of a test user?"""
+        """(C,) bool: has the test user a known event?"""
         return self._pasts(self.test)[0].known.cpu().numpy()
 
     def _with_future(self, users: np.ndarray) -> tuple[np.ndarray, int]:

@@ -53,18 +53,18 @@ class Counts:
 
 @dataclass(frozen=True)
 class Interactions:
-    """Positives and the order of views. Users, videos and segments are numbers here; the lists give their names."""
+    """Positives and the order of views. Users, videos and segments are numbers; the lists hold their ids."""
 
     users: list[str]
     """M user ids, sorted."""
     videos: list[str]
     """V video ids, sorted."""
     segment_video: np.ndarray
-    """(N,) int64, video of each segment; segments stand by video, then by index."""
+    """(N,) int64, video of each segment; segments are sorted by video, then by index."""
     segment_index: np.ndarray
     """(N,) int64, place of the segment in its video's grid."""
     positive_user: np.ndarray
-    """(P,) int64; positives stand by user, then by segment."""
+    """(P,) int64; positives are sorted by user, then by segment."""
     positive_segment: np.ndarray
     """(P,) int64."""
     positive_part: np.ndarray

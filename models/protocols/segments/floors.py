@@ -28,15 +28,15 @@ from reelmill.storage.place import AnyRoot
 def floors(root: AnyRoot, seed: int = 0, least_videos: int = 5) -> dict[str, Any]:
     """Tables of the rows random, smooth random and early first, as `Task.evaluate` gives them: `rows`, `by_sparsity`
     and `last_videos`, which is empty where no source marks any; and `counts`. `seed`: of TransGRec's split, of the
-    smooth noise and of the bootstrap. Raises InputError if nobody has `least_videos` videos."""
+    smooth noise and of the bootstrap. Raises InputError if no user has `least_videos` videos."""
     root = Root(root)
     data = load_labels(root)
     split = splits.last_video(data, np.random.default_rng(seed), least_videos)
     history = np.bincount(data.positive_user[split.train], minlength=len(data.users))[split.test.user]
     pairs, unknown = _marked(root, data)
     last, empty = splits.cases(data, pairs)
-    alike = np.zeros(len(last), np.int64)  # one group: of these, only the rows over all are told
-    marked = _tables(data, last, alike, seed)["rows"] if len(last) else []
+    none = np.zeros(len(last), np.int64)  # of these only the rows over all users are used, no groups
+    marked = _tables(data, last, none, seed)["rows"] if len(last) else []
     counts = {
         "last_video_cases": len(last),
         "last_videos_without_positives": empty,
@@ -65,7 +65,7 @@ def _marked(root: Root, data: Interactions) -> tuple[np.ndarray, int]:
 
 
 def segment_rows(data: Interactions, split: Split, seed: int) -> dict[str, list[np.ndarray]]:
-    """The rows that stand in every table of ranked segments."""
+    """The rows of every table of ranked segments."""
     return {**blind_rows(data, split.test, seed), "content": [content(data, split)]}
 
 
@@ -75,8 +75,8 @@ def blind_rows(data: Interactions, cases: Cases, seed: int) -> dict[str, list[np
 
 
 def video_rows(data: Interactions, split: Split, seed: int) -> dict[str, list[np.ndarray]]:
-    """The rows that stand in every table of ranked videos that training never saw. The most popular ones are not among
-    them: nobody has touched any."""
+    """The rows of every table of ranked videos that training never saw. `most popular` is not among them: no training
+    user touched any."""
     return {"random": [untrained.random(split.test)], "content": [content(data, split)]}
 
 

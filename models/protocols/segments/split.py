@@ -3,7 +3,7 @@ tenth of the other positives validates; the rest trains. Edges of validation and
 
 A case asks for the ranking of one video's segments for one user. In a test case the candidates are every usable segment
 of the video and the user's positives are relevant. In a validation case the user's training positives of that video are
-no candidates, since the model was told them.
+no candidates, since the model was trained on them.
 
 Where the items are whole videos and came with a split (`given`), a case asks for the ranking of all videos that no
 training user touched: what TransGRec is for, at the level of videos.
@@ -33,7 +33,7 @@ class Split:
 def last_video(
     data: Interactions, rng: np.random.Generator, least_videos: int = 5, validation_share: float = 0.1
 ) -> Split:
-    """Users with at least `least_videos` distinct videos give their last one to the test. Raises InputError if nobody
+    """Users with at least `least_videos` distinct videos give their last one to the test. Raises InputError if no user
     has so many, if nothing is left to train on, or if the items are whole videos."""
     if data.store.spec.rows == "video":
         raise InputError(
@@ -45,7 +45,7 @@ def last_video(
     tested = np.flatnonzero(seen >= least_videos)
     if not len(tested):
         raise InputError(
-            f"nobody has {least_videos} videos with features (the most is {seen.max()}), so there is nothing to test "
+            f"no user has {least_videos} videos with features (the most is {seen.max()}), so there is nothing to test "
             "on; extract more videos or lower least_videos"
         )
     pairs = len(data.videos)
