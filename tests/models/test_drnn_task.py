@@ -50,7 +50,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Root]:
 
 
 def fit(root: Root, settings: DRNNSettings, **rest: Any) -> FitResult:
-    return train(*root, settings, model="drnn", **rest)
+    return train(*root, settings, model="drnn", pictures=False, **rest)
 
 
 def row(result: FitResult, name: str, metric: str = "f@5") -> dict[str, Any]:

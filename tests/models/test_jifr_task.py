@@ -355,7 +355,9 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> Fit:
         if (knob, seed) not in roots:
             root = tmp_path_factory.mktemp("world")
             roots[knob, seed] = root, write(root, World(seed=seed, **KNOBS[knob]))  # type: ignore[arg-type]
-        return train(*roots[knob, seed], replace(QUICK, seed=seed, **MODELS[name]), model="jifr", device="cpu")
+        return train(
+            *roots[knob, seed], replace(QUICK, seed=seed, **MODELS[name]), model="jifr", pictures=False, device="cpu"
+        )
 
     return fitted
 
@@ -410,7 +412,7 @@ def test_rating_attention_helps_where_items_differ_and_not_where_all_are_blended
 def test_a_killed_fit_goes_on_as_if_nothing_had_happened(
     small: tuple[Path, dict[str, str]], tmp_path: Path, killed_after: int
 ) -> None:
-    unbroken = train(*small, SMALL, model="jifr")
+    unbroken = train(*small, SMALL, model="jifr", pictures=False)
     stores = write(tmp_path, SMALL_WORLD)
 
     def kill(epoch: int, _: dict[str, float]) -> None:
@@ -418,9 +420,9 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_happened(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, stores, SMALL, model="jifr", on_epoch=kill, save_every_s=0)
+        train(tmp_path, stores, SMALL, model="jifr", pictures=False, on_epoch=kill, save_every_s=0)
     seen: list[int] = []
-    resumed = train(tmp_path, stores, SMALL, model="jifr", on_epoch=lambda epoch, _: seen.append(epoch))
+    resumed = train(tmp_path, stores, SMALL, model="jifr", pictures=False, on_epoch=lambda epoch, _: seen.append(epoch))
     assert seen == list(range(killed_after + 1, 5))
     assert resumed.folder.name == unbroken.folder.name
     assert resumed.metrics["rows"] == unbroken.metrics["rows"]
@@ -430,7 +432,7 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_happened(
 
 def test_the_checkpoint_rebuilds_its_model(small: tuple[Path, dict[str, str]]) -> None:
     """The rebuilt model scores items and frames without a store, and gives the very tables of metrics.json."""
-    result = train(*small, SMALL, model="jifr")
+    result = train(*small, SMALL, model="jifr", pictures=False)
     fitted = runs.load(result.folder)
     data = jifr_data.load(small[0], **small[1])
     task = JIFRTask(data, SMALL, CPU)
@@ -445,13 +447,13 @@ def test_the_checkpoint_rebuilds_its_model(small: tuple[Path, dict[str, str]]) -
     assert fitted.row("items", fitted.identities["items"][7]) == 7
     assert fitted.stores == {"frames": small[1]["frames"]}
     assert result.counts == task.counts
-    assert train(*small, SMALL, model="jifr").skipped
+    assert train(*small, SMALL, model="jifr", pictures=False).skipped
 
 
 def test_without_validation_or_likes_it_fits_all_the_same(tmp_path: Path) -> None:
     data = grid(tmp_path, 9, 9, [(u, (u + k) % 9) for u in range(9) for k in (0, 3)])
     assert data.counts.frame_likes == 0
-    result = train(tmp_path, "test-fc", replace(SMALL, validation_share=0.0, batch=10), model="jifr")
+    result = train(tmp_path, "test-fc", replace(SMALL, validation_share=0.0, batch=10), model="jifr", pictures=False)
     assert result.metrics["fit"]["watch"] is None
     assert {row["metric"].split("_")[0] for row in result.metrics["rows"]} == {"item"}
     assert result.counts["frame_pairs"] == 0

@@ -55,7 +55,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
 
 @pytest.fixture(scope="module")
 def fitted(world: tuple[Path, dict[str, str]]) -> FitResult:
-    return train(*world, SETTINGS, model="multimodal")
+    return train(*world, SETTINGS, model="multimodal", pictures=False)
 
 
 def figures(result: FitResult, row: str, metric: str, group: str | None = None) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def test_it_carries_over_to_items_that_training_never_saw(fitted: FitResult) -> 
 
 def test_it_stays_at_chance_on_the_noise_twin(tmp_path: Path) -> None:
     stores = write(tmp_path, World(noise_twin=True))
-    result = train(tmp_path, stores, replace(SETTINGS, epochs=8), model="multimodal")
+    result = train(tmp_path, stores, replace(SETTINGS, epochs=8), model="multimodal", pictures=False)
     row = figures(result, "multimodal", "auc")
     assert abs(row["minus_random"]) < 0.03
     assert row["minus_random_low"] < 0 < row["minus_random_high"]
@@ -103,7 +103,7 @@ def test_it_stays_at_chance_on_the_noise_twin(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("model", "settings"), [("fm", FMSettings), ("deepfm", DeepFMSettings)])
 def test_the_floors_learn_too(world: tuple[Path, dict[str, str]], model: str, settings: type[FieldSettings]) -> None:
-    result = train(*world, settings(**{**COMMON, "epochs": 8}), model=model)
+    result = train(*world, settings(**{**COMMON, "epochs": 8}), model=model, pictures=False)
     assert figures(result, model, "auc")["minus_random_low"] > 0.1
     names = [row["row"] for row in result.metrics["rows"] if row["metric"] == "auc"]
     assert names == ["random", "most popular", "rates", model]
@@ -125,7 +125,7 @@ def gains(
             settings = MultimodalSettings.ablation(name, **COMMON, hidden="16", seed=seed, fields=fields)
             if modalities:
                 settings = replace(settings, modalities=modalities)
-            result = train(root, stores, settings, model="multimodal")
+            result = train(root, stores, settings, model="multimodal", pictures=False)
             scores.append(figures(result, "multimodal", "auc")["mean"])
         found.append(scores[0] - scores[1])
     return found
@@ -157,7 +157,7 @@ def test_crossing_looks_at_the_pairs_that_decide(tmp_path: Path) -> None:
         settings = MultimodalSettings.ablation(
             "crossing", **{**COMMON, "init_std": 0.3}, modalities="none", deep=False, seed=seed, fields=BASIC
         )
-        result = train(tmp_path / str(seed), stores, settings, model="multimodal")
+        result = train(tmp_path / str(seed), stores, settings, model="multimodal", pictures=False)
         task = ClickTask("multimodal", Multimodal, load_clicks(tmp_path / str(seed), **stores), settings, CPU)
         test, model = task.test(), runs.load(result.folder).model
         seen = model.explain(task.values(torch.from_numpy(test.user), torch.from_numpy(test.item)))  # type: ignore[operator]
@@ -170,7 +170,7 @@ def test_the_learnt_weights_are_in_the_order_of_the_true_ones(tmp_path: Path) ->
     planted = World(**CONTENT, spread=4.0)
     stores = write(tmp_path, planted)
     settings = MultimodalSettings.ablation("fused", **COMMON, hidden="16", fields=WATCHED)
-    result = train(tmp_path, stores, settings, model="multimodal")
+    result = train(tmp_path, stores, settings, model="multimodal", pictures=False)
     task = ClickTask("multimodal", Multimodal, load_clicks(tmp_path, **stores), settings, CPU)
     users, items = len(task.data.users), len(task.data.items)
     values = task.values(torch.arange(users).repeat_interleave(items), torch.arange(items).repeat(users))
@@ -189,14 +189,14 @@ def test_the_learnt_weights_are_in_the_order_of_the_true_ones(tmp_path: Path) ->
 
 def test_the_checkpoint_rebuilds_its_model(small: tuple[Path, dict[str, str]]) -> None:
     root, stores = small
-    result = train(root, stores, TINY, model="multimodal")
+    result = train(root, stores, TINY, model="multimodal", pictures=False)
     rebuilt = runs.load(result.folder)
     task = ClickTask("multimodal", Multimodal, load_clicks(root, **stores), TINY, CPU)
     assert task.evaluate(rebuilt.model)["rows"] == result.metrics["rows"]  # type: ignore[arg-type]
     assert rebuilt.identities == task.vocabulary
     assert rebuilt.stores == stores
     assert rebuilt.row("user_id", "u0005") == 5
-    assert train(root, stores, TINY, model="multimodal").skipped
+    assert train(root, stores, TINY, model="multimodal", pictures=False).skipped
 
 
 @pytest.mark.parametrize("killed_after", [1, 4])
@@ -205,7 +205,7 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_happened(
     small: tuple[Path, dict[str, str]], tmp_path: Path, killed_after: int, negatives: str
 ) -> None:
     settings = replace(TINY, negatives=negatives)
-    unbroken = train(*small, settings, model="multimodal")
+    unbroken = train(*small, settings, model="multimodal", pictures=False)
     stores = write(tmp_path, SMALL_WORLD)
 
     def kill(epoch: int, _: dict[str, float]) -> None:
@@ -213,9 +213,11 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_happened(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, stores, settings, model="multimodal", on_epoch=kill, save_every_s=0)
+        train(tmp_path, stores, settings, model="multimodal", pictures=False, on_epoch=kill, save_every_s=0)
     seen: list[int] = []
-    resumed = train(tmp_path, stores, settings, model="multimodal", on_epoch=lambda epoch, _: seen.append(epoch))
+    resumed = train(
+        tmp_path, stores, settings, model="multimodal", pictures=False, on_epoch=lambda epoch, _: seen.append(epoch)
+    )
     assert seen == list(range(killed_after + 1, 5))
     assert resumed.folder.name == unbroken.folder.name
     assert resumed.metrics["rows"] == unbroken.metrics["rows"]
@@ -227,15 +229,15 @@ def test_stores_are_optional(small: tuple[Path, dict[str, str]]) -> None:
     root, stores = small
     assert registry.stores_of("multimodal", {"sound": "x"}) == {"picture": "", "sound": "x", "text": ""}
     with pytest.raises(InputError, match="no store for picture, sound or text"):
-        train(root, None, TINY, model="multimodal")
-    one = train(root, {"sound": stores["sound"]}, TINY, model="multimodal")
+        train(root, None, TINY, model="multimodal", pictures=False)
+    one = train(root, {"sound": stores["sound"]}, TINY, model="multimodal", pictures=False)
     assert runs.load(one.folder).stores == {"sound": stores["sound"]}
-    bare = train(root, None, replace(TINY, modalities="none"), model="multimodal")
+    bare = train(root, None, replace(TINY, modalities="none"), model="multimodal", pictures=False)
     assert runs.load(bare.folder).stores == {}
 
 
 def test_counts_add_up(small: tuple[Path, dict[str, str]]) -> None:
-    counts = train(*small, TINY, model="multimodal").counts
+    counts = train(*small, TINY, model="multimodal", pictures=False).counts
     assert counts["events"] == 60 * 40
     assert counts["events"] == (
         counts["events_repeated"] + counts["clicks"] + counts["low_ratings"] + counts["ratings_between"]
@@ -250,7 +252,7 @@ def test_counts_add_up(small: tuple[Path, dict[str, str]]) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_it_learns_on_a_gpu(world: tuple[Path, dict[str, str]]) -> None:
-    result = train(*world, replace(SETTINGS, seed=1), model="multimodal", device="cuda")
+    result = train(*world, replace(SETTINGS, seed=1), model="multimodal", pictures=False, device="cuda")
     assert figures(result, "multimodal", "auc")["minus_random_low"] > 0.15
 
 

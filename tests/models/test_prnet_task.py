@@ -55,7 +55,7 @@ def data(world: tuple[Path, dict[str, str]]) -> Highlights:
 
 @pytest.fixture(scope="module")
 def fitted(world: tuple[Path, dict[str, str]]) -> FitResult:
-    return train(*world, quick(), model="prnet", device="cpu")
+    return train(*world, quick(), model="prnet", pictures=False, device="cpu")
 
 
 def quick(**changes: object) -> PRNetSettings:
@@ -142,7 +142,7 @@ def test_the_checkpoint_rebuilds_its_model(
     assert np.array_equal(scores, task.scores(second.model, task.test))
     assert task.evaluate(first.model)["rows"] == fitted.metrics["rows"]
     assert first.stores == world[1] == data.stores
-    assert train(*world, quick(), model="prnet", device="cpu").skipped
+    assert train(*world, quick(), model="prnet", pictures=False, device="cpu").skipped
 
 
 def test_a_killed_fit_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
@@ -158,8 +158,8 @@ def test_a_killed_fit_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None
         roles = write(tmp_path / name, small)
         if stop:
             with pytest.raises(KeyboardInterrupt):
-                train(tmp_path / name, roles, settings, model="prnet", on_epoch=stop, save_every_s=0)
-        results.append(train(tmp_path / name, roles, settings, model="prnet"))
+                train(tmp_path / name, roles, settings, model="prnet", pictures=False, on_epoch=stop, save_every_s=0)
+        results.append(train(tmp_path / name, roles, settings, model="prnet", pictures=False))
     assert results[0].metrics["rows"] == results[1].metrics["rows"]
     first, second = (runs.load(r.folder).model.state_dict() for r in results)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -410,8 +410,8 @@ def test_bad_splits_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="together at most"):
         PRNetSettings(validation_share=0.5, test_share=0.5)
     with pytest.raises(InputError, match="no store 'features'"):
-        train(tmp_path, {"features": "x"}, model="prnet")
-    assert train(tmp_path, "planted", quick(dim=3, epochs=2), model="prnet").counts["test_users"] == 2
+        train(tmp_path, {"features": "x"}, model="prnet", pictures=False)
+    assert train(tmp_path, "planted", quick(dim=3, epochs=2), model="prnet", pictures=False).counts["test_users"] == 2
 
 
 def test_other_vectors_or_events_are_another_run(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class Place:
 
 
 def fit(root: Path, stores: dict[str, str], settings: Any, model: str) -> Place:
-    folder = train(root, stores, settings, model=model, device="cpu").folder
+    folder = train(root, stores, settings, model=model, device="cpu", pictures=False).folder
     return Place(root, stores, folder, runs.load(folder))
 
 
@@ -672,7 +672,7 @@ def test_the_newest_run_counts_unless_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no complete run: fit"):
         recommend(tmp_path, "u0001")
     settings = [TransGRecSettings(dim=4, epochs=1, batch=200, seed=seed) for seed in (0, 1)]
-    old, new = (train(tmp_path, name, s, device="cpu").folder for s in settings)
+    old, new = (train(tmp_path, name, s, device="cpu", pictures=False).folder for s in settings)
     (tmp_path / "runs" / "transgrec-00000000").mkdir()
     assert find_run(tmp_path).folder == new
     assert find_run(tmp_path, old.name).folder == old
