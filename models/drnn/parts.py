@@ -1,4 +1,4 @@
-"""Parts of the Dynamic RNN: batches, user relevance, negatives, the GRU. Equation numbers are the paper's (see `drnn`)."""
+"""Parts of the Dynamic RNN: batches, user relevance, negatives, the GRU. Equation numbers are the paper's (`model`)."""
 
 from dataclasses import dataclass
 from typing import Self

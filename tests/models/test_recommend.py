@@ -437,7 +437,7 @@ def test_a_new_user_is_judged_by_her_attributes(ctr: Place) -> None:
     found = scores(answer, "video_id")
     np.testing.assert_allclose([found[item] for item in clicks.items], expected, **CLOSE)
     nobody = ctr.ask(user="nobody", top=999)
-    assert "nothing is known of her" in nobody.user.how
+    assert "nothing is known of them" in nobody.user.how
     assert scores(nobody, "video_id") != found
     assert fields["user_id"].side == "user"
 

@@ -72,7 +72,7 @@ class FieldsAdviser(Adviser):
             why = self.question.unknown_user(self.words["user_id"])
         else:
             why = "the run does not read user_id"
-        return f"{why}; {attributes or 'nothing else is known of them, so the items alone'} decide"
+        return f"{why}; {attributes or 'nothing is known of them, so the items alone'} decide"
 
     def _answer(self, items: list[str], left_out: dict[str, int]) -> Answer:
         values = self._of_items(items)
