@@ -25,6 +25,7 @@ from reelmill.flows.cli.main import app
 from reelmill.flows.jobs.check import check_train
 from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings, section_of
+from reelmill.models import registry as recommenders
 
 HOUSE = Path(__file__).parents[1]
 ROOMS = ("storage", "pipeline", "extractors", "models", "flows", "tests")
@@ -226,6 +227,15 @@ def test_the_extractors_are_listed_with_their_layers() -> None:
         for name, rest in re.findall(r"^\| `(\w+)` \|(.*)$", table, re.MULTILINE)
     }
     assert listed == {found.name: dict(found.layers) for found in extractors.descriptors()}
+
+
+def test_the_recommenders_are_listed_with_the_stores_that_they_read() -> None:
+    page = (HOUSE / "models" / "README.md").read_text(encoding="utf-8")
+    table = page.split("<!-- recommenders -->")[1].split("<!-- /recommenders -->")[0]
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|", table, re.MULTILINE)
+    listed = {name: dict(re.findall(r"`(\w+)`(?: \(([\w-]+)\))?", stores)) for name, stores in rows}
+    assert listed == {name: dict(recommenders.find(name).roles) for name in recommenders.RECOMMENDERS}
+    assert list(listed)[: len(recommenders.of_papers())] == recommenders.of_papers()
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
