@@ -23,8 +23,8 @@ PREFIX = "REELMILL__"
 
 MOST_BYTES = 1 << 20
 MOST_NODES = 100_000
-"""Of a settings file: its size, and its values with every alias written out. A few lines of aliases of aliases stand
-for more than any memory."""
+"""Limits of a settings file: its size, and its number of values with every alias expanded. A few lines of nested
+aliases can expand to more than any memory holds."""
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 160
@@ -71,7 +71,9 @@ def _read(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise InputError(f"settings file {path} is not text in UTF-8; give a YAML file") from None
     except FileNotFoundError:
-        raise InputError(f"settings file {path} does not exist; `reelmill settings > {path}` writes one") from None
+        raise InputError(
+            f"settings file {path} does not exist; `reelmill settings > {path}` or `reelmill init TABLE` writes one"
+        ) from None
     except yaml.YAMLError as error:
         raise InputError(f"settings file {path} is not YAML: {redact(str(error))}") from None
     if values is None:
@@ -94,7 +96,7 @@ def _anchor(values: dict[str, Any], folder: Path) -> None:
 
 
 def _inside(values: dict[str, Any], *keys: str) -> dict[str, Any]:
-    """The section under these keys as it was written; an empty one where there is none."""
+    """The section under these keys, as written; an empty one if there is none."""
     inner: Any = values
     for key in keys:
         inner = inner.get(key) if isinstance(inner, dict) else None
@@ -121,7 +123,7 @@ def _put(values: dict[str, Any], keys: Sequence[str], value: Any, what: str) -> 
 
 
 def value(text: str) -> Any:
-    """What a person typed, read as YAML; as it stands where it is none."""
+    """Text from the command line or the environment, parsed as YAML; the text itself if it is not YAML."""
     try:
         return _parsed(text)
     except yaml.YAMLError:
@@ -129,12 +131,12 @@ def value(text: str) -> Any:
 
 
 def _parsed(text: str) -> Any:
-    """YAML as plain values, no code and no objects. Raises YAMLError, also for what PyYAML has other errors for."""
+    """YAML as plain values, without code and objects. Raises YAMLError, also where PyYAML raises other errors."""
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
         if node is not None and _nodes(node, {}) > MOST_NODES:
-            raise yaml.YAMLError(f"with its aliases written out it has more than {MOST_NODES:,} values")
+            raise yaml.YAMLError(f"with its aliases expanded it has more than {MOST_NODES:,} values")
         return None if node is None else loader.construct_document(node)
     except RecursionError:
         raise yaml.YAMLError("it is nested too deeply") from None
@@ -145,7 +147,7 @@ def _parsed(text: str) -> Any:
 
 
 def _nodes(node: yaml.Node, known: dict[int, int | None]) -> int:
-    """How many values a node stands for, aliases written out. `known`: of nodes seen, None while one is counted."""
+    """The number of values in a node, with aliases expanded. `known`: counts of nodes; None while one is counted."""
     if id(node) not in known:
         known[id(node)] = None
         inside: list[Any] = node.value if isinstance(node.value, list) else []
@@ -153,7 +155,7 @@ def _nodes(node: yaml.Node, known: dict[int, int | None]) -> int:
         known[id(node)] = 1 + sum(_nodes(part, known) for part in flat)
     count = known[id(node)]
     if count is None:
-        raise yaml.YAMLError("an alias stands inside of what it stands for")
+        raise yaml.YAMLError("an alias contains itself")
     return count
 
 
