@@ -1,7 +1,7 @@
-"""The extractors by name: of frames, sound and text. A new one is its own file and one line here.
+"""All extractors by name: of frames, sound and text. A new one is its own file and one line here.
 
-Listing and checking settings imports no torch: each module holds a `Descriptor` named EXTRACTOR, which names the class
-that computes; that is imported when the extractor is built.
+Each module holds a `Descriptor` named EXTRACTOR and imports no torch, so extractors are listed and their settings are
+checked without it. The class that computes is imported when the extractor is built.
 """
 
 from collections.abc import Mapping
@@ -32,25 +32,25 @@ EXTRACTORS = {
 
 
 def find(name: str) -> Descriptor:
-    """What is known of an extractor. Raises InputError, with the nearest name, for an unknown one."""
+    """The descriptor of an extractor. Raises InputError, with the nearest name, for an unknown one."""
     if name not in EXTRACTORS:
         raise InputError(f"extractor {name!r}: {nearest(name, tuple(EXTRACTORS))}")
     return import_module(EXTRACTORS[name]).EXTRACTOR
 
 
 def descriptors() -> list[Descriptor]:
-    """Every extractor, in the order of the registry."""
+    """The descriptors of all extractors, in the order of the registry."""
     return [find(name) for name in EXTRACTORS]
 
 
 def reads_text(name: str) -> bool:
-    """Whether the extractor of this name reads texts, and not windows of a video. Raises InputError."""
+    """Whether this extractor reads texts and not windows of a video. Raises InputError for an unknown name."""
     return find(name).input == "text"
 
 
 def settings_for(name: str, values: Mapping[str, Any]) -> ExtractorSettings:
-    """An extractor's own settings from plain values. Raises InputError for an unknown extractor, for a key that it does
-    not have (with the nearest one, or the extractors that have it), and for a value that breaks a rule."""
+    """Settings of an extractor from plain values. Raises InputError for an unknown extractor, for an unknown key (with
+    the nearest one, or the extractors that have it), and for a value that breaks a rule."""
     found = find(name)
     own = _keys(found)
     for key in values:
@@ -66,20 +66,20 @@ def build(
 ) -> Extractor:
     """An extractor of frames or sound, e.g. `build("c3d", layers=("fc6", "conv5"), weights="random")`.
 
-    Raises InputError as `settings_for` does, and whatever the extractor raises while it loads its weights.
+    Raises InputError as `settings_for` does, and for weights that cannot be loaded.
     """
     return extractor(name, settings_for(name, settings), Compute(device, precision, compile))
 
 
 def extractor(name: str, settings: ExtractorSettings, compute: Compute) -> Extractor:
-    """An extractor of frames or sound with its settings, its weights loaded. Raises InputError."""
+    """An extractor of frames or sound with these settings and its weights loaded. Raises InputError."""
     if reads_text(name):
         raise InputError(f"{name} reads texts, not windows of a video; use `encoder`")
     return find(name).load()(settings, compute)
 
 
 def encoder(name: str, settings: ExtractorSettings, compute: Compute | None = None) -> Encoder:
-    """An extractor of text with its settings, not fitted yet. Raises InputError."""
+    """An extractor of text with these settings, not fitted yet. Raises InputError."""
     if not reads_text(name):
         raise InputError(f"{name} reads windows of a video, not texts; use `extractor`")
     return find(name).load()(settings, compute or Compute())
@@ -92,7 +92,7 @@ def build_encoder(name: str, *, device: str = "auto", **settings: Any) -> Encode
 
 
 def checkpoints() -> dict[str, Checkpoint]:
-    """{name: record} of all published weights."""
+    """{name: record} of the published weights of all extractors."""
     return {record.name: record for found in descriptors() for record in found.checkpoints if record.file}
 
 

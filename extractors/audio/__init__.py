@@ -1,1 +1,1 @@
-"""Extractors of sound."""
+"""Extractors that read sound."""

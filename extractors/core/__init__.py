@@ -1,1 +1,1 @@
-"""What every extractor has in common: its protocol, settings, device, and how it wants frames and sound."""
+"""Code that all extractors share: protocol, descriptor, settings, device, windows of frames and sound."""

@@ -1,4 +1,4 @@
-"""What an extractor is. A new one is one file with a class like this and one line in `registry`."""
+"""The protocol of extractors of frames and sound."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -12,25 +12,25 @@ from reelmill.storage.spec import Spec
 
 
 class Extractor(Protocol):
-    """A network (or algorithm) that turns windows of frames, or of sound, into vectors, on one device."""
+    """A network or algorithm that turns windows of frames or sound into vectors, on one device."""
 
     name: str
     """`c3d`."""
     layers: tuple[str, ...]
-    """Layers asked for; each has a store of its own."""
+    """Layers to compute; each is written to its own store."""
     batch_size: int
-    """Windows a forward pass. The shape is always full: the caller pads the last batch, so that features do not depend
-    on what else was in the batch."""
+    """Windows in one forward pass. Every batch is full: the caller pads the last one, so that features do not depend on
+    what else is in the batch."""
 
     @property
     def plan(self) -> FramePlan | SoundPlan:
-        """What its windows hold."""
+        """How frames or sound are cut into windows."""
 
     def specs(
         self, *, segment_ms: int, decoder: str, rows: Literal["segment", "window"] = "segment"
     ) -> dict[str, Spec]:
-        """The spec of each layer, with everything that changes its numbers. `rows` is what the user wants where there
-        is a choice: where a window is a whole segment, or the whole video, a row is that."""
+        """{layer: its spec}, with everything that changes its numbers. `rows` is the user's choice for extractors of
+        frames; an extractor of sound has one row for each window, whatever is chosen. `decoder`: name and version."""
 
     def forward(self, windows: np.ndarray) -> Mapping[str, np.ndarray]:
         """(batch_size, *plan.shape(segment_ms)) of plan.dtype → {layer: (batch_size, dim) float32}."""
@@ -38,16 +38,17 @@ class Extractor(Protocol):
 
 @runtime_checkable
 class Overlapping(Protocol):
-    """What an extractor has besides, if the caller can go on while it computes."""
+    """An extractor that computes while the caller goes on."""
 
     def start(self, windows: np.ndarray) -> Callable[[], Mapping[str, np.ndarray]]:
-        """Begin what `forward` does. What is returned waits for the vectors; `windows` may be overwritten before."""
+        """Start a forward pass; `windows` may be overwritten at once. The function that is returned waits for the
+        vectors."""
 
 
 def check_windows(name: str, windows: np.ndarray, shape: tuple[int, ...], dtype: Any) -> None:
-    """Raise InputError unless the windows have the shape and the type that the extractor `name` needs."""
+    """Raise InputError unless the windows have the shape and type that the extractor `name` needs."""
     if windows.shape != shape or windows.dtype != dtype:
         raise InputError(
             f"{name}: windows of shape {windows.shape} and type {windows.dtype}; needs {np.dtype(dtype)} {shape}, "
-            "with the last batch filled up"
+            "with the last batch padded"
         )

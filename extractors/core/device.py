@@ -1,4 +1,4 @@
-"""Where a network runs, and with how many digits. Both are settings; `auto` asks the machine."""
+"""Device and precision of networks. Both are settings; `auto` chooses by the machine."""
 
 from contextlib import AbstractContextManager
 from typing import Literal
@@ -13,7 +13,8 @@ Precision = Literal["float32", "bfloat16"]
 def choose_device(name: str = "auto") -> torch.device:
     """`auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:<n>`.
 
-    Raises InputError when the device is not one of these or this machine lacks it: no silent change to the CPU.
+    Raises InputError for another name, or a device that this machine does not have: there is no silent fallback to the
+    CPU.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -29,7 +30,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def native_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware; elsewhere it is emulated, slower than float32.
+    """Whether the device computes bfloat16 in hardware; elsewhere it is emulated and slower than float32.
 
     CUDA: compute capability 8.0 and above. CPU: AVX-512 BF16 or AMX (x86), BF16 (ARM).
     """
@@ -42,7 +43,7 @@ def native_bfloat16(device: torch.device) -> bool:
 def choose_precision(name: str, device: torch.device) -> Precision:
     """`auto` (bfloat16 where it is native, else float32), `float32` or `bfloat16`.
 
-    The answer is part of the spec: features of the two are not mixed.
+    The precision is part of the spec, so features of the two are never mixed. Raises InputError for another name.
     """
     if name == "auto":
         return "bfloat16" if native_bfloat16(device) else "float32"
@@ -54,12 +55,13 @@ def choose_precision(name: str, device: torch.device) -> Precision:
 
 
 def repeatable() -> AbstractContextManager[None]:
-    """cuDNN with fixed algorithms and without TF32: float32 in a spec means float32. Nothing changes on the CPU."""
+    """A context with fixed cuDNN algorithms and without TF32, so that float32 in a spec means float32. It changes
+    nothing on the CPU."""
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def check_compiler(device: torch.device) -> None:
-    """Raise InputError unless torch.compile works here: tried on a small function, for some seconds."""
+    """Raise InputError unless torch.compile works on this machine: tried on a small function, which takes seconds."""
     try:
         torch.compile(torch.nn.functional.relu, dynamic=False)(torch.zeros(8, device=device))
     except Exception as error:  # whatever the compilers and what drives them raise

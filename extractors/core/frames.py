@@ -1,7 +1,7 @@
-"""How an extractor wants its frames. Without torch, so that decoding processes stay small.
+"""How frames are scaled, cropped and grouped into windows. No torch, so that decoding processes stay small.
 
-A decoder scales each frame once per distinct `Geometry`, crops it, and hands windows over as uint8 RGB arrays
-(length, height, width, 3). All arithmetic on pixel values is the extractor's own.
+A decoder scales each frame once for each distinct `Geometry`, crops it, and returns windows as uint8 RGB arrays
+(length, height, width, 3). All arithmetic on pixel values is done by the extractor.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,29 +14,30 @@ from reelmill.storage.spec import Rows
 
 @dataclass(frozen=True)
 class Geometry:
-    """Scale a frame (upright, after rotation), then cut the centre.
+    """Scale a frame (upright, after rotation), then crop its centre.
 
     Exactly one of `scale_to` and `short_side` is given. The crop of C3D: rows 8–119, columns 29–140 of 128 × 171.
 
-    What trained the networks scaled by other means than swscale, which mixes colours at fewer points and rounds more
-    coarsely: pixels of VGG-19 are 1.2 to 1.5 levels of 255 from those of torchvision's own transform on the mean, and
-    7 at most, or 25 where it scales up; the cosine of fc6 and fc7 is then 0.9997 (rendered scenes, random weights).
+    The networks were trained on frames scaled by other libraries than swscale, which interpolates at fewer points and
+    rounds more coarsely. Pixels of VGG-19 differ from those of torchvision's own transform by 1.2 to 1.5 levels of 255
+    on average and by 7 at most (25 where frames are enlarged); the cosine between the resulting fc6 and fc7 is 0.9997
+    (rendered scenes, random weights).
     """
 
     crop: tuple[int, int]
-    """(height, width) of the cut."""
+    """(height, width) of the crop."""
     scale_to: tuple[int, int] | None = None
-    """(height, width): the aspect is not kept."""
+    """(height, width): the aspect ratio is not kept."""
     short_side: int | None = None
-    """The shorter side becomes this long, the longer int(long · short_side / short): the aspect is kept."""
+    """Length of the shorter side; the longer one becomes int(long · short_side / short): the aspect ratio is kept."""
     filter: Literal["bilinear", "area", "bicubic"] = "bilinear"
-    """Filter of the decoder's scaler (swscale), which antialiases when it shrinks."""
+    """Filter of the decoder's scaler (swscale), which antialiases when it makes frames smaller."""
     centre: Literal["half_even"] | None = None
-    """Where the crop starts if an odd number of rows or columns is cut off: None: the smaller half is cut off in front,
-    (h − crop_h) // 2; half_even: round((h − crop_h) / 2), as in torchvision. A frame of 16 : 9 is such a case."""
+    """Where the crop starts if an odd number of rows or columns is removed, as of frames of 16 : 9. None:
+    (h − crop_h) // 2, so the smaller half is removed in front; half_even: round((h − crop_h) / 2), as torchvision."""
 
     def scaled(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) that a frame of this height and width is scaled to."""
+        """(height, width) to which a frame of this height and width is scaled."""
         if self.scale_to is not None:
             return self.scale_to
         assert self.short_side is not None
@@ -51,42 +52,42 @@ class Geometry:
         return (height - self.crop[0]) // 2, (width - self.crop[1]) // 2
 
     def describe(self) -> dict[str, Any]:
-        """For the spec."""
+        """The fields that are given, for the spec."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Which frames of a segment form windows. A window never leaves its segment.
+    """Which frames of a segment form windows. A window never extends beyond its segment.
 
-    `consecutive`: runs of `length` neighbouring frames. Every run, one after another from the segment's first frame
-    (a shorter rest is dropped unless it is the only one), or `count` runs whose starts are evenly spaced: run j of k
-    starts at frame round((j + 0.5) · (n − length) / k) of the segment's n frames.
+    `consecutive`: `length` neighbouring frames. Without `count`, windows follow one another from the segment's first
+    frame (a shorter rest is dropped unless it is the only window); with it, k = `count` windows are evenly spaced:
+    window j starts at frame round((j + 0.5) · (n − length) / k) of the segment's n frames.
 
-    `timed`: the frames shown at `length` times, in the middles of cells `step_ms` long (a segment shorter than a cell
-    is one cell). The frame shown at a time is the last one that began at or before it; the segment's first frame, if
-    none did. Every window: one after another from the segment's start; or `count`, evenly spaced in the same manner.
+    `timed`: the frames that are shown at `length` times, the middles of cells of `step_ms` (a segment shorter than a
+    cell is one cell). The frame shown at a time is the last one that started at or before it, or the segment's first
+    frame if there is none. Without `count`, windows follow one another from the segment's start; with it, they are
+    evenly spaced in the same manner.
 
-    Too few frames for a window: the last frame is repeated, and the row's mask says PADDED.
+    If a segment has too few frames for a window, the last frame is repeated and the row's mask is PADDED.
     """
 
     kind: Literal["consecutive", "timed"]
     length: int
     step_ms: float = 0.0
-    """Spacing of the times of a `timed` window."""
+    """Time between the frames of a `timed` window."""
     count: int | None = None
-    """Windows a segment; None: every one."""
+    """Windows for each segment; None: as many as fit."""
 
     def describe(self) -> dict[str, Any]:
-        """For the spec."""
+        """The fields that are given, for the spec."""
         return {**asdict(self), "padding": "repeat_last"}
 
     def choose(self, times_ms: np.ndarray, start_ms: int, stop_ms: int) -> tuple[np.ndarray, np.ndarray]:
-        """Which of a segment's frames form its windows.
+        """The frames that form a segment's windows.
 
-        times_ms: (n,) when each frame of the segment [start_ms, stop_ms) is shown, never falling, n ≥ 1. Returns the
-        indices of the frames (windows, length) and, for each window, whether a frame had to be repeated for want of
-        others (windows,).
+        times_ms: (n,) time at which each frame of the segment [start_ms, stop_ms) is shown, ascending, n ≥ 1. Returns
+        the indices of the frames, (windows, length), and whether a frame had to be repeated, (windows,).
         """
         if self.kind == "consecutive":
             return self._consecutive(len(times_ms))
@@ -118,22 +119,22 @@ class Windows:
 
 @dataclass(frozen=True)
 class FramePlan:
-    """Windows of frames."""
+    """Windows of frames: how each frame is scaled, and which frames form a window."""
 
     geometry: Geometry
-    """How each frame is scaled and cut."""
+    """How each frame is scaled and cropped."""
     windows: Windows
     """Which frames form a window."""
     dtype: ClassVar = np.uint8
 
     def shape(self, segment_ms: int = 0) -> tuple[int, ...]:
-        """Of a window, whatever the length of a segment: (length, height, width, 3)."""
+        """Shape of a window, (length, height, width, 3), which does not depend on the length of a segment."""
         return (self.windows.length, *self.geometry.crop, 3)
 
     def rows(self, rows: Literal["segment", "window"]) -> Rows:
-        """What a row of the store is, given what the user wants: that."""
+        """What a row of the store is: the user's choice."""
         return rows
 
     def describe(self, segment_ms: int) -> dict[str, Any]:
-        """Which frames form a window, for the spec; what is done to a frame is the extractor's to say."""
+        """Which frames form a window, for the spec. The extractor adds what is done to a frame."""
         return {**self.windows.describe(), "segment_ms": segment_ms}

@@ -1,9 +1,9 @@
-"""Inception inflated to three dimensions, which `i3d` runs on frames and `i3d_sound` on spectrograms.
+"""The I3D network: Inception inflated to three dimensions. `i3d` runs it on frames, `i3d_sound` on spectrograms.
 
 Carreira and Zisserman, Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset, CVPR 2017, figure 3;
-details as in the authors' TensorFlow network (kinetics-i3d), whose names are kept. TensorFlow pads so that a stride s
-leaves ⌈n / s⌉ positions, the odd one behind, and its batch-norm adds 1e-3 to the variance; PyTorch's own padding and
-1e-5 would shift and drift.
+details as in the authors' TensorFlow network (kinetics-i3d), with its names of tensors. TensorFlow pads so that a
+stride s leaves ⌈n / s⌉ positions, with the odd zero at the end, and its batch-norm adds 1e-3 to the variance. PyTorch's
+own padding and 1e-5 would shift positions and change the numbers.
 """
 
 from collections import OrderedDict
@@ -26,11 +26,11 @@ MIXED = {
     "5b": (256, 160, 320, 32, 128, 128),
     "5c": (384, 192, 384, 48, 128, 128),
 }
-"""Channels out of b0, b1a, b1b, b2a, b2b, b3b of each block."""
+"""Output channels of b0, b1a, b1b, b2a, b2b, b3b of each block."""
 
 
 def _same(x: Tensor, kernel: Size, stride: Size) -> Tensor:
-    """Zeros around (B, C, frames, rows, columns): ⌈n / stride⌉ positions on each axis, p // 2 of p zeros in front."""
+    """Pad (B, C, frames, rows, columns) so that ⌈n / stride⌉ positions remain: p // 2 of p zeros in front."""
     pads: list[int] = []
     for n, k, s in zip(x.shape[:1:-1], kernel[::-1], stride[::-1], strict=True):  # F.pad counts from the last axis
         p = max((-(-n // s) - 1) * s + k - n, 0)
@@ -52,7 +52,7 @@ class _Unit(nn.Module):
 
 
 class _Pool(nn.Module):
-    """Maximum. What it is given comes out of a ReLU, so a zero at the edge never wins where it should not."""
+    """Max-pool. Its input comes from a ReLU, so zero padding never exceeds the true maximum."""
 
     def __init__(self, kernel: Size, stride: Size) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class _Pool(nn.Module):
 
 
 class _Mixed(nn.Module):
-    """Four branches side by side, their channels one after another."""
+    """Four branches whose channels are concatenated."""
 
     def __init__(self, channels_in: int, b0: int, b1a: int, b1b: int, b2a: int, b2b: int, b3b: int) -> None:
         super().__init__()

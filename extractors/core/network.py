@@ -1,4 +1,4 @@
-"""What the convolutional extractors share: weights, one forward pass, the spec; and those of frames, their pixels."""
+"""Base classes of networks: weights, forward pass and spec; for networks of frames also the arithmetic on pixels."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -24,28 +24,28 @@ from reelmill.storage.spec import Spec
 class NetworkExtractor(ABC):
     """A convolutional network behind the `Extractor` protocol.
 
-    The numbers of a window are the same, bit for bit, in float32 and in bfloat16, from run to run, with any number of
-    decoding processes, whatever stands beside it in the batch and wherever it stands: a batch has always one shape. On
-    a CPU this holds for one processor, one version of torch, one number of torch's threads and one `batch_size`. With
-    another one oneDNN may cut sums into other pieces, and the order of a sum decides its last bits: apart by up to
-    2e-6 of the vector's largest number in float32 (another batch size moved all four networks, another number of
-    threads the two I3Ds), up to 1e-3 in bfloat16. On CUDA the algorithms are fixed (`repeatable`).
+    The vector of a window is bit-identical from run to run, in float32 and in bfloat16, with any number of decoding
+    processes, whatever else is in the batch and at whichever place, because every batch has the same shape. On a CPU
+    this holds for one processor, one version of torch, one number of torch threads and one `batch_size`. Otherwise
+    oneDNN may split sums differently, and the order of a sum decides its last bits: the difference is up to 2e-6 of the
+    vector's largest number in float32 (another batch size changed all four networks, another number of threads the two
+    I3Ds) and up to 1e-3 in bfloat16. On CUDA the algorithms are fixed (`repeatable`).
     """
 
     about: ClassVar[Descriptor]
     plan: FramePlan | SoundPlan
     batch_sizes: ClassVar[Mapping[str, int]]
-    """Default by type of device: on a CPU more windows at once are slower."""
+    """Default batch size by type of device: on a CPU larger batches are slower."""
     memory_format: ClassVar[torch.memory_format] = torch.channels_last_3d
-    """Of the network; `channels_last` where its convolutions are of pictures."""
+    """Memory layout of the network; `channels_last` for two-dimensional convolutions."""
     random_gains: ClassVar[Mapping[str, float]] = {}
     """See `weights.random_weights`."""
     code_version: ClassVar[int] = 1
-    """Raised when a change here alters the numbers."""
+    """Increased when a change of the code changes the numbers."""
 
     def __init__(self, settings: NetworkSettings, compute: Compute) -> None:
-        """Reads or makes the weights. Raises InputError for an unknown layer, device or precision, and what `weights`
-        raises."""
+        """Loads or draws the weights. Raises InputError for an unknown layer, device or precision, and for weights that
+        cannot be loaded (`weights.load`)."""
         self.name = self.about.name
         self.layers = self.about.chosen(settings.layers)
         self.device = choose_device(compute.device)
@@ -76,29 +76,29 @@ class NetworkExtractor(ABC):
 
     @abstractmethod
     def _build(self) -> nn.Module:
-        """The network; its values come from the weights."""
+        """The network without values: `__init__` loads them."""
 
     def _values(self, windows: np.ndarray) -> Tensor:
-        """Windows, as `start` has checked them → what is sent to the device: they themselves."""
+        """(batch, *plan.shape()) → the tensor that is copied to the device; by default the windows themselves."""
         return torch.from_numpy(np.require(windows, requirements=["C", "W"]))  # torch takes writable arrays only
 
     @abstractmethod
     def _input(self, values: Tensor) -> Tensor:
-        """What was sent, on the device → what the network takes, in its type."""
+        """The tensor of `_values`, now on the device → the input of the network, in its precision."""
 
     @abstractmethod
     def _run(self, pixels: Tensor) -> Mapping[str, Tensor]:
-        """(batch, channels, length, height, width), as `_input` gives them → {layer: (batch, dim)}, `self.layers` at
-        least."""
+        """(batch, channels, length, height, width), as returned by `_input` → {layer: (batch, dim)} with at least
+        `self.layers`."""
 
     @abstractmethod
     def _preprocessing(self) -> dict[str, Any]:
-        """Everything that is done to a window, for the spec."""
+        """Everything that is done to the values of a window, for the spec."""
 
     def specs(
         self, *, segment_ms: int, decoder: str, rows: Literal["segment", "window"] = "segment"
     ) -> dict[str, Spec]:
-        """The spec of each layer. `decoder` names the decoder and its version."""
+        """{layer: its spec}. `decoder`: name and version."""
         return {
             layer: Spec.from_json(  # plain lists for tuples, as a spec read back from a store has them
                 Spec(
@@ -127,7 +127,8 @@ class NetworkExtractor(ABC):
 
     @torch.inference_mode()
     def start(self, windows: np.ndarray) -> Callable[[], dict[str, np.ndarray]]:
-        """As `forward`, but what is returned gives the vectors: on CUDA it waits for them, on a CPU they are there."""
+        """Start a forward pass; the function that is returned gives the vectors. On CUDA it waits for them, on a CPU
+        they are computed already. Raises InputError as `forward` does."""
         check_windows(self.name, windows, (self.batch_size, *self.plan.shape()), self.plan.dtype)
         values = self._values(windows)
         if self._transfer is not None:
@@ -142,11 +143,11 @@ class NetworkExtractor(ABC):
 
 
 class FrameNetwork(NetworkExtractor):
-    """A network that sees RGB frames."""
+    """A network that reads RGB frames."""
 
     plan: FramePlan
     pixels: checkpoints.Pixels
-    """The arithmetic that its weights ask for."""
+    """Mean, scale and channel order that its weights need."""
 
     def __init__(self, settings: FrameSettings, compute: Compute) -> None:
         super().__init__(settings, compute)

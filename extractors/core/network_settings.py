@@ -1,4 +1,4 @@
-"""What a user can choose of a network: its weights and, of frames, their windows. No torch."""
+"""Settings that networks share: weights, and windows of frames. No torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,19 +9,19 @@ from reelmill.extractors.core.settings import WindowSettings
 from reelmill.storage.errors import InputError
 
 WEIGHT_FILES = (".pt", ".pth", ".pickle", ".pkl", ".pyth", ".npy", ".safetensors")
-"""By these endings `weights` is a path, also without a slash."""
+"""With these endings `weights` in a settings file is a path, even without a slash."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSettings(WindowSettings):
-    """Of a network with weights."""
+    """Settings of a network with weights."""
 
     weights: str = "default"
-    """default: the published checkpoint (none for i3d_sound); its name; a file's path; or random, seeded."""
+    """default: the published checkpoint (i3d_sound has none); or a checkpoint's name, a file's path, or random."""
     weights_sha256: str | None = None
-    """Hash of the checkpoint file that you trust, where none was published (i3d_r50, some C3D files)."""
+    """SHA-256 of the checkpoint file that you trust, where none was published (i3d_r50, some C3D files)."""
     seed: int = 0
-    """Of random weights."""
+    """Seed of random weights."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,23 +37,23 @@ class NetworkSettings(WindowSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSettings(NetworkSettings):
-    """Of a network that sees windows of frames."""
+    """Settings of a network that reads windows of frames."""
 
     windows: int | None = None
-    """Windows a segment, evenly spaced; every one if not given."""
+    """Windows for each segment, evenly spaced; as many as fit if not given."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.above_zero("windows")
 
     def windows_of(self, default: Windows) -> Windows:
-        """The network's windows with what the user chose."""
+        """The network's default windows, changed by these settings."""
         return replace(default, count=self.windows)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimedFrameSettings(FrameSettings):
-    """Of a network whose frames are chosen by time."""
+    """Settings of a network whose frames are chosen by time."""
 
     step_ms: float | None = None
     """Time between the frames of a window: 40 ms for i3d, 267 ms for i3d_r50, 1000 ms for vgg19 if not given."""

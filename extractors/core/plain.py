@@ -1,4 +1,4 @@
-"""What extractors without a network share: windows one by one, the spec. No torch."""
+"""Base class of extractors without a network. No torch."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
@@ -14,17 +14,17 @@ from reelmill.storage.spec import Spec
 
 
 class PlainExtractor(ABC):
-    """An algorithm without a network behind the `Extractor` protocol, with one layer. Windows are computed one by one,
-    each in the same shape, so that a window's vector depends neither on the others of its batch nor on its size."""
+    """An extractor with one layer and no network. Windows are computed one by one, so a vector depends neither on the
+    other windows of its batch nor on the size of the batch."""
 
     about: ClassVar[Descriptor]
     plan: FramePlan | SoundPlan
     dtype: ClassVar[Literal["float32", "float16"]] = "float32"
-    """In which the vectors are stored."""
+    """Type in which the vectors are stored."""
     windows_a_batch: ClassVar[int] = 1
-    """Default of `batch_size`."""
+    """Default batch size."""
     code_version: ClassVar[int] = 1
-    """Raised when a change here alters the numbers."""
+    """Increased when a change of the code changes the numbers."""
 
     def __init__(self, settings: WindowSettings, compute: Compute) -> None:
         """`compute` is not used: this runs on the CPU, in float32. Raises InputError for an unknown layer."""
@@ -34,16 +34,16 @@ class PlainExtractor(ABC):
 
     @abstractmethod
     def _vector(self, window: np.ndarray) -> np.ndarray:
-        """One window → (dim,) float32 of the one layer."""
+        """(*plan.shape(segment_ms)) → (dim,) float32."""
 
     @abstractmethod
     def _preprocessing(self) -> dict[str, Any]:
-        """Everything that is done to a window, for the spec."""
+        """Everything that is done to the values of a window, for the spec."""
 
     def specs(
         self, *, segment_ms: int, decoder: str, rows: Literal["segment", "window"] = "segment"
     ) -> dict[str, Spec]:
-        """The spec of the layer. `decoder` names the decoder and its version."""
+        """{layer: its spec}. `decoder`: name and version."""
         return {
             layer: Spec(
                 extractor=self.name,

@@ -1,4 +1,4 @@
-"""What a user can choose of an extractor. Each extractor adds its own settings; no torch and no pydantic here.
+"""Settings that all extractors share, and how they are read from plain values. No torch and no pydantic.
 
 extract:
   extractors:
@@ -22,20 +22,19 @@ from reelmill.storage.errors import InputError, nearest
 
 @dataclass(frozen=True)
 class Compute:
-    """Where a network runs and with how many digits: the same for every extractor of a run. What needs no network
-    ignores it."""
+    """Device and precision, the same for every extractor of a run. Extractors without a network ignore them."""
 
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:<n>`."""
     precision: str = "auto"
     """`auto`, `float32` or `bfloat16`."""
     compile: bool = False
-    """Networks through torch.compile: other rounding, so another spec."""
+    """Compile networks with torch.compile: they round differently, so it is part of the spec."""
 
 
 @dataclass(frozen=True)
 class SettingRow:
-    """One setting as it is documented."""
+    """One setting with its default and its meaning."""
 
     name: str
     default: Any
@@ -44,7 +43,7 @@ class SettingRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorSettings:
-    """What a user can choose of every extractor. An extractor's own settings are a subclass."""
+    """Settings of every extractor. Each extractor's own settings are a subclass, with a docstring below each field."""
 
     layers: tuple[str, ...] | None = None
     """Layers to store, each in a store of its own; the extractor's default if not given."""
@@ -67,7 +66,7 @@ class ExtractorSettings:
                 raise InputError(f"{name} {value}: must be from {least} to {most}")
 
     def files(self) -> dict[str, Path]:
-        """{setting: the file that it names}, of those that are given."""
+        """{setting: path} of the files that the settings name."""
         given = {
             name: getattr(self, name) for name, hint in get_type_hints(type(self)).items() if Path in _members(hint)
         }
@@ -75,8 +74,8 @@ class ExtractorSettings:
 
     @classmethod
     def of(cls, extractor: str, values: Mapping[str, Any]) -> Self:
-        """Settings from what a file or a caller gives, each value taken as the type of its setting: `"1e-3"` is a
-        number, `[fc6]` a tuple, None the default. Raises InputError for an unknown key, or a value of another type."""
+        """Settings from plain values, each converted to the type of its setting: `"1e-3"` to a number, `[fc6]` to a
+        tuple; None means the default. Raises InputError for an unknown key or a value of another type."""
         known = {field.name: field for field in fields(cls)}
         hints = get_type_hints(cls)
         given = {}
@@ -92,16 +91,16 @@ class ExtractorSettings:
 
     @classmethod
     def paths(cls, values: Mapping[str, Any]) -> list[str]:
-        """Which of these plain values name files, so that relative ones can start at the settings file."""
+        """The keys of plain values that name files; relative paths start at the folder of the settings file."""
         return [name for name, hint in get_type_hints(cls).items() if name in values and _is_file(hint)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as a settings file has them; inverse of `of`."""
+        """Plain values as in a settings file; inverse of `of`."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def rows(cls) -> list[SettingRow]:
-        """Every setting with its default and the docstring below it, those of all extractors first."""
+        """Every setting with its default and its docstring, those of all extractors first."""
         meanings = _docstrings(cls)
         return [
             SettingRow(f.name, None if f.default is MISSING else _plain(f.default), meanings[f.name])
@@ -111,10 +110,10 @@ class ExtractorSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowSettings(ExtractorSettings):
-    """Of an extractor of frames or sound, which computes batches of windows."""
+    """Settings of extractors of frames and sound, which compute batches of windows."""
 
     batch_size: int | None = None
-    """Windows computed at once; a good number for the device if not given."""
+    """Windows computed at once; chosen by device if not given."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -122,7 +121,7 @@ class WindowSettings(ExtractorSettings):
 
 
 def _members(hint: Any) -> tuple[Any, ...]:
-    """The types of a union, or the one type that it is."""
+    """The types of a union; of another hint, itself."""
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
@@ -131,7 +130,7 @@ def _is_file(hint: Any) -> bool:
 
 
 def _typed(name: str, hint: Any, value: Any) -> Any:
-    """The value as the type of a setting. Raises InputError."""
+    """The value converted to the type of a setting. Raises InputError."""
     (kind,) = (member for member in _members(hint) if member is not NoneType)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
@@ -166,7 +165,7 @@ def _same(name: str, kind: type, value: Any) -> Any:
 
 
 def _path(name: str, value: Any) -> Path:
-    """A path on this machine, `~` written out."""
+    """A path on this machine, with `~` expanded."""
     text = str(value) if isinstance(value, Path) else _same(name, str, value)
     if "://" in text.removeprefix("file://") or "\0" in text:
         raise InputError(f"{name} {text!r}: only paths on this machine can be given")
@@ -180,7 +179,7 @@ def _plain(value: Any) -> Any:
 
 
 def _docstrings(cls: type) -> dict[str, str]:
-    """{field: the string below it}, of the class and its bases."""
+    """{field: its docstring} of the class and its bases."""
     found: dict[str, str] = {}
     for kind in reversed(cls.__mro__[:-1]):
         body = ast.parse(dedent(inspect.getsource(kind))).body[0].body  # type: ignore[attr-defined]

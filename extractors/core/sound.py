@@ -1,10 +1,11 @@
-"""How an extractor wants its sound. Without torch and librosa, so that decoding processes stay small.
+"""How sound is cut into windows. No torch and no librosa, so that decoding processes stay small.
 
-A decoder hands windows over as float32 arrays of one channel, full scale ±1, on the video's clock: sample n begins
-n / rate seconds after the first frame. Every window of a plan has one shape, so two values in it are no sound:
+A decoder returns windows as float32 arrays of one channel, full scale ±1, on the video's clock: sample n starts
+n / rate seconds after the first frame. All windows of a plan have the same shape, so two values mean that there is no
+sample:
 
-    NO_SOUND    no sample at this time: the sound begins later, ends earlier, or has a gap
-    NO_TIME     the segment, or the part of the video, has ended before
+    NO_SOUND    no sound at this time: it starts later, ends earlier, or has a gap
+    NO_TIME     the segment, or the part of the video, has ended
 """
 
 from collections.abc import Iterator
@@ -21,39 +22,39 @@ NO_TIME = np.float32(np.inf)
 
 @dataclass(frozen=True)
 class SoundCell:
-    """What one window covers."""
+    """The time and samples that one window covers."""
 
     segment: int
     start_ms: int
     stop_ms: int
     samples: tuple[tuple[int, int], ...]
-    """(from, to) of each row of the window, half-open, ascending."""
+    """(first, end) samples of each row of the window, half-open, ascending."""
 
 
 @dataclass(frozen=True)
 class SoundPlan:
-    """Windows of mono sound: one a segment, or, with `parts`, one for the whole video.
+    """Windows of mono sound: one for each segment or, with `parts`, one for the whole video.
 
-    A sample belongs to the range of time in which it begins. A window without any sample is not made: its row is
+    A sample belongs to the range of time in which it starts. No window is made where there is no sample: its row is
     masked.
     """
 
     rate: int
-    """Samples a second."""
+    """Samples per second."""
     least: int
-    """Samples that a row of a window needs: where fewer are there the mask says PADDED, as it does where any lacks."""
+    """Samples that a row of a window needs. With fewer, or with any sample missing, the row's mask is PADDED."""
     parts: int | None = None
-    """Into so many equal parts the whole video is cut; each is a row of its one window. None: windows are segments."""
+    """Equal parts into which the whole video is cut, each a row of its one window. None: a window for each segment."""
     part_ms: int = 5000
-    """Of a longer part the middle is taken, so that a window is bounded."""
+    """Longest part; of a longer one the middle is used, so that the size of a window is bounded."""
     dtype: ClassVar = np.float32
 
     def shape(self, segment_ms: int = 0) -> tuple[int, ...]:
-        """Of a window: (samples,) of a segment of this length; or (parts, samples), whatever its length."""
+        """Shape of a window: (samples,) for segments of this length, or (parts, samples)."""
         return (self._at(segment_ms),) if self.parts is None else (self.parts, self._at(self.part_ms))
 
     def cells(self, duration_ms: int, segment_ms: int) -> Iterator[SoundCell]:
-        """The windows of a video in the order of time."""
+        """The windows of a video in order of time."""
         if self.parts is None:
             for segment, start in enumerate(range(0, duration_ms, segment_ms)):
                 stop = min(start + segment_ms, duration_ms)
@@ -67,7 +68,7 @@ class SoundPlan:
         yield SoundCell(0, 0, duration_ms, tuple(rows))
 
     def rows(self, rows: Literal["segment", "window"]) -> Rows:
-        """What a row of the store is, whatever the user wants of frames: what a window is. So none can be missing."""
+        """What a row of the store is: a window's segment or video, whatever the user chose for frames."""
         return "segment" if self.parts is None else "video"
 
     def describe(self, segment_ms: int) -> dict[str, Any]:
@@ -78,5 +79,5 @@ class SoundPlan:
         return {**described, "parts": self.parts, "part_ms": self.part_ms, "part": "middle"}
 
     def _at(self, time_ms: int, divisor: int = 1) -> int:
-        """Number of the first sample that begins at or after time_ms / divisor."""
+        """Number of the first sample that starts at or after time_ms / divisor."""
         return -(-time_ms * self.rate // (1000 * divisor))

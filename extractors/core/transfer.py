@@ -1,4 +1,4 @@
-"""Batches to a CUDA device and vectors back, beside what it computes."""
+"""Copy batches to a CUDA device and vectors back while the device computes."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,9 +10,9 @@ Vectors = dict[str, np.ndarray]
 
 
 class Transfer:
-    """Copies from and to pinned memory, which torch keeps and uses again for later batches.
+    """Copies through pinned memory, which torch reuses for later batches.
 
-    A batch goes over on a stream of its own, while the one before is still computed; its vectors come back behind it.
+    A batch is copied on its own stream while the previous one is computed; its vectors are copied back afterwards.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -20,9 +20,10 @@ class Transfer:
         self._copying = torch.cuda.Stream(device)
 
     def start(self, values: Tensor, compute: Callable[[Tensor], Mapping[str, Tensor]]) -> Callable[[], Vectors]:
-        """Launch `compute` on a batch, which is on the host and may be overwritten once this returns.
+        """Launch `compute` on a batch in host memory, which may be overwritten once this returns.
 
-        `compute` is given the batch on the device. What is returned waits for its tensors and gives them as arrays.
+        `compute` receives the batch on the device and returns {layer: tensor}. The function that is returned waits for
+        these tensors and returns them as arrays.
         """
         computing = torch.cuda.current_stream(self.device)
         pinned = values.pin_memory()

@@ -1,1 +1,1 @@
-"""Encoders of text: they learn from the texts of a root and encode what comes later."""
+"""Extractors that read text. They are fitted on the texts of a root and encode texts that are added later."""

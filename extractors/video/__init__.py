@@ -1,1 +1,1 @@
-"""Extractors of frames."""
+"""Extractors that read frames."""
