@@ -1,7 +1,7 @@
-"""I3D on sound: the 32 spectrograms of a video as the 32 frames of one clip → mixed_5c (1024). No torch.
+"""The extractor `i3d_sound`: I3D over the 32 spectrograms of a video as one clip → mixed_5c (1024). No torch.
 
-The network is in `i3d_sound_network`. The paper's weights are not published: `weights` is `random`, or a file of one's
-own, with names of tensors as in either I3D file.
+`i3d_sound_network` has the network. The paper's weights are not published: `weights` is `random` or a file of your own,
+with the names of tensors of either published I3D file.
 """
 
 from reelmill.extractors.core.descriptor import Descriptor

@@ -1,7 +1,7 @@
 """The network of `i3d_sound`.
 
-Paper 003, §3.1: I3D with a single input channel, an average pool in place of the classes. The pictures are those of
-`spectrogram`, scaled bilinearly from 128 × 128 to 224 × 224, and −100 … 40 dB is brought to −1 … 1.
+Paper 003, §3.1: I3D with one input channel and an average pool instead of classes. The spectrograms are those of
+`spectrogram`, scaled bilinearly from 128 × 128 to 224 × 224, and from −100 … 40 dB to −1 … 1.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from reelmill.extractors.audio.i3d_sound import EXTRACTOR
 from reelmill.extractors.audio.mel import load
-from reelmill.extractors.audio.spectrogram import PLAN, pictures, preprocessing
+from reelmill.extractors.audio.spectrogram import PLAN, preprocessing, spectrograms
 from reelmill.extractors.core.inception import I3DNetwork, averaged
 from reelmill.extractors.core.network import NetworkExtractor
 from reelmill.extractors.core.network_settings import NetworkSettings
@@ -26,7 +26,7 @@ MEAN_DB, SCALE_DB = -30.0, 70.0
 
 
 class I3DSound(NetworkExtractor):
-    """Layer `mixed_5c`: the last block, averaged as I3D's; one row a video."""
+    """Layer `mixed_5c`: the last block, averaged as in `i3d`; one row for each video."""
 
     about = EXTRACTOR
     plan = PLAN
@@ -40,11 +40,11 @@ class I3DSound(NetworkExtractor):
         return I3DNetwork(in_channels=1)
 
     def _values(self, windows: np.ndarray) -> Tensor:
-        """(batch, 32, samples) → the pictures (batch, 32, 128, 128)."""
-        return torch.from_numpy(np.stack([pictures(window) for window in windows]))
+        """(batch, 32, samples) → spectrograms (batch, 32, 128, 128)."""
+        return torch.from_numpy(np.stack([spectrograms(window) for window in windows]))
 
     def _input(self, values: Tensor) -> Tensor:
-        """The pictures → (batch, 1, 32, 224, 224)."""
+        """Spectrograms (batch, 32, 128, 128) → (batch, 1, 32, 224, 224)."""
         scaled = F.interpolate(values.sub(MEAN_DB).div_(SCALE_DB), (SIZE, SIZE), mode="bilinear")
         return scaled[:, None].to(self._dtype, memory_format=torch.channels_last_3d)
 

@@ -1,7 +1,7 @@
-"""Log-mel statistics of each segment's sound → stats (256): mean and standard deviation over time of 128 bands.
+"""The extractor `logmel`: mean and standard deviation over time of 128 log-mel bands of each segment → stats (256).
 
-Only spectra of 2048 samples (93 ms, every 512) that lie wholly in sound count. Where there is none, because the sound
-is shorter than that or full of gaps, the one with the most sound counts, with zeros for what it lacks.
+Only spectra of 2048 samples (93 ms, every 512 samples) that are completely within sound are used. If there is none,
+because the sound is shorter or has gaps, the spectrum with the most sound is used, with zeros for missing samples.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ EXTRACTOR = Descriptor(
 
 
 class LogMel(MelExtractor):
-    """Layer `stats`: 128 means, then 128 standard deviations, in decibels; one row a segment."""
+    """Layer `stats`: 128 means, then 128 standard deviations, in decibels; one row for each segment."""
 
     about = EXTRACTOR
     plan = SoundPlan(RATE, least=N_FFT)
@@ -37,11 +37,11 @@ class LogMel(MelExtractor):
         import librosa
 
         samples = np.pad(window, (0, max(N_FFT - len(window), 0)), constant_values=np.nan)
-        there = np.isfinite(samples)
-        # without librosa's padding at both ends, which would count as sound
-        spectra = librosa.stft(np.where(there, samples, 0), n_fft=N_FFT, hop_length=HOP, center=False)
-        before = np.concatenate([[0], np.cumsum(there)])
-        heard = (before[N_FFT:] - before[:-N_FFT])[::HOP]  # samples of each spectrum that are there
+        present = np.isfinite(samples)
+        # without librosa's padding at both ends, which would be treated as sound
+        spectra = librosa.stft(np.where(present, samples, 0), n_fft=N_FFT, hop_length=HOP, center=False)
+        before = np.concatenate([[0], np.cumsum(present)])
+        heard = (before[N_FFT:] - before[:-N_FFT])[::HOP]  # samples of sound in each spectrum
         bands = mel_decibels(np.abs(spectra[:, heard == heard.max()]) ** 2, N_FFT).astype(np.float64)
         return np.concatenate([bands.mean(axis=1), bands.std(axis=1)]).astype(np.float32)
 

@@ -1,6 +1,6 @@
-"""Sound as librosa's mel spectrogram in decibels, and what the extractors share that need no network.
+"""Mel spectrograms in decibels by librosa, and the base class of extractors of sound without a network.
 
-librosa is imported when the first one is built: it brings numba along.
+librosa is imported when the first extractor is built, because it imports numba.
 """
 
 from importlib.metadata import version
@@ -12,15 +12,15 @@ from reelmill.extractors.core.plain import PlainExtractor
 from reelmill.extractors.core.settings import Compute, WindowSettings
 
 RATE = 22_050
-"""Samples a second; librosa's own default."""
+"""Samples per second; librosa's default."""
 BANDS = 128
 FLOOR = 1e-10
-"""Least power, which is −100 dB: digital silence has no logarithm."""
+"""Smallest power, −100 dB: digital silence has no logarithm."""
 FLOOR_DB = -100.0
 
 
 def load() -> None:
-    """Import librosa whole: it loads its parts when they are first used, and the first video would wait for seconds."""
+    """Import all of librosa that is used. It imports its parts lazily, and the first video would wait for seconds."""
     from librosa import power_to_db, stft  # noqa: F401
     from librosa.feature import melspectrogram  # noqa: F401
     from librosa.filters import get_window  # noqa: F401
@@ -29,7 +29,7 @@ def load() -> None:
 def mel_decibels(power: np.ndarray, n_fft: int) -> np.ndarray:
     """Power spectra (…, n_fft / 2 + 1, frames) → decibels of the mel bands (…, BANDS, frames), float32.
 
-    Against 1, not against the loudest frame: a window's numbers do not depend on what else was played.
+    The reference is 1 and not the loudest frame, so that the values of a window do not depend on other sound.
     """
     import librosa
 
@@ -38,7 +38,7 @@ def mel_decibels(power: np.ndarray, n_fft: int) -> np.ndarray:
 
 
 def described(n_fft: int, **rest: Any) -> dict[str, Any]:
-    """What is done to the samples, for the spec."""
+    """What is done to samples, for the spec."""
     return {
         "librosa": version("librosa"), "n_fft": n_fft, "window": "hann", "bands": BANDS, "mel": "slaney",
         "fmin": 0.0, "fmax": RATE / 2, "power": 2.0, "decibels": {"ref": 1.0, "amin": FLOOR}, **rest,

@@ -1,12 +1,12 @@
-"""The sound of a whole video as 32 spectrograms → parts (32 × 128 × 128).
+"""The extractor `spectrogram`: the sound of a whole video as 32 spectrograms → parts (32 × 128 × 128).
 
-Paper 003, §3.1 (what it cites as its audio modality): the micro-video is cut at equal intervals into 32 parts, and the
-sound of each is turned into a spectrogram with a single channel. Of a part longer than 5 s its middle is taken.
+Paper 003, §3.1, and what it cites for its audio modality: a micro-video is cut at equal intervals into 32 parts, and
+the sound of each part becomes a spectrogram with one channel. Of a part longer than 5 s the middle is used.
 
-Each picture has 128 bands (row 0 the lowest) and 128 steps of time. A part of any length gets its steps without
-resizing: the spectra begin evenly spaced between the first sample of the part and the last place where one fits. They
-overlap up to 5.9 s a part, so no sound falls between them. What lacks counts as zeros (−100 dB), and so does what a
-part needs to be as long as one spectrum; the mask says PADDED then.
+Each spectrogram has 128 bands (row 0 the lowest) and 128 time steps. A part of any length gets 128 steps without
+resizing: the spectra start evenly spaced between the first sample of the part and the last position where a spectrum
+fits. They overlap in parts of up to 5.9 s, so no sound is skipped. Missing samples are zeros (−100 dB), as is padding
+of a part that is shorter than a spectrum; the mask is PADDED then.
 """
 
 from typing import Any
@@ -20,12 +20,12 @@ from reelmill.extractors.core.sound import NO_TIME, SoundPlan
 
 PARTS, STEPS = 32, 128
 N_FFT = 1024
-"""46 ms: half of `logmel`'s, since the parts of a short video last only some 200 ms."""
+"""46 ms, half of `logmel`'s, because the parts of a short video last only about 200 ms."""
 PLAN = SoundPlan(RATE, least=N_FFT, parts=PARTS)
 
 
-def pictures(window: np.ndarray) -> np.ndarray:
-    """(parts, samples) float32 → (parts, BANDS, STEPS) float32, decibels."""
+def spectrograms(window: np.ndarray) -> np.ndarray:
+    """The spectrograms of a window: (parts, samples) float32 → (parts, BANDS, STEPS) float32, in decibels."""
     from librosa.filters import get_window
 
     hann = get_window("hann", N_FFT).astype(np.float32)
@@ -41,7 +41,7 @@ def pictures(window: np.ndarray) -> np.ndarray:
 
 
 def preprocessing() -> dict[str, Any]:
-    """What `pictures` does, for the spec."""
+    """What `spectrograms` does, for the spec."""
     return described(N_FFT, steps=STEPS, spacing="even", lacking="zeros", floor_db=FLOOR_DB)
 
 
@@ -57,14 +57,14 @@ EXTRACTOR = Descriptor(
 
 
 class Spectrogram(MelExtractor):
-    """Layer `parts`: `reshape(32, 128, 128)` gives parts, bands, steps; one row a video, stored as float16 (1 MiB)."""
+    """Layer `parts`: `reshape(32, 128, 128)` gives parts, bands, steps; one row for each video, float16 (1 MiB)."""
 
     about = EXTRACTOR
     plan = PLAN
     dtype = "float16"
 
     def _vector(self, window: np.ndarray) -> np.ndarray:
-        return pictures(window).reshape(-1)
+        return spectrograms(window).reshape(-1)
 
     def _preprocessing(self) -> dict[str, Any]:
         return {**preprocessing(), "shape": [PARTS, BANDS, STEPS], "axes": ["part", "band", "step"]}

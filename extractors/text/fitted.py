@@ -1,11 +1,9 @@
-"""Encoders of text: what is learned from a corpus, kept, and used again.
+"""Base class of extractors of text, called encoders: they are fitted on a corpus, kept in the root, and loaded again.
 
-Weights of networks are published; those of a text encoder are learned from the texts of the root:
+    ROOT/encoders/topics-1f0c22ab/part-….npz    name and hash of the settings; files are immutable, the newest is used
 
-    ROOT/encoders/topics-1f0c22ab/part-….npz    kind, hash of its settings; immutable, the newest part counts
-
-A corpus that grows goes on with what was fitted first, so that its store keeps its spec. The hash of what was learned
-is part of the spec: another fit is another store.
+When texts are added to the root, the kept encoder encodes them, so that the store keeps its spec. The hash of the
+fitted encoder is part of the spec: another fit has another store.
 """
 
 import contextlib
@@ -23,35 +21,35 @@ import numpy as np
 from reelmill.extractors.core.descriptor import Descriptor
 from reelmill.extractors.core.settings import Compute, ExtractorSettings
 from reelmill.extractors.text.words import Document
-from reelmill.storage import Spec, cache, parts
+from reelmill.storage import Root, Spec, cache, parts
 from reelmill.storage.arrays import load_arrays
 from reelmill.storage.errors import CorruptPart, InputError
-from reelmill.storage.place import AnyPath, place
+from reelmill.storage.place import AnyPath, AnyRoot
 
 Progress = Callable[[float], None]
-"""Told the share of a fit that is done."""
+"""Called with the share of a fit that is done."""
 
 
 class Encoder(ABC):
-    """Documents in, a vector each out, once it is fitted or loaded."""
+    """An extractor of text: once fitted or loaded, it turns each document into a vector."""
 
     about: ClassVar[Descriptor]
     rows: ClassVar[Literal["video", "post"]]
-    """What a document is."""
+    """What a document, and so a row of the store, is."""
     not_learned: ClassVar[frozenset[str]] = frozenset({"layers", "refit"})
-    """Settings that change nothing of what is learned, or stand in `identity` as something else."""
+    """Settings that do not change what is learned, or that `identity` has in another form."""
     code_version: ClassVar[int] = 1
-    """Raised when a change here alters the numbers."""
+    """Increased when a change of the code changes the numbers."""
     layers: tuple[str, ...]
     """Layers to store."""
     identity: dict[str, Any]
     """Settings that change what is learned, as plain JSON."""
     dim: int
-    """Length of a vector."""
+    """Dimension of a vector."""
     fitted_on = ""
-    """Hash of the texts that it was fitted on, if it was by way of a root."""
+    """Hash of the texts that it was fitted on, if they are those of a root."""
     sha256 = ""
-    """Of what was learned; empty before."""
+    """Hash of the fitted encoder; empty before the fit."""
 
     def __init__(self, settings: ExtractorSettings | None = None, compute: Compute | None = None) -> None:
         """The extractor's default settings if none are given. Raises InputError for an unknown layer."""
@@ -66,20 +64,20 @@ class Encoder(ABC):
 
     @abstractmethod
     def fit(self, documents: Sequence[Document], progress: Progress = lambda share: None) -> None:
-        """Learn from these documents, and from nothing before. The same documents, settings and seed give the same
-        bits. Raises TooLittleText where there is nothing to learn from."""
+        """Fit on these documents alone. The same documents, settings and seed give the same bits. Raises TooLittleText
+        if there is nothing to learn from."""
 
     @abstractmethod
     def transform(self, documents: Sequence[Document]) -> np.ndarray:
-        """(documents, dim) float32; NaN where a document has no word that is known."""
+        """(documents, dim) float32; NaN for a document without a known word."""
 
     def encode(self, documents: Sequence[Document]) -> dict[str, np.ndarray]:
-        """Every layer, as `transform` gives it."""
+        """{layer: (documents, dim)} of every layer."""
         return {self.about.default_layers[0]: self.transform(documents)}
 
     @abstractmethod
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """What was learned: plain JSON values, and arrays."""
+        """What was learned, as plain JSON values and arrays."""
 
     @abstractmethod
     def restore(self, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -87,12 +85,12 @@ class Encoder(ABC):
 
     @property
     def label(self) -> str:
-        """`topics-1f0c22ab`: the encoder with these settings, whatever it was fitted on."""
+        """Name of its folder in the root, `topics-1f0c22ab`: the same for every fit with these settings."""
         text = json.dumps(self.identity, sort_keys=True)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
     def specs(self) -> dict[str, Spec]:
-        """The spec of each layer to store, once it is fitted."""
+        """{layer: its spec} of the layers to store, once fitted."""
         return {
             layer: Spec(
                 self.name, layer, self.dim, self.rows, preprocessing=self.identity, weights=self.label,
@@ -102,31 +100,31 @@ class Encoder(ABC):
         }  # fmt: skip
 
     def save(self, path: Path) -> None:
-        """Write what was learned as one file: a zip of plain arrays, no pickle."""
+        """Write the fitted encoder to a file: a zip of plain arrays, no pickle."""
         facts, arrays = self._content()
         with path.open("wb") as file:
             np.savez(file, allow_pickle=False, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **arrays)
         self.sha256 = _digest(facts, arrays)
 
     def read(self, path: Path) -> None:
-        """Take in what `save` wrote, with the same settings. Raises CorruptPart for anything else."""
-        with _readable(path, self.name):
-            self._take_in(*_parse(path))
+        """Load a file of `save` into this encoder, which has the same settings. Raises CorruptPart for another file."""
+        with _corrupt_if_unreadable(path, self.name):
+            self._load_state(*_parse(path))
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The encoder that `save` wrote, with its settings. Raises CorruptPart for anything else."""
-        with _readable(path, cls.about.name):
+        """The encoder, with its settings, from a file of `save`. Raises CorruptPart for another file."""
+        with _corrupt_if_unreadable(path, cls.about.name):
             facts, arrays = _parse(path)
             names = {field.name for field in fields(cls.about.settings)} - cls.not_learned
             loaded = cls(cls.about.settings(**{name: facts["identity"][name] for name in names}))
             if {**facts["identity"], **loaded.identity}.keys() != loaded.identity.keys():
                 raise ValueError("fitted by another version")
             loaded.identity |= {name: facts["identity"][name] for name in cls.not_learned & loaded.identity.keys()}
-            loaded._take_in(facts, arrays)
+            loaded._load_state(facts, arrays)
         return loaded
 
-    def _take_in(self, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def _load_state(self, facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         if facts["identity"] != self.identity:
             raise ValueError(f"fitted as {facts['identity']}")
         self.restore(facts["learned"], arrays)
@@ -138,7 +136,7 @@ class Encoder(ABC):
 
 
 def _digest(facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over names, types, shapes and bytes; not of the file, since zip libraries differ."""
+    """SHA-256 over names, types, shapes and bytes of the arrays; the bytes of a zip differ between libraries."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
@@ -152,24 +150,24 @@ def _parse(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 @contextlib.contextmanager
-def _readable(path: Path, name: str) -> Iterator[None]:
-    """Turn what a damaged or foreign file makes the libraries raise into CorruptPart."""
+def _corrupt_if_unreadable(path: Path, name: str) -> Iterator[None]:
+    """Raise CorruptPart for any error that reading a damaged or foreign file causes."""
     try:
         yield
     except (ValueError, TypeError, LookupError, AttributeError, EOFError, InputError, zipfile.BadZipFile) as error:
         raise CorruptPart(f"{path} is not a fitted {name} ({error}); move it away and run again") from error
 
 
-def find(root: str | Path, encoder: Encoder) -> bool:
-    """Have the encoder take in what the root keeps of its kind and settings; False if there is nothing."""
+def find(root: AnyRoot, encoder: Encoder) -> bool:
+    """Load the newest encoder with the same settings from the root into this one; False if there is none."""
     kept = parts.list_parts(_folder(root, encoder), ".npz")
     if kept:
         cache.reading(kept[-1], encoder.read)
     return bool(kept)
 
 
-def keep(root: str | Path, encoder: Encoder) -> AnyPath:
-    """Write a fitted encoder into the root, as the newest of its kind and settings."""
+def keep(root: AnyRoot, encoder: Encoder) -> AnyPath:
+    """Write a fitted encoder to the root, as the newest one with its settings; returns the path."""
     parts.sweep(_folder(root, encoder))
     part = parts.new_part(_folder(root, encoder), ".npz")
     with part as path:
@@ -177,5 +175,5 @@ def keep(root: str | Path, encoder: Encoder) -> AnyPath:
     return part.committed
 
 
-def _folder(root: str | Path, encoder: Encoder) -> AnyPath:
-    return place(root) / "encoders" / encoder.label
+def _folder(root: AnyRoot, encoder: Encoder) -> AnyPath:
+    return Root(root).encoders / encoder.label

@@ -1,13 +1,14 @@
-"""Topics of videos: latent Dirichlet allocation, learned online (Hoffman, Blei and Bach, NIPS 2010; "H" below).
+"""Online latent Dirichlet allocation for `topics` (Hoffman, Blei and Bach, NIPS 2010; "H" below).
 
 Paper 004, §3.2: a watched video is a distribution over topics of its text and tags; §4.3: 70 of them.
 
-scikit-learn learns and infers; gensim's inference starts at random, so that the topics of a document would depend on
-what was inferred before. Here every document starts alike, and has as many rounds as any other. What is kept is λ, the
-vocabulary and two counts; `update` adds the words that join, which scikit-learn alone does not.
+scikit-learn fits and infers. (gensim's inference starts at random, so the topics of a document would depend on what was
+inferred before it.) In `transform` every document starts from γ = 1 and has the same number of rounds, so its topics do
+not depend on other documents. λ, the vocabulary and two counts are kept; `update` adds new words, which scikit-learn
+alone does not support.
 
-Measured against our own implementation, which stood here before: perplexity of one half of a text given the other, of
-texts that were not learned from (mean of three seeds), and seconds of a fit on one core:
+Measured against our own implementation, which this one replaced: perplexity of one half of a held-out text given the
+other half, mean of three seeds, and seconds of a fit on one core:
 
     texts                                  before           now
     400 planted, 8 topics                  116.0   0.5 s    115.9   0.6 s
@@ -16,7 +17,8 @@ texts that were not learned from (mean of three seeds), and seconds of a fit on 
     tags of MovieLens, 20 topics           234.0   0.6 s    233.7   0.5 s
     tags of MovieLens, 70 topics           223.6   1.4 s    221.3   0.7 s
 
-What that one learned is read, and gives the same bits: vectors of the demo and of MovieLens' tags did not differ.
+Encoders that the old implementation fitted are still read and give the same bits (measured on the texts of the demo and
+on MovieLens' tags).
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,14 +35,15 @@ from reelmill.extractors.text.topics import EXTRACTOR, TopicSettings
 from reelmill.extractors.text.words import Document, TooLittleText, flat, vocabulary
 
 BATCH = 256
-"""Documents an update, H's minibatch; fewer where that would make less than four batches."""
+"""Documents in one update, H's minibatch; fewer if there would be less than four batches."""
 DELAY, DECAY = 10.0, 0.7
 """τ0 and κ of H's learning rate (τ0 + t)^−κ; κ from H's Table 1, τ0 for small corpora."""
 VISITS = 20_000
-"""Documents that a fit visits at least, if that is at most `PASSES` passes."""
+"""Documents that a fit visits at least, over all passes."""
 PASSES = (2, 60)
+"""Fewest and most passes over the documents."""
 ROUNDS = 50
-"""Rounds of the E step for a document that is encoded, always all of them."""
+"""Rounds of the E step in `transform`."""
 
 
 class LDA(Encoder):
@@ -55,19 +58,19 @@ class LDA(Encoder):
 
     def _start(self) -> None:
         self.index: dict[str, int] = {}
-        """Word → row of λ."""
+        """{word: row of λ}"""
         self.weights = np.zeros((0, self.dim))
         """λ"""
         self.updates = 0
         self.seen = 0
-        """Documents so far, D in H."""
+        """Documents so far, H's D."""
 
     def fit(self, documents: Sequence[Document], progress: Progress = lambda share: None) -> None:
         self._start()
         self._learn(documents, progress, PASSES)
 
     def update(self, documents: Sequence[Document]) -> None:
-        """Go on learning from more documents, in one pass; words that are frequent among them join."""
+        """Continue the fit with more documents, in one pass. Words that are frequent among them are added."""
         self._learn(documents, lambda share: None, (1, 1))
 
     def _learn(self, documents: Sequence[Document], progress: Progress, passes: tuple[int, int]) -> None:
@@ -79,7 +82,7 @@ class LDA(Encoder):
         known = [words[i] for i in np.unique(flat(words, self.index)[1])]
         if not known:
             if not self.seen:
-                raise TooLittleText("no word stands in two texts and not in most; topics cannot be learned")
+                raise TooLittleText("no word occurs in two texts without occurring in most; topics cannot be learned")
             return
         self.seen += len(known)
         size = min(BATCH, -(-len(known) // 4))
@@ -93,12 +96,12 @@ class LDA(Encoder):
         self.weights, self.updates = model.components_.T.copy(), model.n_batch_iter_ - 1
 
     def _counts(self, words: Sequence[Sequence[str]]) -> csr_matrix:
-        """(documents, V): how often each known word stands in each document."""
+        """(documents, V) counts of known words."""
         numbers, owner = flat(words, self.index)
         return csr_matrix((np.ones(len(numbers)), (owner, numbers)), shape=(len(words), len(self.index)))
 
     def _model(self, **settings: Any) -> LatentDirichletAllocation:
-        """scikit-learn's model with what was learned, by its public attributes."""
+        """scikit-learn's model in the state of this one, set through its documented attributes."""
         model = LatentDirichletAllocation(
             self.dim, learning_method="online", learning_offset=DELAY, learning_decay=DECAY, **settings
         )
@@ -113,8 +116,8 @@ class LDA(Encoder):
         return np.exp(digamma(self.weights) - digamma(self.weights.sum(0)))
 
     def transform(self, documents: Sequence[Document]) -> np.ndarray:
-        """(documents, topics) float32, rows sum to 1: the mean of q(θ), H's eq. 5 from γ = 1. NaN where a document has
-        no known word."""
+        """(documents, topics) float32, rows sum to 1: the mean of q(θ), H's eq. 5 from γ = 1. NaN for a document
+        without a known word."""
         found = np.full((len(documents), self.dim), np.nan, np.float32)
         counts = self._counts([document.words for document in documents])
         (known,) = np.nonzero(np.diff(counts.indptr))

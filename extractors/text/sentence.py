@@ -1,6 +1,6 @@
-"""Vectors of the text of a video: its title, tags, categories and description. Its settings; no torch.
+"""The extractor `text`: a vector of each video's title, tags, categories and description. Its settings; no torch.
 
-The network, and how it is trained, is in `sentence_network`.
+`sentence_network` has the network and its training.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from reelmill.extractors.text.settings import MOST, EncoderSettings
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceSettings(EncoderSettings):
-    """What a user can choose of the sentence network."""
+    """Settings of `text`."""
 
     vectors: Path | None = None
-    """Word vectors in word2vec's text or binary format, instead of ones trained on the corpus."""
+    """File of word vectors in word2vec's text or binary format; trained on the corpus if not given."""
     steps: int = 1000
-    """Steps of training its network, each of 64 texts."""
+    """Training steps of the network, with 64 texts each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,20 +1,21 @@
-"""What a user can choose of every extractor of text."""
+"""Settings that extractors of text share."""
 
 from dataclasses import dataclass
 
 from reelmill.extractors.core.settings import ExtractorSettings
 
 MOST = (1 << 32) - 1
+"""Largest seed or count."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSettings(ExtractorSettings):
-    """Of what learns from the texts of a root."""
+    """Settings of an extractor that is fitted on the texts of a root."""
 
     seed: int = 0
-    """Of everything that is drawn while fitting."""
+    """Seed of everything that is drawn while fitting."""
     refit: bool = False
-    """Fit again if texts have changed, into a new store; else the first fit stays."""
+    """Fit again if texts have changed, into a new store; otherwise the first fit is used."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""Topics of videos: a distribution over topics of each video's text. Its settings; `lda` computes them."""
+"""The extractor `topics`: the distribution over topics of each video's text. Its settings; `lda` computes it."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from reelmill.extractors.text.settings import MOST, EncoderSettings
 
 @dataclass(frozen=True, kw_only=True)
 class TopicSettings(EncoderSettings):
-    """What a user can choose of topics."""
+    """Settings of `topics`."""
 
     topics: int = 70
-    """How many (paper 004, §4.3)."""
+    """Number of topics; 70 in paper 004, §4.3."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,8 +1,9 @@
-"""Topics of posts: TwitterLDA (Zhao et al., Comparing Twitter and Traditional Media Using Topic Models, ECIR 2011).
+"""The extractor `post_topics`: TwitterLDA.
 
-A post has one topic, drawn from its author's distribution over topics; each of its words is of that topic, or one of
-the background, which all posts share. Paper 004, §3.2: each post becomes a delta distribution over the topics; §4.3:
-100 of them; the model is updated with the posts of each day in turn.
+Zhao et al., Comparing Twitter and Traditional Media Using Topic Models, ECIR 2011. A post has one topic, drawn from its
+author's distribution over topics; each of its words comes from that topic or from a background that all posts share.
+Paper 004, §3.2: each post becomes a delta distribution over the topics; §4.3: 100 of them; the model is updated with
+the posts of each day in turn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,19 +21,19 @@ from reelmill.extractors.text.words import Document, TooLittleText, flat, vocabu
 
 DAY_MS = 24 * 3600 * 1000
 BETA, GAMMA = 0.01, 20.0
-"""Priors of words, and of background against topic, as the authors' own program has them; that of topics is 50 / K."""
+"""Priors of words, and of background against topic, as in the authors' program; the prior of topics is 50 / K."""
 BATCH_SHARE, BATCH = 100, 512
-"""Posts drawn at once: a hundredth of those known, so that the rest can speak for them, and at most so many."""
+"""Posts drawn at once: a hundredth of those known, so that the counts of the others change little, and at most 512."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PostTopicSettings(EncoderSettings):
-    """What a user can choose of topics of posts."""
+    """Settings of `post_topics`."""
 
     topics: int = 100
-    """How many (paper 004, §4.3)."""
+    """Number of topics; 100 in paper 004, §4.3."""
     sweeps: int = 40
-    """Times that every post's topic is drawn anew in a fit."""
+    """Times that the topic of each post is drawn again in a fit."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,7 +52,7 @@ EXTRACTOR = Descriptor(
 
 
 class _Posts:
-    """Posts that have known words, in order of time: their words, authors, and what was drawn for them."""
+    """Posts that have known words, in order of time: their words, authors, and the topics drawn for them."""
 
     def __init__(self, documents: Sequence[Document], index: dict[str, int], authors: dict[str, int]) -> None:
         self.word, owner = flat([d.words for d in documents], index)
@@ -62,8 +63,8 @@ class _Posts:
         self.topical = np.zeros(len(self.word), bool)
 
     def words_of(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of some posts: the places of their words, the number among them of each word's post, where each post
-        begins."""
+        """For some posts: the positions of their words, the index of each word's post among them, and where each post
+        starts."""
         lengths = self.edges[chosen + 1] - self.edges[chosen]
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         place = np.repeat(self.edges[chosen] - starts, lengths) + np.arange(lengths.sum())
@@ -71,13 +72,14 @@ class _Posts:
 
 
 class TwitterLDA(Encoder):
-    """Collapsed Gibbs sampling in batches: the counts of a batch of posts are taken out, each is drawn given the rest,
-    and they are put back. A post's topic is drawn with the origin of its words summed out, then that of each word:
+    """Collapsed Gibbs sampling in batches: the counts of a batch of posts are removed, each post is drawn given the
+    others, and the counts are added again. A post's topic is drawn with the origin of its words summed out, then the
+    origin of each word:
 
         p(z = k) ∝ (n_ak + α) Π_w p_k(w),    p_k(w) = π φ_kw + (1 − π) φ_Bw,    p(topical) = π φ_zw / p_z(w)
 
-    with a the author, φ and π the means of their posteriors given the counts. Within a post and a batch the counts
-    stand still, which is where this departs from Zhao's sampler.
+    with a the author, φ and π the means of their posteriors given the counts. Unlike in Zhao's sampler the counts do
+    not change within a post and a batch.
     """
 
     about, rows = EXTRACTOR, "post"
@@ -89,7 +91,7 @@ class TwitterLDA(Encoder):
 
     def _start(self) -> None:
         self.index: dict[str, int] = {}
-        """Word → row of the counts."""
+        """{word: row of the counts}"""
         self.authors: dict[str, int] = {}
         self.in_topic = np.zeros((0, self.dim))
         """(words, topics): how often a word was drawn for a topic"""
@@ -106,17 +108,17 @@ class TwitterLDA(Encoder):
         ordered = sorted(documents, key=lambda d: (d.time_ms, d.author, d.fields))
         self._join(ordered)
         if not self.index:
-            raise TooLittleText("no word stands in two posts; topics cannot be learned")
+            raise TooLittleText("no word occurs in two posts; topics cannot be learned")
         posts = _Posts(ordered, self.index, self.authors)
         self.posts = len(posts.where)
-        for number in range(self.settings.sweeps + 1):  # the first in order of time, each batch given those before it
+        for number in range(self.settings.sweeps + 1):  # the first in order of time: each batch given earlier ones
             self._sweep(posts, rng, shuffled=number > 0)
             progress((number + 1) / (self.settings.sweeps + 1))
         self.updates += 1
 
     def update(self, documents: Sequence[Document]) -> None:
-        """Go on with posts of one or more days, day by day: those of a day are drawn given all before them, which keep
-        their topics. Words in two posts of the day join."""
+        """Continue with posts of one or more days, day by day: posts of a day are drawn given all earlier ones, which
+        keep their topics. Words in two posts of the day are added."""
         ordered = sorted(documents, key=lambda d: (d.time_ms, d.author, d.fields))
         for _, day in groupby(ordered, key=lambda d: d.time_ms // DAY_MS):
             today, rng = list(day), self._rng()
@@ -128,11 +130,11 @@ class TwitterLDA(Encoder):
             self.updates += 1
 
     def _rng(self) -> np.random.Generator:
-        """Of the next update, also after `load`."""
+        """Generator of the next update, the same after `load`."""
         return np.random.default_rng([self.settings.seed, self.updates])
 
     def _join(self, documents: Sequence[Document]) -> None:
-        """Take in new words and authors. Frequent words stay: they are what the background is for."""
+        """Add new words and authors. Frequent words are not left out: the background models them."""
         for word in vocabulary((d.words for d in documents), share=1.0):
             self.index.setdefault(word, len(self.index))
         for document in documents:
@@ -153,7 +155,7 @@ class TwitterLDA(Encoder):
             self._draw(posts, order[start : start + size], rng)
 
     def _draw(self, posts: _Posts, chosen: np.ndarray, rng: np.random.Generator) -> None:
-        """Draw a batch of posts anew."""
+        """Draw the topics of a batch of posts again."""
         place, owner, starts = posts.words_of(chosen)
         if posts.topic[chosen[0]] >= 0:
             self._count(-1, posts, chosen)
@@ -166,7 +168,7 @@ class TwitterLDA(Encoder):
         self._count(1, posts, chosen)
 
     def _count(self, sign: int, posts: _Posts, chosen: np.ndarray) -> None:
-        """Put posts into the counts (1) or take them out (−1)."""
+        """Add posts to the counts (1) or remove them (−1)."""
         place, owner, _ = posts.words_of(chosen)
         word, topic, topical = posts.word[place], posts.topic[chosen], posts.topical[place]
         mine = topic[owner][topical]
@@ -177,18 +179,18 @@ class TwitterLDA(Encoder):
         self.of_background += sign * float((~topical).sum())
 
     def _chances(self, word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """π φ_kw (words, K) and (1 − π) φ_Bw (words,) of these words."""
+        """π φ_kw, (words, K), and (1 − π) φ_Bw, (words,), of these words."""
         size, topical = BETA * len(self.index), self.of_topics.sum()
         pi = (topical + GAMMA) / (topical + self.of_background + 2 * GAMMA)
         of_topic = pi * (self.in_topic[word] + BETA) / (self.of_topics + size)
         return of_topic, (1 - pi) * (self.in_background[word] + BETA) / (self.of_background + size)
 
     def transform(self, documents: Sequence[Document]) -> np.ndarray:
-        """(posts, topics) float32: the probability of each topic; NaN where a post has no known word. The delta
-        distribution of paper 004 is `delta` of it.
+        """(posts, topics) float32: the probability of each topic; NaN for a post without a known word. `delta`
+        turns it into the delta distribution of paper 004.
 
-        Posts of an author are taken in order of time, each given the same author's before it: what comes later changes
-        nothing. All authors advance together, a post each.
+        Posts of an author are encoded in order of time, each given the author's earlier posts; later posts change
+        nothing. All authors advance together, one post at a time.
         """
         found = np.full((len(documents), self.dim), np.nan, np.float32)
         names = {name: n for n, name in enumerate(dict.fromkeys(d.author for d in documents))}
@@ -220,7 +222,7 @@ class TwitterLDA(Encoder):
         return {"delta": delta(chances), "probability": chances}
 
     def background(self) -> dict[str, float]:
-        """Of each word, the share of its occurrences that was drawn for the background."""
+        """{word: share of its occurrences that were drawn for the background}"""
         share = self.in_background / np.maximum(self.in_background + self.in_topic.sum(1), 1)
         return dict(zip(self.index, share.tolist(), strict=True))
 
@@ -243,7 +245,7 @@ class TwitterLDA(Encoder):
 
 
 def delta(chances: np.ndarray) -> np.ndarray:
-    """(posts, topics): 1 at the most probable topic, 0 elsewhere; rows of NaN stay."""
+    """(posts, topics): 1 at the most probable topic, 0 elsewhere; rows of NaN stay NaN."""
     found = np.zeros_like(chances)
     found[np.arange(len(chances)), np.argmax(np.nan_to_num(chances), 1)] = 1
     found[np.isnan(chances).any(1)] = np.nan

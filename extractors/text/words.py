@@ -1,6 +1,6 @@
-"""From text to words, and from words to vectors. No torch; gensim is imported when vectors are trained or read.
+"""Split text into words, and train or read word vectors. No torch; gensim is imported when vectors are trained or read.
 
-No lists of stop words: words in more than half of the documents tell nothing of any, in whatever language.
+There is no list of stop words: words that occur in more than half of the documents are left out, in any language.
 """
 
 import gzip
@@ -18,15 +18,15 @@ import numpy as np
 from reelmill.storage.errors import InputError
 
 READ_WORDS = 200_000
-"""Words taken from a file of vectors, which lists the most frequent first: 240 MB at 300 numbers each."""
-MOST_NUMBERS = 4096
-"""A word; published vectors have up to 1024. Room for them is made before they are read."""
+"""Words read from a file of vectors, which lists the most frequent first: 240 MB at 300 dimensions."""
+MOST_DIMENSIONS = 4096
+"""Largest dimension of word vectors: memory is allocated before they are read. Published ones have up to 1024."""
 TRAINED_WORDS = 2_000_000
-"""Words that training passes at least, in 5 to 100 epochs: a small corpus needs more of them."""
+"""Words that training visits at least, in 5 to 100 epochs: a small corpus needs more epochs."""
 
 _LINK = re.compile(r"(?:https?://|www\.)\S+")
 _SIGNS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0963\u0966-\u0dff\u0e00-\u0e4e"
-"""Accents, and the vowel signs of Hebrew, Arabic, Indic scripts and Thai, which `\\w` leaves out."""
+"""Accents, and the vowel signs of Hebrew, Arabic, Indic scripts and Thai, which `\\w` does not match."""
 _UNSPACED = "\u3041-\u30fa\u3400-\u4dbf\u4e00-\u9fff"
 """Kana and Han, written without spaces."""
 _WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])(?:[^\W_]|[{_SIGNS}]))+")
@@ -37,40 +37,40 @@ class TooLittleText(InputError):
 
 
 def tokens(text: str) -> list[str]:
-    """Words of a text in order: lower case, runs of letters and digits of any script (NFKC), an apostrophe inside a
-    word left out (`don't` is `dont`). `#cats` is the word `cats`, so that hashtags, tags and titles meet; links go; of
-    Han and kana each character is a word."""
+    """The words of a text in order: runs of letters and digits of any script, in lower case and NFKC. An apostrophe
+    inside a word is removed (`don't` becomes `dont`), so are links. `#cats` becomes `cats`, so that hashtags equal
+    tags. Each character of Han and kana is a word."""
     plain = unicodedata.normalize("NFKC", _LINK.sub(" ", text)).lower()
     return _WORD.findall(re.sub(r"(?<=\w)['’](?=\w)", "", plain))
 
 
 @dataclass(frozen=True)
 class Document:
-    """What becomes one row: the text of a video, or one post."""
+    """The text of a video, or one post; it becomes a row of a store."""
 
     fields: tuple[tuple[str, ...], ...]
-    """Words of each field: title, tags, categories, description; of a post its text alone. May be empty."""
+    """Words of each field: title, tags, categories and description of a video, or the text of a post. May be empty."""
     author: str = ""
-    """Who posted it."""
+    """Id of the user who posted it."""
     time_ms: int = 0
-    """When it was posted, milliseconds since 1970."""
+    """Time of the post, milliseconds since 1970."""
 
     @classmethod
     def of(cls, *texts: str, author: str = "", time_ms: int = 0) -> "Document":
-        """Of the raw text of each field."""
+        """A document from the raw text of each field."""
         return cls(tuple(tuple(tokens(text)) for text in texts), author, time_ms)
 
     @property
     def words(self) -> list[str]:
-        """Of all fields, one after another."""
+        """The words of all fields, one field after another."""
         return list(chain.from_iterable(self.fields))
 
 
 def vocabulary(
     documents: Iterable[Iterable[str]], *, at_least: int = 2, share: float = 0.5, size: int = 50_000
 ) -> list[str]:
-    """The `size` words in most documents, of those in `at_least` documents and not in more than `share` of them; the
-    most frequent first, equals by spelling."""
+    """The `size` words that occur in the most documents, among those in at least `at_least` documents and at most
+    `share` of them. The most frequent come first, equally frequent ones in alphabetical order."""
     found: Counter[str] = Counter()
     count = 0
     for words in documents:
@@ -81,7 +81,7 @@ def vocabulary(
 
 
 def flat(documents: Sequence[Iterable[str]], index: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Known words of all documents: their numbers (words,) and the number of the document of each (words,), int64."""
+    """Known words of all documents: the index of each, (words,), and the number of its document, (words,), int64."""
     numbers = [[index[word] for word in words if word in index] for words in documents]
     owner = np.repeat(np.arange(len(documents)), [len(n) for n in numbers])
     return np.fromiter(chain.from_iterable(numbers), np.int64, len(owner)), owner
@@ -89,7 +89,7 @@ def flat(documents: Sequence[Iterable[str]], index: dict[str, int]) -> tuple[np.
 
 @dataclass(frozen=True)
 class WordVectors:
-    """A vector for each word."""
+    """Words and their vectors."""
 
     words: list[str]
     vectors: np.ndarray
@@ -97,10 +97,10 @@ class WordVectors:
 
 
 def train_vectors(sentences: Sequence[Sequence[str]], dim: int, seed: int) -> WordVectors:
-    """Skip-gram vectors (Mikolov et al. 2013, paper 004's reference [33]) of the words that occur twice.
+    """Skip-gram vectors (Mikolov et al. 2013, reference [33] of paper 004) of the words that occur at least twice.
 
-    One thread and a hash of our own, so that the same sentences in the same order give the same bits. Raises
-    TooLittleText where no word occurs twice.
+    Trained with one thread and a fixed hash function, so that the same sentences in the same order give the same bits.
+    Raises TooLittleText if no word occurs twice.
     """
     counts = Counter(chain.from_iterable(sentences))
     if not counts or max(counts.values()) < 2:
@@ -118,7 +118,7 @@ def train_vectors(sentences: Sequence[Sequence[str]], dim: int, seed: int) -> Wo
 def read_vectors(path: Path, limit: int = READ_WORDS) -> WordVectors:
     """The first `limit` vectors of a file in word2vec's text or binary format, also gzipped.
 
-    Raises InputError for a pickle (gensim's own `.kv` is one), which could run code, and for what is neither format.
+    Raises InputError for a pickle (such as gensim's own `.kv`), which could run code, and for any other format.
     """
     binary = _is_binary(path)
     from gensim.models import KeyedVectors
@@ -135,7 +135,7 @@ def read_vectors(path: Path, limit: int = READ_WORDS) -> WordVectors:
 
 
 def _is_binary(path: Path) -> bool:
-    """Which of the two formats a file has, by its first two lines."""
+    """Whether a file has the binary format, by its first two lines. Raises InputError."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             first, second = file.readline(1 << 10), file.readline(1 << 20)
@@ -150,8 +150,8 @@ def _is_binary(path: Path) -> bool:
         )
     if not re.fullmatch(rb"\d{1,18} \d{1,18}\s*", first):
         raise InputError(f"vectors {path}: the first line of a word2vec file says `words dimensions`, such as 3000 300")
-    if (dim := int(first.split()[1])) > MOST_NUMBERS:
-        raise InputError(f"vectors {path}: says to hold {dim:,} numbers a word, at most {MOST_NUMBERS:,} are read")
+    if (dim := int(first.split()[1])) > MOST_DIMENSIONS:
+        raise InputError(f"vectors {path}: says to hold {dim:,} dimensions; at most {MOST_DIMENSIONS:,} are read")
     try:
         numbers = [float(number) for number in second.split()[1:]]
     except ValueError:

@@ -1,6 +1,6 @@
-"""C3D: 16 consecutive frames → fc6, fc7 (4096) or conv5 (512). Its settings and published weights; no torch.
+"""The extractor `c3d`: 16 consecutive frames → fc6, fc7 (4096), conv5 (512). Its settings and weights; no torch.
 
-The network is in `c3d_network`.
+`c3d_network` has the network.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from reelmill.extractors.weights.checkpoints import Checkpoint, Layout, Pixels
 
 @dataclass(frozen=True, kw_only=True)
 class C3DSettings(FrameSettings):
-    """What a user can choose of C3D."""
+    """Settings of `c3d`."""
 
     channel_order: Literal["RGB", "BGR"] | None = None
-    """What its first layer expects, where a checkpoint's record has it wrong."""
+    """Channel order that the first layer expects, if a checkpoint's record has it wrong."""
     mean_file: Path | None = None
-    """The published mean volume as .npy, (3, 16, 128, 171) in BGR, instead of one mean a channel."""
+    """The published mean volume as .npy, (3, 16, 128, 171) in BGR, instead of one mean for each channel."""
 
 
 _C3D_CONVS = ("conv1a", "conv2a", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b")

@@ -32,7 +32,7 @@ def _conv(channels_in: int, channels_out: int) -> nn.Conv3d:
 
 
 class C3DNetwork(nn.Module):
-    """Eight convolutions and two linear layers. fc8, the 487 classes, is left out: no layer after fc7 is asked for."""
+    """Eight convolutions and two linear layers, without fc8 (the 487 classes), because no layer after fc7 is stored."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class C3DNetwork(nn.Module):
         self.fc6, self.fc7 = nn.Linear(8192, 4096), nn.Linear(4096, 4096)
 
     def forward(self, x: Tensor, layers: tuple[str, ...]) -> dict[str, Tensor]:
-        """(B, 3, 16, 112, 112) → the layers asked for, and those on the way; nothing is computed beyond them."""
+        """(B, 3, 16, 112, 112) → {layer: (B, dim)} of these layers and earlier ones; later ones are not computed."""
         x = F.max_pool3d(F.relu(self.conv1a(x)), (1, 2, 2))  # 64, 16, 56, 56: the first pool keeps time
         x = F.max_pool3d(F.relu(self.conv2a(x)), 2)  # 128, 8, 28, 28
         x = F.max_pool3d(F.relu(self.conv3b(F.relu(self.conv3a(x)))), 2)  # 256, 4, 14, 14
@@ -52,7 +52,7 @@ class C3DNetwork(nn.Module):
         x = F.relu(self.conv5b(F.relu(self.conv5a(x))))
         found = {"conv5": x.float().mean(dim=(2, 3, 4))}
         if "fc6" in layers or "fc7" in layers:
-            # Caffe pools 7 → 4 with windows clipped at the right and bottom; padding as in most ports would shift them
+            # Caffe pools 7 → 4 with windows clipped at the right and bottom; the padding of most ports would shift them
             x = F.max_pool3d(x, 2, ceil_mode=True)  # 512, 1, 4, 4
             found["fc6"] = F.relu(self.fc6(x.flatten(1)))
         if "fc7" in layers:
@@ -67,7 +67,7 @@ class C3D(FrameNetwork):
     plan = FramePlan(Geometry(scale_to=(128, 171), crop=(112, 112)), Windows("consecutive", length=16))
     batch_sizes: ClassVar = {"cpu": 4, "cuda": 32}
     random_gains: ClassVar = {"conv1a.weight": 1 / 64}
-    """Pixels are not divided: their standard deviation, about 64, is taken out here."""
+    """Pixels are not divided, so the first layer divides by their standard deviation, about 64."""
 
     def __init__(self, settings: C3DSettings, compute: Compute) -> None:
         super().__init__(settings, compute)
@@ -84,7 +84,7 @@ class C3D(FrameNetwork):
         return self.network(pixels, self.layers)
 
     def _read_volume(self, path: Path) -> tuple[Tensor, str]:
-        """The mean of each pixel of a window: (1, 3, 16, 112, 112) in RGB, and the file's SHA-256."""
+        """The mean of each pixel of a window, (1, 3, 16, 112, 112) RGB, and the file's SHA-256. Raises InputError."""
         try:
             volume = load_array(path)
             sha256 = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,6 +1,6 @@
-"""I3D on Inception: 16 frames (to 64 by setting), 1/25 s apart → mixed_5c (1024). Its settings and weights; no torch.
+"""The extractor `i3d`: 16 frames (up to 64), 1/25 s apart → mixed_5c (1024). Settings and published weights; no torch.
 
-The network is in `i3d_network`.
+`i3d_network` has the network.
 """
 
 from dataclasses import dataclass, replace
@@ -14,10 +14,10 @@ from reelmill.extractors.weights.i3d_names import I3D_BRANCHES, I3D_TENSORFLOW
 
 @dataclass(frozen=True, kw_only=True)
 class I3DSettings(TimedFrameSettings):
-    """What a user can choose of I3D."""
+    """Settings of `i3d`."""
 
     frames: int | None = None
-    """Frames a window, 16 to 64; 16 if not given."""
+    """Frames in a window, 16 to 64; 16 if not given."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

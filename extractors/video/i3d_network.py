@@ -1,4 +1,4 @@
-"""The network of `i3d`: frames with shorter side 256, centre 224 × 224, scaled to −1 … 1, through `core.inception`."""
+"""The network of `i3d`: frames with shorter side 256, centre 224 × 224 and values −1 … 1, through `core.inception`."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -14,8 +14,8 @@ from reelmill.extractors.video.i3d import EXTRACTOR
 class I3D(FrameNetwork):
     """Layer `mixed_5c`: the last block, averaged over windows of 2 × 7 × 7 one step apart, then over these in time.
 
-    Of 16 frames Mixed_5c has 2 × 7 × 7 positions: one window, the plain mean. The order matters from 17 frames on,
-    where inner positions are in two windows and those at both ends in one; fewer than 9 frames fill no window.
+    With 16 frames Mixed_5c has 2 × 7 × 7 positions: one window, the plain mean. From 17 frames on, inner positions
+    are in two windows and those at both ends in one. Fewer than 9 frames fill no window.
     """
 
     about = EXTRACTOR

@@ -1,6 +1,6 @@
-"""I3D on ResNet-50: 8 frames, 8/30 s apart → pool5 (2048). Its published weights; no torch.
+"""The extractor `i3d_r50`: 8 frames, 8/30 s apart → pool5 (2048). Its published weights; no torch.
 
-The network is in `i3d_r50_network`.
+`i3d_r50_network` has the network.
 """
 
 from reelmill.extractors.core.descriptor import Descriptor

@@ -20,12 +20,12 @@ class I3DR50(FrameNetwork):
 
     about = EXTRACTOR
     plan = FramePlan(
-        Geometry(short_side=256, crop=(224, 224), centre="half_even"),  # its library cuts with torchvision
+        Geometry(short_side=256, crop=(224, 224), centre="half_even"),  # its library crops with torchvision
         Windows("timed", length=8, step_ms=8 / 30 * 1000),
     )
     batch_sizes: ClassVar = {"cpu": 2, "cuda": 32}
     random_gains: ClassVar = {"norm_c.weight": 0.25}
-    """With the identity as batch-norm, 16 residual branches add up: each is scaled by 1/√16."""
+    """With batch-norm as the identity, 16 residual branches add up, so each is scaled by 1/√16."""
 
     def _build(self) -> nn.Module:
         with warnings.catch_warnings():
@@ -35,7 +35,7 @@ class I3DR50(FrameNetwork):
         network = i3d_r50(pretrained=False)
         for module in network.modules():
             if isinstance(module, nn.Conv3d):
-                module.stride = tuple(map(int, module.stride))  # NumPy integers, which torch.compile stumbles over
+                module.stride = tuple(map(int, module.stride))  # NumPy integers, which torch.compile does not support
         return network
 
     def _run(self, pixels: Tensor) -> Mapping[str, Tensor]:

@@ -1,6 +1,6 @@
-"""VGG-19: one frame → fc6 or fc7 (4096), after ReLU. Its published weights; no torch.
+"""The extractor `vgg19`: one frame → fc6 or fc7 (4096), after ReLU. Its published weights; no torch.
 
-The network is in `vgg19_network`.
+`vgg19_network` has the network.
 """
 
 from reelmill.extractors.core.descriptor import Descriptor

@@ -1,1 +1,1 @@
-"""Published weights: their records, files and hashes."""
+"""Published weights: records, files, hashes, download and loading."""

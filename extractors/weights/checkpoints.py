@@ -1,7 +1,8 @@
-"""Published weights: one record a file, with the pixels that it was trained on. Each extractor has its own records.
+"""Records of published weights: file, address, hash, licence, and the preprocessing of pixels that the network needs.
+Each extractor's module lists its own records. No torch.
 
-No torch here, so that a command can list them at once. No weights are shipped. Hashes are those found in public
-records by others (no file could be fetched to confirm them here): a wrong one makes loading fail, never pass.
+No weights are shipped with reelmill. The hashes are those found in public records by others; no file could be
+downloaded to confirm them here. A wrong hash makes loading fail, never pass.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,66 +14,66 @@ from reelmill.extractors.weights.hashes import Hash
 from reelmill.storage.errors import InputError, nearest
 
 Layout = Mapping[str, str | None]
-"""Module name in the file → module name in our network, or None for one that we do not have."""
+"""{name of a module in the file: its name in our network, or None if our network does not have it}."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """From uint8 RGB to what the network was trained on: (x / divisor − mean) / std, then the channel order."""
+    """Preprocessing of uint8 RGB pixels: (x / divisor − mean) / std, then the channel order."""
 
     order: Literal["RGB", "BGR"]
-    """Order of the channels that the first convolution sees."""
+    """Channel order that the first convolution expects."""
     mean: tuple[float, float, float]
-    """Of red, green and blue, whatever the order."""
+    """Of red, green and blue, in this order."""
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Of red, green and blue."""
+    """Of red, green and blue, in this order."""
     divisor: float = 1.0
 
     def describe(self) -> dict[str, Any]:
-        """For the spec."""
+        """Its fields, for the spec."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One published file of weights."""
+    """A published file of weights."""
 
     name: str
     extractor: str
     file: str
-    """Name of the file in the weights folder."""
+    """Name of the file in the weights folder; empty if nothing was published."""
     url: str | None
-    """None: no address from which a program can fetch it."""
+    """Address for downloading; None if a program cannot download it."""
     sha256: str | None
-    """Of the whole file. None: no source of it is known."""
+    """Of the whole file; None if nobody published it."""
     pixels: Pixels | None
-    """None: its network sees no frames."""
+    """None if the network does not read frames."""
     licence: str
     citation: str
     note: str = ""
     git_sha1: str | None = None
-    """Of the blob, for a file that is published in a git repository. Neither: the user says which file to trust."""
+    """Git's hash of a file that is published in a repository. With neither hash the user says which file to trust."""
     size: int | None = None
-    """Bytes, where published."""
+    """Bytes, if published."""
     non_commercial: bool = False
     layout: Layout | None = field(default=None, compare=False, repr=False)
-    """None: the file's names are the network's."""
+    """None if the names of tensors in the file are those of our network."""
 
     @property
     def published(self) -> Hash | None:
-        """What the file must have: its SHA-256, or git's hash where that alone is known."""
+        """The published hash: SHA-256, else git's, else None."""
         if self.sha256 is not None:
             return Hash("sha256", self.sha256)
         return Hash("git_sha1", self.git_sha1) if self.git_sha1 is not None else None
 
 
 def find(records: Sequence[Checkpoint], weights: str, extractor: str) -> tuple[Checkpoint, Path | None]:
-    """The record that a user's `weights` means, of those of an extractor, and the file if `weights` is a path.
+    """The record of an extractor that the setting `weights` means, and the file if `weights` is a path.
 
-    `default` and `random` mean the first record, a name the one so called, and a path (with a slash, or of a file that
-    exists) the one whose file has that name, else the first: names of tensors that are not that record's are refused
-    when they are installed. Raises InputError, with the nearest name, for anything else, and for `default` where
-    nothing was published.
+    `default` and `random` mean the first record; a name means the record of that name; a path (with a slash, or of a
+    file that exists) means the record with that file name, else the first one: wrong names of tensors are refused when
+    weights are installed. Raises InputError, with the nearest name, for anything else, and for `default` if nothing was
+    published.
     """
     path = Path(weights).expanduser()
     published = [record for record in records if record.file]

@@ -1,4 +1,4 @@
-"""Fetch one file of weights with pooch: to a temporary name, hashed there, renamed when it is the right one."""
+"""Download a file of weights with pooch: to a temporary name, which is renamed if the hash is right."""
 
 from pathlib import Path
 from typing import IO
@@ -7,20 +7,19 @@ from reelmill.extractors.weights.hashes import Hash
 from reelmill.storage.parts import replacing
 
 TIMEOUT_S = 30.0
-"""Of a connection, and of a wait for more bytes."""
+"""Timeout of connecting, and of waiting for more bytes."""
 SIZE_LIMIT = 2 * 1024**3
-"""For a file whose size is not known. The largest known has 575 MB."""
+"""Limit for a file of unknown size. The largest known file has 575 MB."""
 CHUNK = 1 << 20
 
 
 def fetch(url: str, target: Path, expected: Hash, *, size: int | None = None) -> None:
-    """Download `url` to `target` over http or https, redirects and the environment's proxy included; no other scheme
-    is followed.
+    """Download `url` to `target` over http or https. Follows redirects and uses the proxy of the environment.
 
-    Raises OSError when it cannot be had, is larger than `size` (or SIZE_LIMIT), or has another hash. Nothing is then
-    left behind, and an existing target is untouched.
+    Raises OSError if the file cannot be downloaded, is larger than `size` (or SIZE_LIMIT), or has another hash. Nothing
+    is left behind then, and an existing target is not changed.
     """
-    # its downloader, not `pooch.retrieve`: that one knows neither git's hashes nor a limit of size
+    # pooch's downloader without `pooch.retrieve`, which knows neither git's hashes nor a limit of size
     import pooch
 
     download = pooch.HTTPDownloader(chunk_size=CHUNK, timeout=TIMEOUT_S)
@@ -32,7 +31,7 @@ def fetch(url: str, target: Path, expected: Hash, *, size: int | None = None) ->
 
 
 class _Bounded:
-    """What a download writes to: a file that grows to a limit at most."""
+    """A file for a download that refuses to grow beyond a limit."""
 
     def __init__(self, out: IO[bytes], limit: int, url: str) -> None:
         self.out, self.limit, self.url = out, limit, url

@@ -1,7 +1,7 @@
-"""The files of weights: which are here, are they the published ones, fetched or taken in. No torch.
+"""Files of weights: list, download, import and verify them. No torch.
 
-They are kept in `$REELMILL_WEIGHTS` (default `~/.cache/reelmill/weights`). Where a user has said which file to trust
-in place of the published one, `FILE.sha256` beside it says so, in the form that `sha256sum --check` reads.
+They are kept in `$REELMILL_WEIGHTS` (default `~/.cache/reelmill/weights`). If a user trusts another file than the
+published one, its hash is kept in `FILE.sha256`, in the format of `sha256sum --check`.
 """
 
 import logging
@@ -20,43 +20,43 @@ from reelmill.storage.parts import replacing, write_file
 logger = logging.getLogger(__name__)
 
 State = Literal["missing", "verified", "wrong", "unverified"]
-"""Not here; here with the hash it must have; here with another; here, and nobody has said which hash it must have."""
+"""The file does not exist; has the expected hash; has another one; or its hash is neither published nor given."""
 
 
 def folder() -> Path:
-    """Where weights are kept: `$REELMILL_WEIGHTS`, default `~/.cache/reelmill/weights`."""
+    """The weights folder: `$REELMILL_WEIGHTS`, default `~/.cache/reelmill/weights`."""
     return Path(os.environ.get("REELMILL_WEIGHTS") or "~/.cache/reelmill/weights").expanduser()
 
 
 def place(record: Checkpoint) -> Path:
-    """Where a record's file is looked for when a user names no path."""
+    """Path of a record's file in the weights folder."""
     return folder() / record.file
 
 
-def listing(records: Iterable[Checkpoint]) -> dict[str, Any]:
-    """The folder, and what is known and found of the file of each record, which is hashed whole."""
+def describe_files(records: Iterable[Checkpoint]) -> dict[str, Any]:
+    """The weights folder, and a row for each record with the state of its file, which is hashed whole."""
     return {"folder": str(folder()), "weights": [_described(record) for record in records]}
 
 
-def fetched(record: Checkpoint, sha256: str | None = None) -> dict[str, Any]:
-    """Download a record's file, unless it is here and right; its listing. Raises InputError as `download` does."""
+def fetch_file(record: Checkpoint, sha256: str | None = None) -> dict[str, Any]:
+    """Download a record's file unless the right one exists; returns its row. Raises InputError as `download` does."""
     file = place(record)
-    expected = trusted(record, file, sha256)
+    expected = expected_hash(record, file, sha256)
     if not file.is_file() or _hash(file, expected.kind) != expected:
         download(record, file, expected)
-    _keep_word(record, expected)
-    return listing((record,))
+    _keep_hash(record, expected)
+    return describe_files((record,))
 
 
-def taken(record: Checkpoint, path: Path, sha256: str | None = None) -> dict[str, Any]:
-    """Copy a file into the folder as that of a record; its listing.
+def import_file(record: Checkpoint, path: Path, sha256: str | None = None) -> dict[str, Any]:
+    """Copy a file into the weights folder as the file of a record; returns its row.
 
-    `sha256`: that of the file that the user trusts, and goes on trusting, in place of the published one. Raises
-    InputError when there is no such file, it has another hash, nobody has said which, or it cannot be copied.
+    `sha256`: hash of the file that the user trusts instead of the published one; it is kept. Raises InputError if the
+    file does not exist, has another hash, no hash is known, or it cannot be copied.
     """
     if not path.is_file():
         raise InputError(f"weights {path}: no such file")
-    expected = trusted(record, path, sha256)
+    expected = expected_hash(record, path, sha256)
     try:
         with path.open("rb") as source, replacing(place(record)) as temporary, temporary.open("w+b") as out:
             shutil.copyfileobj(source, out)
@@ -67,30 +67,30 @@ def taken(record: Checkpoint, path: Path, sha256: str | None = None) -> dict[str
                 )
     except OSError as error:
         raise InputError(f"{path} cannot be copied to {place(record)}: {error}") from error
-    _keep_word(record, expected)
-    return listing((record,))
+    _keep_hash(record, expected)
+    return describe_files((record,))
 
 
-def verified(record: Checkpoint) -> dict[str, Any]:
-    """The listing of a record's file. Raises InputError if it does not exist."""
+def verify_file(record: Checkpoint) -> dict[str, Any]:
+    """The row of a record's file. Raises InputError if the file does not exist."""
     if not place(record).is_file():
         raise InputError(f"{place(record)} does not exist; get it with `reelmill weights fetch {record.name}`")
-    return listing((record,))
+    return describe_files((record,))
 
 
 def present(records: Iterable[Checkpoint]) -> list[Checkpoint]:
-    """Those records whose files exist."""
+    """The records whose files exist."""
     return [record for record in records if place(record).is_file()]
 
 
-def trusted(record: Checkpoint, file: Path, given: str | None) -> Hash:
-    """The hash that the file must have: that given, that kept beside it, or the published one.
+def expected_hash(record: Checkpoint, file: Path, given: str | None) -> Hash:
+    """The hash that a file must have: the one that is given, the one kept with the file, or the published one.
 
-    Raises InputError when nobody has said one.
+    Raises InputError if there is none.
     """
     if given:
         return sha256_of(given, "weights_sha256")
-    if expected := _word(record, file) or record.published:
+    if expected := _kept_hash(record, file) or record.published:
         return expected
     if file.is_file():
         digits = _hash(file, "sha256").digits
@@ -102,21 +102,21 @@ def trusted(record: Checkpoint, file: Path, given: str | None) -> Hash:
     if not record.file:
         raise InputError(f"weights {file}: no such file")
     raise InputError(
-        f"no hash of {record.name} is published, so it is not fetched unseen. Get it ({record.url or record.note}), "
+        f"no hash of {record.name} is published, so it is not downloaded. Get it ({record.url or record.note}), "
         f"put it at {file}, and set weights_sha256 to its SHA-256; or set weights: random to go on without"
     )
 
 
 def download(record: Checkpoint, file: Path, expected: Hash) -> None:
-    """Fetch the record's file, or raise InputError that says where to put it."""
+    """Download the record's file. Raises InputError that says where to put it if that fails."""
     try:
         if record.url is None:
-            raise OSError(f"there is no address to fetch it from; {record.note}")
-        logger.info("fetching %s from %s", record.name, record.url)
+            raise OSError(f"no program can download it; {record.note}")
+        logger.info("downloading %s from %s", record.name, record.url)
         fetch(record.url, file, expected, size=record.size)
     except OSError as error:
         raise InputError(
-            f"the weights {record.name} are not here and cannot be fetched: {error}. "
+            f"the weights {record.name} do not exist here and cannot be downloaded: {error}. "
             f"Put the file from {record.url or 'its authors'} at {file} ({expected}), "
             "give its path as weights, name another folder in $REELMILL_WEIGHTS, "
             "or set weights: random to go on without"
@@ -127,7 +127,7 @@ def _described(record: Checkpoint) -> dict[str, Any]:
     file, expected, found = place(record), record.published, None
     state: State = "missing"
     if file.is_file():
-        expected = _word(record, file) or expected
+        expected = _kept_hash(record, file) or expected
         found = _hash(file, expected.kind if expected else "sha256")
         state = "unverified" if expected is None else "verified" if found == expected else "wrong"
     return {
@@ -160,16 +160,17 @@ def _note(file: Path) -> Path:
     return file.with_name(f"{file.name}.sha256")
 
 
-def _word(record: Checkpoint, file: Path) -> Hash | None:
-    """What the user said of the file in the folder when it was taken in. Elsewhere such a file is anybody's word."""
+def _kept_hash(record: Checkpoint, file: Path) -> Hash | None:
+    """The hash that a user gave for this file. It counts in the weights folder only: elsewhere anybody may have written
+    it."""
     note = _note(file)
     if file != place(record) or not file.is_file() or not note.is_file():
         return None
     return sha256_of((note.read_text().split() or [""])[0], f"{note}: its first word")
 
 
-def _keep_word(record: Checkpoint, expected: Hash) -> None:
-    """Remember a hash that is not the published one; forget one that is."""
+def _keep_hash(record: Checkpoint, expected: Hash) -> None:
+    """Write the hash that a user gave; remove it if it is the published one."""
     note = _note(place(record))
     if expected == record.published:
         note.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Which file is meant, by its bytes: SHA-256, or the SHA-1 under which git keeps it, where no other is published."""
+"""Hashes of files: SHA-256, or the SHA-1 of a git blob where nothing else is published."""
 
 import hashlib
 import os
@@ -12,9 +12,9 @@ Kind = Literal["sha256", "git_sha1"]
 
 @dataclass(frozen=True)
 class Hash:
-    """A hash of a whole file. `git_sha1` is that of a git blob: SHA-1 of `blob <bytes>`, a zero byte, the content.
+    """Hash of a whole file. `git_sha1` is the SHA-1 of `blob <bytes>`, a zero byte and the content, as in git.
 
-    SHA-1 is no longer safe from somebody who makes both of two files; nobody can make a second file for a given hash.
+    Two files with the same SHA-1 can be constructed, but not a second file for a given hash.
     """
 
     kind: Kind
@@ -26,7 +26,7 @@ class Hash:
 
     @staticmethod
     def of(handle: IO[bytes], kind: Kind) -> "Hash":
-        """Of an open file, whole; the handle then stands at its start."""
+        """Hash of an open file from its start; afterwards the file is at its start again."""
         size = handle.seek(0, os.SEEK_END)
         handle.seek(0)
         digest = hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
@@ -36,7 +36,7 @@ class Hash:
 
 
 def sha256_of(text: str, said_in: str) -> Hash:
-    """The SHA-256 that a person wrote. Raises InputError that names the place when it is none."""
+    """A SHA-256 as a person wrote it. Raises InputError that names where if it is not one."""
     digits = text.lower()
     if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
         raise InputError(f"{said_in} {text!r}: a SHA-256 has 64 hexadecimal digits")

@@ -1,4 +1,4 @@
-"""Names of tensors in the published files of I3D, by those of `core.inception`. No torch."""
+"""Names of tensors in the published files of I3D, and their names in `core.inception`. No torch."""
 
 from reelmill.extractors.weights.checkpoints import Layout
 
@@ -18,11 +18,11 @@ _I3D_UNITS = {
 }
 
 I3D_TENSORFLOW: Layout = {"logits.conv3d": None}
-"""Its names are TensorFlow's, which are the network's."""
+"""Files with TensorFlow's names, which our network has as well."""
 I3D_BRANCHES: Layout = {
     **{f"{theirs}.conv3d": f"{ours}.conv3d" for theirs, ours in _I3D_UNITS.items()},
     **{f"{theirs}.batch3d": f"{ours}.bn" for theirs, ours in _I3D_UNITS.items()},
     "conv3d_0c_1x1.conv3d": None,
 }
 I3D_EITHER: Layout = {**I3D_TENSORFLOW, **I3D_BRANCHES}
-"""No name of the one means something else in the other."""
+"""Files with either names; no name means different things in the two."""

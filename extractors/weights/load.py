@@ -1,8 +1,8 @@
-"""Weights: found, checked, read, or made at random.
+"""Load weights into networks, or draw random ones.
 
-A file is looked for at the path that the user names, else in the weights folder, else downloaded there (`files`). Its
-whole hash is compared each time before it is read, and it is read as tensors only: a pickle that holds code is refused
-and its code does not run. Without weights, `random_weights` gives seeded ones, for tests and the demo.
+A file is read from the path that the user gives, else from the weights folder, else it is downloaded there (`files`).
+Before each reading its whole hash is checked. Only tensors are read: a pickle that holds code is refused and the code
+does not run. `random_weights` draws seeded weights for tests and the demo.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from reelmill.extractors.weights.checkpoints import Checkpoint, Layout
-from reelmill.extractors.weights.files import download, place, trusted
+from reelmill.extractors.weights.files import download, expected_hash, place
 from reelmill.extractors.weights.hashes import Hash
 from reelmill.storage.arrays import check_zip
 from reelmill.storage.errors import InputError
@@ -30,34 +30,34 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Weights:
-    """The tensors of a network, by its own names, and where they are from."""
+    """The tensors of a network, and where they are from."""
 
     name: str
-    """Of the checkpoint, or `random-<seed>`."""
+    """Name of the checkpoint, or `random-<seed>`."""
     sha256: str
-    """Of the file, or of the random tensors' bytes."""
+    """Hash of the file, or of the bytes of the random tensors."""
     state: Mapping[str, Tensor] = field(repr=False, compare=False)
 
 
 def load(record: Checkpoint, *, path: Path | None = None, sha256: str | None = None) -> Weights:
-    """The tensors of a checkpoint, by our names, from `path` or the weights folder; downloaded there if need be.
+    """The tensors of a checkpoint with the names of our network, from `path`, the weights folder or a download.
 
-    `sha256` is the hash of the file that the user trusts; without it, that which `files.trusted` finds. Raises
-    InputError when there is none, when the file is not there and cannot be fetched, has another hash, or holds anything
+    `sha256`: hash of the file that the user trusts; if not given, that of `files.expected_hash`. Raises InputError if
+    no hash is known, if the file is missing and cannot be downloaded, if it has another hash, or if it holds anything
     but tensors.
     """
     file = path or place(record)
-    expected = trusted(record, file, sha256)
+    expected = expected_hash(record, file, sha256)
     if not file.is_file():
         if path is not None:
             raise InputError(f"weights {path}: no such file")
         download(record, file, expected)
-    with file.open("rb") as handle:  # one open file: what is hashed is what is read
+    with file.open("rb") as handle:  # hash and read the same open file
         found = Hash.of(handle, expected.kind)
         if found != expected:
             raise InputError(
                 f"{file}: its {found.kind} is {found.digits}, that of {record.name} should be {expected.digits}. "
-                "Delete the file to have it fetched again, or give its hash as weights_sha256 if you trust it"
+                "Delete the file to download it again, or give its hash as weights_sha256 if you trust it"
             )
         known = found if found.kind == "sha256" else Hash.of(handle, "sha256")
         tensors = _read(handle, file)
@@ -66,7 +66,7 @@ def load(record: Checkpoint, *, path: Path | None = None, sha256: str | None = N
 
 
 def _read(handle: IO[bytes], file: Path) -> dict[str, Tensor]:
-    """Name → tensor. Raises InputError for what is no checkpoint, or holds more than tensors."""
+    """{name: tensor}. Raises InputError for a file that is not a checkpoint or holds more than tensors."""
     try:
         if zipfile.is_zipfile(handle):
             with zipfile.ZipFile(handle) as archive:
@@ -75,7 +75,7 @@ def _read(handle: IO[bytes], file: Path) -> dict[str, Tensor]:
         content = torch.load(handle, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{file}: it holds more than tensors, reading it could run code. Refused; save its state dict alone"
+            f"{file}: holds more than tensors, so that reading it could run code. Refused; save its state dict alone"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, LookupError, AttributeError, zipfile.BadZipFile) as error:
         raise InputError(f"{file}: not a checkpoint that torch can read ({error})") from error
@@ -88,7 +88,7 @@ def _read(handle: IO[bytes], file: Path) -> dict[str, Tensor]:
 
 
 def _renamed(tensors: Mapping[str, Tensor], layout: Layout | None) -> dict[str, Tensor]:
-    """By our names. A name that the layout does not know is kept, so that `install` can complain of it."""
+    """The tensors under the names of our network. Unknown names are kept, so that `install` can report them."""
     if layout is None:
         return dict(tensors)
     renamed = {}
@@ -102,22 +102,23 @@ def _renamed(tensors: Mapping[str, Tensor], layout: Layout | None) -> dict[str, 
 
 @cache
 def _tell_licence(name: str, licence: str, non_commercial: bool) -> None:
-    """Once a process."""
+    """Log the licence, once in each process."""
     logger.log(logging.WARNING if non_commercial else logging.INFO, "weights %s: licence %s", name, licence)
 
 
 def random_weights(network: nn.Module, seed: int, gains: Mapping[str, float]) -> Weights:
-    """Seeded weights that keep the variance of activations from layer to layer, for a network on any device, even meta.
+    """Seeded random weights for a network on any device, also meta. They keep the variance of activations from layer to
+    layer.
 
-    Convolutions and linear layers: normal, variance 2 / fan-in (He et al., ICCV 2015, eq. 10), biases zero.
-    Batch-norm: the identity. `gains` multiplies the tensors whose names end so. The random state of the process is
-    neither used nor changed.
+    Convolutions and linear layers: normal with variance 2 / fan-in (He et al., ICCV 2015, eq. 10), biases zero.
+    Batch-norm: the identity. `gains`: {ending of a tensor's name: factor}. The random state of the process is neither
+    used nor changed.
     """
     generator = torch.Generator().manual_seed(seed)
     digest = hashlib.sha256()
     state = {}
     for key, like in sorted(network.state_dict().items()):
-        if like.ndim > 1:  # (out, in, …): fan-in is what one output sees
+        if like.ndim > 1:  # (out, in, …): fan-in is the number of inputs of one output
             std = math.sqrt(2 / math.prod(like.shape[1:]))
             tensor = torch.empty(like.shape, device="cpu").normal_(0.0, std, generator=generator)
         elif key.endswith(("weight", "running_var")):
@@ -134,12 +135,12 @@ def random_weights(network: nn.Module, seed: int, gains: Mapping[str, float]) ->
 
 
 def install(network: nn.Module, weights: Weights) -> None:
-    """Put the weights into a network (built on the meta device), every tensor and no other.
+    """Load weights into a network that was built on the meta device.
 
-    Raises InputError that names a few of the tensors that are missing, unexpected or of another shape.
+    Raises InputError that names some of the tensors that are missing, unexpected or of another shape.
     """
     own = network.state_dict()
-    # batches counted by batch-norm: files older than PyTorch 0.4.1 lack them, and only training reads them
+    # counts of batch-norm: missing in files older than PyTorch 0.4.1, and read in training only
     counters = {
         key: torch.zeros(like.shape, dtype=like.dtype, device="cpu")
         for key, like in own.items()
@@ -158,8 +159,8 @@ def install(network: nn.Module, weights: Weights) -> None:
     if any(complaints.values()):
         told = "; ".join(f"{len(keys)} {what} ({', '.join(keys[:3])})" for what, keys in complaints.items() if keys)
         raise InputError(
-            f"weights {weights.name}: not those of this network: {told}. Which names are expected follows from the "
-            "name of the file, as `reelmill weights` lists them; has it another?"
+            f"weights {weights.name}: do not fit this network: {told}. The expected names follow from the file's name, "
+            "see `reelmill weights`; was the file renamed?"
         )
     network.load_state_dict(state, strict=True, assign=True)
     network.requires_grad_(False)

@@ -38,15 +38,15 @@ def weights(
     record = checkpoint(name) if name is not None else None
     match action, record, file, sha256:
         case "list", None, None, None:
-            found = files.listing(checkpoints().values())
+            found = files.describe_files(checkpoints().values())
         case "verify", None, None, None:
-            found = files.listing(files.present(checkpoints().values()))
+            found = files.describe_files(files.present(checkpoints().values()))
         case "verify", Checkpoint(), None, None:
-            found = files.verified(record)
+            found = files.verify_file(record)
         case "fetch", Checkpoint(), None, _:
-            found = files.fetched(record, sha256)
+            found = files.fetch_file(record, sha256)
         case "import", Checkpoint(), Path(), _:
-            found = files.taken(record, file, sha256)
+            found = files.import_file(record, file, sha256)
         case _:
             known = "list, verify [NAME], fetch NAME [--sha256 …] or import NAME FILE [--sha256 …]"
             raise InputError(f"weights {action}: give {known}; `reelmill weights` lists the names")

@@ -106,7 +106,7 @@ def _weights() -> Iterator[Check]:
         if record is None:
             continue
         name = extractor.name
-        (row,) = files.listing((record,))["weights"]
+        (row,) = files.describe_files((record,))["weights"]
         trust = ("", "") if record.published else (" --sha256 HASH", " (none is published: that of the file you trust)")
         get = f"`reelmill weights fetch {record.name}{trust[0]}`{trust[1]}, or set weights: random to try things out"
         match row["state"]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from reelmill.extractors.audio.i3d_sound_network import I3DSound
 from reelmill.extractors.audio.logmel import LogMel
-from reelmill.extractors.audio.spectrogram import Spectrogram, pictures
+from reelmill.extractors.audio.spectrogram import Spectrogram, spectrograms
 from reelmill.extractors.core.inception import I3DNetwork
 from reelmill.extractors.core.sound import NO_SOUND, NO_TIME
 from reelmill.extractors.registry import build, find
@@ -126,7 +126,7 @@ def test_spectrograms_against_slicing_by_hand() -> None:
         row[:length] = samples[:length]
     window[3, 1000:3000] = NO_SOUND
     window[4, :5512] = NO_SOUND
-    found = pictures(window)
+    found = spectrograms(window)
     assert (found.shape, found.dtype) == ((32, 128, 128), np.float32)
     for part, length in enumerate(lasting[:6]):
         samples = np.zeros(max(length, 1024))
@@ -159,7 +159,7 @@ def test_i3d_on_sound_against_its_statement(network: I3DSound, monkeypatch: pyte
     """What goes in, what the network does with it (on a smaller clip), what becomes of what comes out."""
     window = np.full((1, 32, PART), NO_TIME)
     window[0, :, :5000] = noise(32, 5000) * np.linspace(0, 1, 32, dtype=np.float32)[:, None]
-    frames = np.stack([resized((picture + 30) / 70) for picture in pictures(window[0])])
+    frames = np.stack([resized((picture + 30) / 70) for picture in spectrograms(window[0])])
     given: list[torch.Tensor] = []
     mixed = torch.rand((1, 1024, 4, 7, 7), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

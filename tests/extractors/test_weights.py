@@ -340,7 +340,7 @@ def test_the_proxy_of_the_environment_is_used(
 def test_a_file_that_ends_early_is_not_kept(record: Checkpoint, file: Path, server: str) -> None:
     """The server says a length and closes before."""
     online = dataclasses.replace(record, url=f"{server}/short/tiny.pth", sha256=sha256(file))
-    with pytest.raises(InputError, match="cannot be fetched"):
+    with pytest.raises(InputError, match="cannot be downloaded"):
         load(online)
     assert list(files.folder().iterdir()) == []
 

@@ -145,7 +145,7 @@ def test_fetch_brings_a_file_once(
     damaged = run("verify")
     assert damaged.exit_code == 1
     assert "wrong" in damaged.stdout
-    assert states(files.fetched(record)) == {"tiny": "verified"}
+    assert states(files.fetch_file(record)) == {"tiny": "verified"}
     assert len(server.hits("/tiny.pth")) == 2
     assert run("verify", "tiny").exit_code == 0
     assert [kept.name for kept in files.folder().iterdir()] == ["tiny.pth"]
@@ -153,13 +153,13 @@ def test_fetch_brings_a_file_once(
 
 def test_an_unpublished_hash_is_the_users_to_say_once(record: Checkpoint, file: Path) -> None:
     with pytest.raises(InputError, match=f"reelmill weights import tiny {file} --sha256 {sha256(file)}"):
-        files.taken(record, file)
+        files.import_file(record, file)
     assert run("import", "tiny", file, "--sha256", sha256(file)).exit_code == 0
-    assert states(files.listing(files.present([record]))) == {"tiny": "verified"}
+    assert states(files.describe_files(files.present([record]))) == {"tiny": "verified"}
     assert load(record).sha256 == sha256(file)  # without saying it again
     assert (files.folder() / "tiny.pth.sha256").read_text() == f"{sha256(file)}  tiny.pth\n"
     files.place(record).write_bytes(b"damaged")
-    assert states(files.verified(record)) == {"tiny": "wrong"}
+    assert states(files.verify_file(record)) == {"tiny": "wrong"}
     with pytest.raises(InputError, match=sha256(file)):
         load(record)
 
@@ -168,7 +168,7 @@ def test_the_word_kept_counts_in_the_folder_only(record: Checkpoint, file: Path)
     file.with_name("mine.pth.sha256").write_text(f"{sha256(file)}  mine.pth\n")
     with pytest.raises(InputError, match="no hash of tiny is published"):
         load(record, path=file)
-    files.taken(record, file, sha256(file))
+    files.import_file(record, file, sha256(file))
     (files.folder() / "tiny.pth.sha256").write_text("")
     with pytest.raises(InputError, match="64 hexadecimal digits"):
         load(record)
@@ -177,13 +177,13 @@ def test_the_word_kept_counts_in_the_folder_only(record: Checkpoint, file: Path)
 def test_import_takes_the_published_file_or_one_that_is_trusted(record: Checkpoint, file: Path) -> None:
     strict = dataclasses.replace(record, git_sha1=blob(b"another"))
     with pytest.raises(InputError, match=f"its git_sha1 is {blob(file.read_bytes())}"):
-        files.taken(strict, file)
+        files.import_file(strict, file)
     assert not files.place(record).exists()
-    assert states(files.taken(strict, file, sha256(file))) == {"tiny": "verified"}
+    assert states(files.import_file(strict, file, sha256(file))) == {"tiny": "verified"}
     file.write_bytes(b"another")
-    assert states(files.taken(strict, file)) == {"tiny": "verified"}
+    assert states(files.import_file(strict, file)) == {"tiny": "verified"}
     assert [kept.name for kept in files.folder().iterdir()] == ["tiny.pth"]  # the word for the other one is gone
-    assert states(files.taken(strict, files.place(record))) == {"tiny": "verified"}  # it lay in its place already
+    assert states(files.import_file(strict, files.place(record))) == {"tiny": "verified"}  # it lay in its place already
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_import_takes_the_published_file_or_one_that_is_trusted(record: Checkpoi
         (["forget", "tiny"], "weights forget: give list"),
         (["verify", "tiny", "--sha256", "0" * 64], "give list"),
         (["fetch", "tinny"], "did you mean 'tiny'"),
-        (["fetch", "tiny"], "no hash of tiny is published, so it is not fetched unseen"),
-        (["fetch", "tiny", "--sha256", "0" * 64], "there is no address to fetch it from"),
+        (["fetch", "tiny"], "no hash of tiny is published, so it is not downloaded"),
+        (["fetch", "tiny", "--sha256", "0" * 64], "no program can download it"),
         (["verify", "tiny"], "does not exist; get it with `reelmill weights fetch tiny`"),
         (["import", "tiny", "none.pth"], "none.pth: no such file"),
         (["import", "tiny", "{file}", "--sha256", "abc"], "64 hexadecimal digits"),
@@ -215,4 +215,4 @@ def test_a_folder_that_cannot_be_written_is_told(
     (tmp_path / "occupied").touch()
     monkeypatch.setenv("REELMILL_WEIGHTS", str(tmp_path / "occupied"))
     with pytest.raises(InputError, match="cannot be copied"):
-        files.taken(record, file, sha256(file))
+        files.import_file(record, file, sha256(file))
