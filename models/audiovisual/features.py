@@ -8,12 +8,11 @@ N videos, C classes, D dimensions; v is picture, a is sound, p private, s public
     sound   (N, 1, 32, 224, 224) ──► the same tower ─► H_a^s ─┤
                               └────► private tower ──► H_a^p ─┘
 
-`PrivatePublic` is the paper's losses over whatever branches there are. `FeatureNetwork` has the paper's, three I3D that
-read pixels; `audiovisual` has branches over the vectors of feature stores, and is what `reelmill train` fits.
+`PrivatePublic` holds the paper's losses, whatever the branches are. The paper's are three I3D that read pixels and
+spectrograms; those of `model` read vectors of feature stores, which I3D may have written.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,15 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reelmill.extractors.core.inception import I3DNetwork
 from reelmill.models.audiovisual.settings import FeatureSettings
 from reelmill.models.core.base import Model
-
-COLOURS = 3
-"""Channels of a picture; a spectrogram has one."""
-
-Tower = Callable[[int], nn.Module]
-"""channels → a network from (N, channels, frames, rows, columns) to (N, out, frames', rows', columns')."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +29,9 @@ class FeatureBatch:
     """N videos."""
 
     picture: Tensor
-    """(N, 3, 32, 224, 224), −1 … 1."""
+    """(N, ·) what the branches of pictures read."""
     sound: Tensor
-    """(N, 1, 32, rows, columns), spectrograms of 32 equal parts of the sound, −1 … 1."""
+    """(N, ·) what the branches of sound read."""
     has_sound: Tensor
     """(N,) bool."""
     label: Tensor
@@ -59,17 +51,6 @@ class Features:
     def joint(self) -> Tensor:
         """The global feature (N, 4 D)."""
         return torch.cat([self.picture_private, self.picture_public, self.sound_private, self.sound_public], 1)
-
-
-class Branch(nn.Module):
-    """Tower, mean over time and place, fully connected layer: (N, channels, frames, rows, columns) → (N, D)."""
-
-    def __init__(self, tower: nn.Module, columns: int, dim: int) -> None:
-        super().__init__()
-        self.tower, self.full = tower, nn.Linear(columns, dim)
-
-    def forward(self, clip: Tensor) -> Tensor:
-        return self.full(self.tower(clip).mean((2, 3, 4)))
 
 
 class PrivatePublic(Model):
@@ -137,28 +118,6 @@ class PrivatePublic(Model):
     def score(self, picture: Tensor, sound: Tensor, has_sound: Tensor) -> Tensor:
         """Probabilities of the classes (N, C)."""
         return self.classify(self.embed(picture, sound, has_sound).joint).softmax(1)
-
-
-class FeatureNetwork(PrivatePublic):
-    """Three branches: private to pictures, private to sound, public.
-
-    The public one has one set of weights for both, so it must take both: a spectrogram enters it three times over, as
-    a grey picture does."""
-
-    def __init__(self, settings: FeatureSettings, classes: int, columns: int = 1024, tower: Tower = I3DNetwork) -> None:
-        """`tower` makes a network of `columns` output channels; a checkpoint of another than I3D is rebuilt with it."""
-        super().__init__()
-        self.settings, self.sizes = settings, {"classes": classes, "columns": columns}
-        self.picture = Branch(tower(COLOURS), columns, settings.dim)
-        self.sound = Branch(tower(1), columns, settings.dim)
-        self.public = Branch(tower(COLOURS), columns, settings.dim)
-        self.classify = nn.Linear(4 * settings.dim, classes)
-
-    def public_of_picture(self, picture: Tensor) -> Tensor:
-        return self.public(picture)
-
-    def public_of_sound(self, sound: Tensor) -> Tensor:
-        return self.public(sound.expand(-1, COLOURS, -1, -1, -1))
 
 
 def similarity_loss(sound: Tensor, picture: Tensor) -> Tensor:

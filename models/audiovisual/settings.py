@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reelmill.models.core.settings import FitSettings
-from reelmill.storage.errors import InputError
 
 MODALITIES = ("picture", "sound")
 LAYERS = tuple(f"audiovisual-{modality}" for modality in MODALITIES)
@@ -65,5 +64,4 @@ class AudioVisualSettings(FeatureSettings):
         super().__post_init__()
         self.at_least(width=1, least=1, validation_share=0)
         self.one_of(classes=("categories", "tags", "uploader"))
-        if not 0 < self.test_share < 1 - self.validation_share:
-            raise InputError(f"test_share {self.test_share}: must be above 0 and leave something to train on")
+        self.leaves_training(self.validation_share, self.test_share)

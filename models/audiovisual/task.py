@@ -17,6 +17,7 @@ from reelmill.models.audiovisual.features import FeatureBatch
 from reelmill.models.audiovisual.model import AudioVisual
 from reelmill.models.audiovisual.settings import MODALITIES, AudioVisualSettings
 from reelmill.models.data.events import PARTS
+from reelmill.models.data.spread import Spread
 from reelmill.models.metrics import evaluate
 from reelmill.storage.errors import InputError, nearest
 
@@ -128,13 +129,13 @@ class AudioVisualTask:
         table = table[~np.isnan(table[:, 0])]
         if not len(table):
             raise InputError(f"no training video has a usable row in {self.data.stores[role]}; extract them first")
-        mean = table.mean(0, dtype=np.float64)
-        scale = float(np.sqrt(np.square(table - mean).mean()))
+        spread = Spread.of(lambda: [table], table.shape[1])
+        scale = float(np.sqrt(spread.square / table.size))
         if not scale > 0:
             raise InputError(
                 f"features of {self.data.stores[role]} are constant: every training video has one vector; extract anew"
             )
-        return torch.from_numpy(mean).float(), torch.tensor(scale)
+        return torch.from_numpy(spread.mean).float(), torch.tensor(scale)
 
 
 def _divided(rows: np.ndarray, settings: AudioVisualSettings, rng: np.random.Generator) -> dict[str, np.ndarray]:

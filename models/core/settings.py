@@ -45,6 +45,17 @@ class FitSettings:
             if (value := getattr(self, name)) not in known:
                 raise InputError(f"{name} {value!r}: {nearest(str(value), list(known))}")
 
+    def leaves_training(self, validation: float, test: float, most: float | None = None) -> None:
+        """Raise InputError unless these shares leave something to train on: together at most `most`; without it, less
+        than everything, with something to test on."""
+        if most is not None and not validation + test <= most:
+            raise InputError(
+                f"validation_share {validation} and test_share {test}: together at most {most}, so that something is "
+                "left to train on"
+            )
+        if most is None and not 0 < test < 1 - validation:
+            raise InputError(f"test_share {test}: must be above 0 and leave something to train on")
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and words, as in `settings.json`."""
         return asdict(self)

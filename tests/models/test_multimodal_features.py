@@ -1,19 +1,58 @@
 """The audio-visual feature network against statements with plain loops, over towers that a test can afford."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reelmill.extractors.core.inception import I3DNetwork
-from reelmill.models.audiovisual.features import FeatureBatch, FeatureNetwork, divergence, overlap, similarity_loss
+from reelmill.models.audiovisual.features import FeatureBatch, PrivatePublic, divergence, overlap, similarity_loss
 from reelmill.models.audiovisual.settings import FeatureSettings
 from reelmill.storage.errors import InputError
 from tests.models.test_fm import array, check_gradients, filled
 
 COLUMNS, DIM, CLASSES = 3, 4, 3
+COLOURS = 3
+"""Channels of a picture; a spectrogram has one."""
+
+Tower = Callable[[int], nn.Module]
+"""channels → a network from (N, channels, frames, rows, columns) to (N, out, frames', rows', columns')."""
+
+
+class Branch(nn.Module):
+    """Tower, mean over time and place, fully connected layer: (N, channels, frames, rows, columns) → (N, D)."""
+
+    def __init__(self, tower: nn.Module, columns: int, dim: int) -> None:
+        super().__init__()
+        self.tower, self.full = tower, nn.Linear(columns, dim)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return self.full(self.tower(clip).mean((2, 3, 4)))
+
+
+class FeatureNetwork(PrivatePublic):
+    """The paper's own branches over pixels and spectrograms: private to pictures, private to sound, public.
+
+    The public one has one set of weights for both, so it must take both: a spectrogram enters it three times over, as
+    a grey picture does."""
+
+    def __init__(self, settings: FeatureSettings, classes: int, columns: int = 1024, tower: Tower = I3DNetwork) -> None:
+        """`tower` makes a network of `columns` output channels; a checkpoint of another than I3D is rebuilt with it."""
+        super().__init__()
+        self.settings, self.sizes = settings, {"classes": classes, "columns": columns}
+        self.picture = Branch(tower(COLOURS), columns, settings.dim)
+        self.sound = Branch(tower(1), columns, settings.dim)
+        self.public = Branch(tower(COLOURS), columns, settings.dim)
+        self.classify = nn.Linear(4 * settings.dim, classes)
+
+    def public_of_picture(self, picture: Tensor) -> Tensor:
+        return self.public(picture)
+
+    def public_of_sound(self, sound: Tensor) -> Tensor:
+        return self.public(sound.expand(-1, COLOURS, -1, -1, -1))
 
 
 def small(channels: int) -> nn.Module:

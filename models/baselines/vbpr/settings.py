@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reelmill.models.core.settings import FitSettings
-from reelmill.storage.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +37,7 @@ class BPRSettings(FitSettings):
         super().__post_init__()
         self.at_least(dim=1, negatives=1, l2=0, init_std=0, validation_share=0, test_share=0)
         self.one_of(split=("random", "last", "given"))
-        if not 0 < self.test_share < 1 - self.validation_share:
-            raise InputError(f"test_share {self.test_share}: must be above 0 and leave something to train on")
+        self.leaves_training(self.validation_share, self.test_share)
 
 
 @dataclass(frozen=True, kw_only=True)

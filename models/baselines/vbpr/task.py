@@ -21,6 +21,7 @@ from reelmill.models.core.graph import Neighbours
 from reelmill.models.core.rows import ascending
 from reelmill.models.core.sampling import Negatives
 from reelmill.models.data.pairs import Lists, Pairs
+from reelmill.models.data.spread import Spread
 from reelmill.models.metrics import evaluate
 from reelmill.models.metrics import full_ranking as ranking
 from reelmill.models.metrics.full_ranking import Asked, Places, Scorer
@@ -121,12 +122,11 @@ class VBPRTask(BPRTask):
             "cold_items_without_features": int(lost[self.n :].sum()),
         }
         seen = table[: self.n][~lost[: self.n]]
-        mean = seen.mean(0, dtype=np.float64) if len(seen) else np.zeros(table.shape[1])
-        scale = float(np.sqrt(np.square(seen - mean).sum() / max(len(seen), 1)))
-        if not scale > 0:
+        spread = Spread.of(lambda: [seen], table.shape[1])
+        if not spread.rms > 0:
             name = data.stores["features"]
             raise InputError(f"features of {name} are the same for all items of the training, or missing; extract anew")
-        self.mean, self.scale = torch.from_numpy(mean).float(), torch.tensor(scale)
+        self.mean, self.scale = torch.from_numpy(spread.mean).float(), torch.tensor(spread.rms)
         self.cold = torch.from_numpy(table[self.n :]).to(device)
         whole = torch.nan_to_num((torch.from_numpy(table[: self.n]) - self.mean) / self.scale)
         self.features = whole.to(device)

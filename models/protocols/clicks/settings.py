@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reelmill.models.core.settings import FitSettings
-from reelmill.storage.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,5 +50,4 @@ class FieldSettings(FitSettings):
         self.at_least(dim=1, init_std=0, l2=0, per_click=1, validation_share=0, test_share=0, drop_items=0)
         self.at_most(disliked=self.liked, drop_items=1)
         self.one_of(pooling=("mean", "sum"), negatives=("auto", "rated", "sampled"), split=("random", "time", "given"))
-        if not 0 < self.test_share < 1 - self.validation_share:
-            raise InputError(f"test_share {self.test_share}: must be above 0 and leave something to train on")
+        self.leaves_training(self.validation_share, self.test_share)

@@ -15,6 +15,7 @@ from torch import Tensor
 from reelmill.models.core.sampling import Negatives
 from reelmill.models.data.columns import Column
 from reelmill.models.data.events import PARTS
+from reelmill.models.data.spread import Spread
 from reelmill.models.data.vectors import CHUNK
 from reelmill.models.metrics import clicks as metrics_ctr
 from reelmill.models.protocols.clicks.cases import Examples, split, with_negatives
@@ -73,8 +74,8 @@ class ClickTask:
         model = self.build(self.settings, **sizes(self.fields)).initialise(generator)
         for field in self.fields:
             if field.kind != "category":
-                mean, rms = self._spread(field)
-                model.standard.measured(field.name, torch.from_numpy(mean).float(), rms)
+                spread = self._spread(field)
+                model.standard.measured(field.name, torch.from_numpy(spread.mean).float(), spread.rms)
         return model.to(self.device)
 
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
@@ -173,17 +174,14 @@ class ClickTask:
         table = next(c.table for c in self.data.columns if c.name == field.name)
         return np.isnan(table[self.items]).any(1)
 
-    def _spread(self, field: Field) -> tuple[np.ndarray, float]:
-        """Mean vector over the training items that have one, and root mean square of their distances from it. Raises
-        InputError."""
+    def _spread(self, field: Field) -> Spread:
+        """Of the vectors of the training items that have one. Raises InputError if there is none."""
         table = next(c.table for c in self.data.columns if c.name == field.name)
         items = self.items[~self._absent(field)]
         if not len(items):
             raise InputError(f"field {field.name!r}: no item of the training has any; extract them, or leave it out")
         chunks = [items[i : i + CHUNK] for i in range(0, len(items), CHUNK)]
-        mean = sum(table[c].sum(axis=0, dtype=np.float64) for c in chunks) / len(items)
-        square = sum(float(np.square(table[c] - mean).sum()) for c in chunks)
-        return mean, float(np.sqrt(square / len(items)))
+        return Spread.of(lambda: (table[chunk] for chunk in chunks), field.size)
 
     def _train_negatives(self) -> Negatives:
         """Negatives of the training are items of the training."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reelmill.models.core.settings import FitSettings
-from reelmill.storage.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +33,4 @@ class HighlightSettings(FitSettings):
         super().__post_init__()
         self.at_least(window=1, history_size=-1, validation_share=0, test_share=0)
         self.one_of(standardise=("centre", "scale", "none"), past=("others", "earlier"), tested=("last", "every"))
-        if not self.validation_share + self.test_share <= 0.9:
-            raise InputError(
-                f"validation_share {self.validation_share} and test_share {self.test_share}: together at most 0.9, "
-                "so that some users are left to train on"
-            )
+        self.leaves_training(self.validation_share, self.test_share, most=0.9)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reelmill.models.core.settings import FitSettings
-from reelmill.storage.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +29,4 @@ class ItemsAndFramesSettings(FitSettings):
         super().__post_init__()
         self.at_least(least_ratings=1, test_negatives=1, test_repeats=1, validation_share=0, test_share=0)
         self.one_of(standardise=("centre", "scale", "none"))
-        if not self.validation_share + self.test_share <= 0.9:
-            raise InputError(
-                f"validation_share {self.validation_share} and test_share {self.test_share}: together at most 0.9, "
-                "so that something is left to train on"
-            )
+        self.leaves_training(self.validation_share, self.test_share, most=0.9)
