@@ -74,7 +74,7 @@ def write(root: Path, world: World) -> dict[str, str]:
 
 
 def _rate(tables: Tables, world: World, told: np.ndarray, videos: np.ndarray, rng: np.random.Generator) -> None:
-    """Each user likes a random half of the values of each factor; 5 stars where she likes two of the three or more."""
+    """Each user likes a random half of the values of each factor; 5 stars where they like two of the three or more."""
     likes = rng.random((world.users, 3, world.values)).argsort(axis=2) < world.values / 2
     total = world.users * world.examples
     user, order = np.tile(np.arange(world.users), world.examples), np.arange(total)

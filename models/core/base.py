@@ -54,7 +54,7 @@ class Task(Protocol):
 
     @property
     def watch(self) -> str:
-        """Name of the validation figure that decides; higher is better."""
+        """Name of the validation figure that decides when to stop; `metrics.table` knows which direction is better."""
 
     @property
     def counts(self) -> dict[str, int]:

@@ -19,6 +19,7 @@ import torch
 from reelmill.models.core.base import Model, Task
 from reelmill.models.core.logs import Log
 from reelmill.models.core.settings import FitSettings
+from reelmill.models.metrics.table import find
 from reelmill.storage.errors import InputError
 
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -35,7 +36,8 @@ class Training:
         self.generator = torch.Generator(device).manual_seed(settings.seed)
         self.epoch = 0
         self.history: list[dict[str, Any]] = []
-        self.best: dict[str, Any] = {"epoch": 0, "value": float("-inf"), "state": {}}
+        self.sign = -1 if find(task.watch).better == "lower" else 1
+        self.best: dict[str, Any] = {"epoch": 0, "value": self.sign * float("-inf"), "state": {}}
 
     @property
     def finished(self) -> bool:
@@ -96,8 +98,8 @@ def run_epochs(
         training.network.eval()
         checked = training.task.validate(training.network)
         # Without validation cases the last epoch is the best one.
-        value = checked.get(training.task.watch, float(training.epoch))
-        if value > training.best["value"]:
+        value = checked.get(training.task.watch, training.sign * float(training.epoch))
+        if training.sign * value > training.sign * training.best["value"]:
             best = deepcopy(training.network.state_dict())
             training.best = {"epoch": training.epoch, "value": value, "state": best}
         figures |= {f"validation_{name}": number for name, number in checked.items()}

@@ -49,7 +49,7 @@ def _ages(past: Past, decay: float) -> np.ndarray:
 
 
 def _ahead(task: DRNNTask, until: int, lists: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many videos each test user watches for the first time after `until`, in each month after it: those that her
+    """How many videos each test user watches for the first time after `until`, in each month after it: those that their
     list (C, k) holds (C, m), and all (C, m)."""
     user, video, ms = task.split.watched
     place = np.full(len(task.split.users), -1)

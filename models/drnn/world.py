@@ -1,15 +1,15 @@
-"""A world for the Dynamic RNN with a known answer (W5 of the plan), as a real root: watches, posts, five stores.
+"""A world for the Dynamic RNN with a known answer, as a real root: watches, posts, five stores.
 
 A video belongs to a taste, to a clique and to a series, of which it is an episode. A user belongs to a clique, and has
-one taste at a time; with chance `drift` a month it jumps to another one. What she watches next is of her clique and of
-the taste she has by then: with chance `order` the next episode of the series that she follows, else any video that she
-has not seen; cliques never share a video. So each knob at its off value takes something away:
+one taste at a time; with chance `drift` a month it jumps to another one. What they watch next is of their clique and
+of their taste at that time: with chance `order` the next episode of the series that they follow, else any video that
+they have not seen; cliques never share a video. Each knob at its off value is a null world of some part of the model:
 
-    drift 0         the newest watches tell no more than the oldest: weighing and order of the past have nothing to find
-    corrupt 0       text alone tells all: embedding picture and text together has nothing to add
-    cliques 1       whose watch lists overlap has the same taste: nothing beyond topics to find
-    told 0          posts tell nothing: a user who has not watched anything yet is a stranger
-    order 0         what was recommended before tells nothing of what to recommend next
+    drift 0         old and new watches are equally informative: weights and order of the past have nothing to find
+    corrupt 0       text alone is enough: embedding picture and text together has nothing to add
+    cliques 1       users with overlapping watch lists share a taste: relevance has nothing to find beyond topics
+    told 0          posts are noise: of a user without watches nothing is known
+    order 0         what was recommended before says nothing about what to recommend next
 
 What is observed of a video: two pictures and a text, each a fixed random network of what the video is and of a style
 of its own, plus noise; and its mixture of topics, made of the text: of taste, clique and others that mean nothing. Text
@@ -112,7 +112,7 @@ def write(root: Path, world: World) -> dict[str, str]:
 def ceiling(world: World, months: int = 9) -> np.ndarray:
     """(users, N) what the true latents would score after so many months, of user `u0000` … and video `v0000` …: first
     the rest of the series that the user follows, the next episode first, if there is any order; then the other videos
-    of her taste and clique, all alike; then the rest, those of her clique before the others'."""
+    of their taste and clique, all alike; then the rest, those of their clique before the others'."""
     drawn = _draw(world)
     taste, clique, series, episode = _places(world)
     mine = clique == drawn.clique[:, None]

@@ -1,17 +1,17 @@
-"""A world for JIFR with a known answer (W2 of the plan), as a real root: ratings, frame likes, a store of frames.
+"""A world for JIFR with a known answer, as a real root: ratings, frame likes, a store of frames.
 
 An item has a topic, which pictures can show, and a habit, which they cannot. A user has a taste for either, and what
-she rates follows a blend of both,
+they rate follows a blend of both,
 
     utility = 2 · (β · habit + (1 − β) · sight),    β = σ(spread · (user's lean + 2 · item's lean) / √5),
 
-so that at spread 0 everyone blends evenly: there rating attention has nothing to find. How far an item leans to habit
-is to be seen in its pictures, a user's lean is not.
+so that at spread 0 everyone blends evenly: there rating attention has nothing to find. Pictures show how far an item
+leans to habit; a user's lean is visible nowhere.
 
 A share `telling` of an item's frames shows its topic, each with a shade of its own, and carries a mark, which has
-nothing to do with taste. The other frames show topics of nobody's item. At share 1 all frames tell, all carry the mark,
-and visual attention has nothing to find. A user likes those frames of an item whose own topic fits her taste best,
-whether they tell or not; nothing is ever trained on that.
+nothing to do with taste. The other frames show topics of no item. At share 1 all frames do, all carry the mark,
+and visual attention has nothing to find. A user likes those frames of an item whose own topic fits their taste best,
+whether they show the item's topic or not; no model is trained on these likes.
 
 What is observed of a frame is a fixed random network of the topic shown, the mark, the item's lean and its style, plus
 noise. The noise twin has the same features and as many ratings and likes, all drawn evenly.
@@ -49,7 +49,7 @@ class World:
     choosy: float = 3.0
     """How much the utility decides over chance."""
     likes: int = 2
-    """Frames that a user likes of an item that she rated."""
+    """Frames that a user likes of an item that they rated."""
     unframed: float = 0.05
     """Share of the items without frames."""
     features: int = 48
@@ -62,7 +62,7 @@ class World:
 
 @dataclass(frozen=True)
 class Truth:
-    """What a reader of minds would score: user `u0000` is row 0, item `v0000` is column 0."""
+    """What the true latents would score: user `u0000` is row 0, item `v0000` is column 0."""
 
     ratings: np.ndarray
     """(users, items) utility."""

@@ -1,4 +1,4 @@
-"""A world for click-through prediction with a known answer (W4 of the plan), as a real root: ratings, side tables, a
+"""A world for click-through prediction with a known answer, as a real root: ratings, side tables, a
 store of pictures and one of sound.
 
 A user has four attributes, an item a category, an uploader and tags, each one of a few values. Who clicks what follows
@@ -8,7 +8,7 @@ A user has four attributes, an item a category, an uploader and tags, each one o
 
 with w_u = σ(spread · lean of the user). A, B and C are random tables without main effects, and each term has variance 1
 at knob 1 and spread 0. So two pairs of fields mean something, and one triple; all other pairs are noise (a3 and one of
-the tags mean nothing at all). How far a user goes by sight or by ear is her own, and shows in nothing but her clicks.
+the tags mean nothing at all). How far a user goes by picture or by sound shows in nothing but their clicks.
 At spread 0 all go evenly by both: there a fusion guided by the user has nothing to find. At pairs and third 0 there is
 nothing to cross.
 

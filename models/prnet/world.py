@@ -1,17 +1,18 @@
-"""A world for PR-Net with a known answer (W3 of the plan), as a real root: highlights and a store of windows.
+"""A world for PR-Net with a known answer, as a real root: highlights and a store of windows.
 
 A video is a row of events, each a lead-in and a shot; a shot is three steps or more that look alike. Everything a user
 may like has a direction in a latent space:
 
-- She has `interests`, orthogonal directions. Each of her videos has `equal` shots of one of them, alike but for the
-  steps around them; each interest comes up in turn, so that she has marked all of them before.
-- The other shots are near misses: halfway between two of her interests, or, if she has only one, halfway between it and
-  something else. A near miss has the same cosine, √½, to the nearest interest in all worlds. But the mean of several
-  interests is closer to what lies between them than to any of them. `others` show anything.
-- A lead-in shows anything, and half of them carry the mark of a build-up. Of the shots of her interest, those after a
-  build-up are liked; of the others a share `build_up` is not. At 0 nothing is marked, nothing around a shot matters.
-- In a share `generic` of the videos, one of a few directions that everybody likes takes the place of her interest.
-- Of the shots that she likes in a video, a share `annotated` is marked as a highlight, at least one.
+- A user has `interests`, orthogonal directions. Each of their videos has `equal` shots of one, which differ only in
+  the steps around them; interests take turns, so that the user has marked each of them before.
+- The other shots are near misses: halfway between two of the user's interests, or, if there is only one, halfway
+  between it and something else. A near miss has the same cosine, √½, to the nearest interest in all worlds. But the
+  mean of several interests is closer to what lies between them than to any of them. `others` show anything.
+- A lead-in shows anything, and half of them carry the mark of a build-up. Of the shots of the user's interest, those
+  after a build-up are liked; of the others a share `build_up` is not. At 0 nothing is marked, nothing around a shot
+  matters.
+- In a share `generic` of the videos, one of a few directions that all users like takes the place of the interest.
+- Of the shots that a user likes in a video, a share `annotated` is marked as a highlight, at least one.
 
 What is observed of a step is a fixed random network of the direction, the build-up and the style of the video, plus
 noise. Some users have one video only, so no history; some steps are not decodable. The noise twin has the same features
@@ -44,7 +45,7 @@ class World:
     interests: int = 3
     """Of a user; 1 is the null world of attention to the history."""
     equal: int = 4
-    """Shots of her interest in a video."""
+    """Shots of the user's interest in a video."""
     misses: int = 4
     """Near misses in a video."""
     others: int = 0
@@ -113,7 +114,7 @@ def write(root: Path, world: World) -> dict[str, str]:
 
 
 def ceiling(world: World) -> list[Video]:
-    """What a reader of minds knows: with the score `liked[shot]` no ranking of the steps is better."""
+    """What the true latents say: with the score `liked[shot]` no ranking of the steps is better."""
     rng = np.random.default_rng([world.seed, 0])
     kinds = np.linalg.qr(rng.standard_normal((world.latent, world.latent)))[0][: world.kinds]
     videos = []
@@ -150,18 +151,18 @@ def _video(
             _anything(world, world.others, rng),
         ]
     )
-    hers = np.arange(len(shows)) < world.equal
+    own = np.arange(len(shows)) < world.equal
     led = np.zeros(len(shows), bool)
-    for here in (np.flatnonzero(hers), np.flatnonzero(~hers)):  # half of each
+    for here in (np.flatnonzero(own), np.flatnonzero(~own)):  # half of each
         led[rng.permutation(here)[: (len(here) + int(rng.integers(2))) // 2]] = world.build_up > 0
-    liked = hers & (led | (rng.random(len(hers)) >= world.build_up))
+    liked = own & (led | (rng.random(len(own)) >= world.build_up))
     liked[0] |= not liked.any()
-    order, zero = rng.permutation(len(hers)), np.zeros_like(shows)
-    everybody = (hers & generic)[:, None]
+    order, zero = rng.permutation(len(own)), np.zeros_like(shows)
+    everybody = (own & generic)[:, None]
     shot = np.column_stack([np.where(everybody, 0, shows), np.where(everybody, shows, 0), zero[:, 0]])[order]
-    lead_in = np.column_stack([_anything(world, len(hers), rng), zero, led[order] * MARK])
-    content = np.stack([lead_in, shot], axis=1).reshape(2 * len(hers), -1)
-    likes = np.column_stack([np.zeros(len(hers), bool), liked[order]]).ravel()
+    lead_in = np.column_stack([_anything(world, len(own), rng), zero, led[order] * MARK])
+    content = np.stack([lead_in, shot], axis=1).reshape(2 * len(own), -1)
+    likes = np.column_stack([np.zeros(len(own), bool), liked[order]]).ravel()
     marked = np.zeros(len(likes), bool)
     candidates = np.arange(len(likes)) if world.noise_twin else np.flatnonzero(likes)
     marked[rng.permutation(candidates)[: max(1, round(world.annotated * int(likes.sum())))]] = True

@@ -1,4 +1,4 @@
-"""A world for TransGRec with a known answer (W1 of the plan), as a real root: highlights, labels, a store of segments.
+"""A world for TransGRec with a known answer, as a real root: highlights, labels, a store of segments.
 
 Users belong to communities of taste, segments have a latent that is partly `hidden` from the features. How well segment
 i fits user a is
@@ -6,12 +6,12 @@ i fits user a is
     utility = √(1 − hidden) · taste_a · seen_i + √hidden · taste'_a · unseen_i,    taste = √ρ · centre + √(1 − ρ) · own,
 
 where both tastes are of unit length before they are mixed, and `centre` is the community's. So at ρ = 0 tastes are
-independent, and nobody can learn from her neighbours what she would like. At hidden 0 features tell all, and a free
-vector z of a segment has nothing to find. Of each video that a user has come across she likes the segments of greatest
-utility, more or less (`choosy`).
+independent, and neighbours in the graph say nothing about what a user likes. At hidden 0 the features explain
+everything, and a free vector z of a segment has nothing to find. Of each video in their history users like the segments
+of greatest utility, more or less (`choosy`).
 
 Histories follow a power law: many users have four videos, a few have very many. Every user's last video is one that
-nobody has seen earlier, so that its segments have no edges. What is observed of a segment is a fixed random network of
+no user has seen earlier, so that its segments have no edges. What is observed of a segment is a fixed random network of
 `seen` and of the style of its video, plus noise. The noise twin has the same features and histories, and likes that are
 drawn evenly.
 """
@@ -46,7 +46,7 @@ class World:
     """Segments that a user likes of a video."""
     communities: int = 4
     rho: float = 0.7
-    """ρ, the share of a user's taste that is her community's; 0 is the null world of the graph."""
+    """ρ, the share of a user's taste that is their community's; 0 is the null world of the graph."""
     hidden: float = 0.3
     """Share of the utility that features do not show; 0 is the null world of z."""
     choosy: float = 6.0

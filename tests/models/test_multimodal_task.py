@@ -1,6 +1,7 @@
 """Click-through prediction from a planted root to a fitted model: it learns what was planted, each part helps where
 there is something for it, a killed fit goes on, a checkpoint scores the same."""
 
+import csv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -285,3 +286,15 @@ def test_each_term_has_the_share_that_its_knob_says() -> None:
         assert np.log(p / (1 - p)).std() == pytest.approx(1, abs=0.25), name
     p = ceiling(World(**dict.fromkeys(names, 0.0))).click
     assert (p == 0.5).all()
+
+
+def test_a_figure_that_is_better_when_lower_decides_by_its_minimum(
+    small: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClickTask, "watch", "log_loss")
+    result = train(*small, replace(TINY, seed=5, epochs=6), model="multimodal", pictures=False)
+    with (result.folder / "history.csv").open() as file:
+        losses = [float(row["validation_log_loss"]) for row in csv.DictReader(file)]
+    assert len(set(losses)) > 1
+    assert result.metrics["fit"]["best_validation"] == min(losses)
+    assert result.metrics["fit"]["best_epoch"] == 1 + losses.index(min(losses))
