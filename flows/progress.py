@@ -108,7 +108,7 @@ class Lines(Reporter):
             self.say(f"{stage}: {state['done']:.0f}/{state['items']:.0f}{speed}{left}{said}")
 
     def say(self, text: str) -> None:
-        console.print(Text(visible(text)))
+        console.print(Text(visible(text)), soft_wrap=True)
 
 
 _current = Reporter()

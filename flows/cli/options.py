@@ -29,9 +29,29 @@ Set = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done and what it costs; do nothing.")]
 
+
+def extractor_names() -> list[str]:
+    """What completes `--extractor`."""
+    from reelmill.extractors.registry import descriptors
+
+    return [known.name for known in descriptors()]
+
+
+def recommender_names() -> list[str]:
+    """What completes the recommender of `train`."""
+    from reelmill.models.registry import RECOMMENDERS
+
+    return ["all", *RECOMMENDERS]
+
+
 Extractors = Annotated[
     list[str] | None,
-    typer.Option("--extractor", metavar="NAME", help="Extractor; those of the settings if not given. Repeatable."),
+    typer.Option(
+        "--extractor",
+        metavar="NAME",
+        help="Extractor; those of the settings if not given. Repeatable.",
+        autocompletion=extractor_names,
+    ),
 ]
 Since = Annotated[
     str | None,

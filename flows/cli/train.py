@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from reelmill.flows.cli.job import load_settings, work
-from reelmill.flows.cli.options import DryRun, Json, Root, Set, SettingsFile
+from reelmill.flows.cli.options import DryRun, Json, Root, Set, SettingsFile, recommender_names
 from reelmill.flows.cli.output import Table, classes, show
 from reelmill.flows.cli.plan import show_plan
 from reelmill.flows.progress import safe
@@ -21,7 +21,12 @@ FIRST = 3
 
 def train(
     model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help="Recommender, or all; those of the settings if not given.")
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="Recommender, or all; those of the settings if not given.",
+            autocompletion=recommender_names,
+        ),
     ] = None,
     settings_file: SettingsFile = None,
     root: Root = None,

@@ -110,6 +110,8 @@ def test_each_shell_is_told_verbs_options_and_values(shell: str) -> None:
         ("reelmill plan --order sh", ["shortest"]),
         ("reelmill export x --format h", ["hdf5"]),
         ("reelmill weights f", ["fetch"]),
+        ("reelmill train trans", ["transgrec"]),
+        ("reelmill backfill --extractor i3d_s", ["i3d_sound"]),
     ):
         said = completed(shell, typed)
         assert all(word in said for word in told), (typed, said)
