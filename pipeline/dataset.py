@@ -1,4 +1,4 @@
-"""A published data set, read as it was published: who liked what, and vectors of whole videos beside it.
+"""A published dataset, read as it was published: who liked what, and vectors of whole videos.
 
     what it is        file or folder                                        becomes
     MovieLens         ratings.dat, ratings.csv, X.inter, u.data (or .gz)    ratings, films, users
@@ -6,7 +6,7 @@
     interactions      interactions.parquet or .csv with user_id, item_id    watches (ratings, where there is a rating)
 
 Interactions may have a column `split` (train, validation, test), which the settings `split: given` use, `time`, and
-`rating`. Vectors lie in files `<modality>_features.npy` (or .npz, .parquet; see `vectors`) beside the table, whose rows
+`rating`. Vectors are in files `<modality>_features.npy` (or .npz, .parquet; see `vectors`) beside the table, whose rows
 or ids are item ids.
 
     read("root", "tiktok/")        # interactions.parquet, image_features.npy, audio_features.npy
@@ -34,29 +34,29 @@ Kind = Literal["movielens", "phd2", "interactions"]
 TABLES = ("ratings*.dat", "ratings*.dat.gz", "ratings.csv", "*.inter", "u.data")
 """Names of MovieLens' ratings."""
 MODALITIES = {"image": "picture", "visual": "picture", "audio": "sound", "acoustic": "sound", "textual": "text"}
-"""What others call ours."""
+"""Names of modalities in published datasets, and ours."""
 NAMES = {"user_id": ("user_id", "user", "userId"), "video_id": ("item_id", "video_id", "item", "itemId")}
 OPTIONAL = {"time": ("time", "timestamp"), "value": ("rating", "value")}
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What was read."""
+    """What was read from a dataset."""
 
     kind: Kind
     sources: list[IngestCounts]
-    """One, or one a part of a published split."""
+    """One source, or one for each part of a published split."""
     stores: dict[str, str]
     """{modality: store of its vectors}."""
     labels: int
     """Labels of segments, from claimed durations."""
     notes: tuple[str, ...] = ()
-    """What a person should know of files beside the table."""
+    """Remarks about files beside the table, for the user."""
 
 
 def read(root: str | Path, path: str | Path) -> Dataset:
-    """Read a data set into a root; what stands there already is not written again. Raises InputError if it is none of
-    those above, or not all there."""
+    """Read a dataset into a root; what is there already is not written again. Raises InputError if its layout is none
+    of those above, or a file is missing."""
     table = find(Path(path))
     kind = kind_of(table)
     if kind == "interactions":
@@ -70,7 +70,7 @@ def read(root: str | Path, path: str | Path) -> Dataset:
 
 
 def find(path: Path) -> Path:
-    """The table of a data set: the file itself, or the one of a folder. Raises InputError if there is none, or more
+    """The table of a dataset: the file itself, or the only one in a folder. Raises InputError if there is none, or more
     than one."""
     if path.is_file():
         return path
@@ -82,12 +82,12 @@ def find(path: Path) -> Path:
             return found[0]
         if found:
             raise InputError(f"data {path} holds {', '.join(file.name for file in found)}; give one of them")
-    raise InputError(f"data {path} holds none of interactions.parquet, interactions.csv, {', '.join(TABLES)} or a CSV; "
+    raise InputError(f"data {path} has none of interactions.parquet, interactions.csv, {', '.join(TABLES)} or a CSV; "
                      "other layouts are read by a settings file with a mapping (reelmill ingest)")  # fmt: skip
 
 
 def kind_of(table: Path) -> Kind:
-    """What a table is, by its name and first line."""
+    """The kind of a table, by its name and first line."""
     if table.suffix == ".parquet" or table.name.startswith("interactions."):
         return "interactions"
     if table.suffix == ".csv" and b"youtubeId" in text.read_bytes(table).partition(b"\n")[0]:
@@ -96,7 +96,7 @@ def kind_of(table: Path) -> Kind:
 
 
 def _interactions(table: Path) -> list[SourceResult]:
-    """The table as one source, or as one a value of its column `split`, called like it."""
+    """The table as one source, or as one source for each value of its column `split`, named after it."""
     names, split = _columns(table)
     mapping = {ours: next((n for n in theirs if n in names), theirs[0]) for ours, theirs in NAMES.items()}
     mapping |= {
@@ -109,13 +109,13 @@ def _interactions(table: Path) -> list[SourceResult]:
     parts: dict[str, list[int]] = {}
     for number, word in enumerate(split.to_pylist(), 1):
         if word not in known:
-            raise InputError(f"{table}: split {word!r} in row {number}; known are {', '.join(known)}")
+            raise InputError(f"{table}: split {word!r} in row {number}; known: {', '.join(known)}")
         parts.setdefault(known[word], []).append(number)
     return [_part(whole, name, pa.array(rows)) for name, rows in parts.items()]
 
 
 def _part(whole: SourceResult, name: str, rows: pa.Array) -> SourceResult:
-    """The rows of a source with these numbers, as a source of this name."""
+    """The rows of a source with these numbers, as a source named `name`."""
 
     def of(events: pa.Table) -> pa.Table:
         mine = events.filter(pc.is_in(events["source_row"], value_set=rows))
@@ -144,7 +144,7 @@ def _columns(table: Path) -> tuple[list[str], pa.ChunkedArray | None]:
 
 
 def _vectors(root: str | Path, folder: Path) -> dict[str, str]:
-    """{modality: store}; a store that is there already is left as it is."""
+    """{modality: store}; an existing store is not changed."""
     found: dict[str, str] = {}
     for file in sorted(folder.glob("*_features.*")):
         word = file.stem.removesuffix("_features")
@@ -158,15 +158,15 @@ def _vectors(root: str | Path, folder: Path) -> dict[str, str]:
 
 
 def _there(root: str | Path, file: Path, modality: str) -> str | None:
-    """The store that was made of this very file before."""
+    """The store that was made from this very file before."""
     names = [name for name in list_stores(root) if name.startswith(f"given-{modality}-")]
     sha = hashlib.sha256(file.read_bytes()).hexdigest() if names else ""
     return next((name for name in names if open_store(root, name).spec.weights_sha256 == sha), None)
 
 
 def stores_for(dataset: Dataset, roles: Mapping[str, str], optional: frozenset[str]) -> dict[str, str]:
-    """{role: store} of a recommender from a data set without media: a role takes the modality of its name, `features`
-    and `frames` the picture's vectors (else the first ones); what is optional and not there is left out."""
+    """{role: store} of a recommender, for a dataset without media: a role takes the modality of its name, `features`
+    and `frames` the vectors of pictures (else the first ones); a missing optional role is left out."""
     chosen: dict[str, str] = {}
     first = dataset.stores.get("picture", next(iter(dataset.stores.values()), ""))
     for role in roles:

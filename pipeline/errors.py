@@ -1,26 +1,26 @@
-"""Why one video could not be processed. One class a reason, each knows whether trying again can help.
+"""Why a video could not be processed: one class for each reason, which says whether trying again can help.
 
     VideoError
     ├── permanent ── Private, Removed, GeoBlocked, AgeRestricted, Forbidden, Unsupported, UnsafeUrl,
     │                TooLarge, TooLong, TooManyPixels, NotFound, Corrupt, NoVideoStream, DecoderCrash
     ├── transient ── Network, ServerError, RateLimited, TimedOut, CutShort, OutOfSpace, Killed
-    └── left to a later run ── NotYet (live or announced), Changed (the media file is another one)
+    └── left to a later run ── NotYet (live or announced), Changed (another media file than before)
 
-`error_class` is the word in the outcomes table. Any other exception is recorded as `unknown` with its traceback.
+`error_class` is the value in the table `outcomes`. Any other exception is recorded as `unknown` with its traceback.
 """
 
 from reelmill.storage.errors import ReelmillError
 
 
 class VideoError(ReelmillError):
-    """One video could not be processed; the others go on."""
+    """A video could not be processed; the others are not affected."""
 
     error_class = "unknown"
     permanent = False
     retry_after_s: float | None = None
-    """Seconds that the server asked us to wait, if it did."""
+    """Seconds that the server asked to wait, if it did."""
     attempts = 1
-    """How often it was tried."""
+    """Number of attempts."""
 
 
 class Permanent(VideoError):
@@ -34,7 +34,7 @@ class Transient(VideoError):
 
 
 class Private(Permanent):
-    """The owner keeps it private, or it asks for a login we do not have."""
+    """It is private, or needs a login that was not given."""
 
     error_class = "private"
 
@@ -52,7 +52,7 @@ class GeoBlocked(Permanent):
 
 
 class AgeRestricted(Permanent):
-    """Asks for a confirmed age."""
+    """Needs a confirmed age."""
 
     error_class = "age_restricted"
 
@@ -70,7 +70,7 @@ class Unsupported(Permanent):
 
 
 class UnsafeUrl(Permanent):
-    """A scheme or address that may not be fetched."""
+    """A scheme or address that must not be fetched."""
 
     error_class = "unsafe_url"
 
@@ -88,13 +88,13 @@ class TooLong(Permanent):
 
 
 class TooManyPixels(Permanent):
-    """More pixels a frame than the limit."""
+    """More pixels per frame than the limit."""
 
     error_class = "too_many_pixels"
 
 
 class NotFound(Permanent):
-    """A local file that is not there."""
+    """A local file that does not exist."""
 
     error_class = "not_found"
 
@@ -106,7 +106,7 @@ class Corrupt(Permanent):
 
 
 class NoVideoStream(Permanent):
-    """Sound only."""
+    """The file has sound only."""
 
     error_class = "no_video_stream"
 
@@ -130,7 +130,7 @@ class ServerError(Transient):
 
 
 class RateLimited(Transient):
-    """429, or a request to prove not being a robot."""
+    """429, or a request to prove that the client is no robot."""
 
     error_class = "rate_limited"
 
@@ -142,31 +142,31 @@ class TimedOut(Transient):
 
 
 class CutShort(Transient):
-    """Fewer bytes came than were promised."""
+    """Fewer bytes arrived than the server announced."""
 
     error_class = "cut_short"
 
 
 class Changed(VideoError):
-    """The file is gone, or is not the one that was measured."""
+    """The file is gone, or is no longer the one that was measured."""
 
     error_class = "changed"
 
 
 class NotYet(VideoError):
-    """Live now, or announced for later: a later run may find it, another try at once will not."""
+    """Live now, or announced for later: a later run may succeed, an attempt at once will not."""
 
     error_class = "not_yet"
 
 
 class OutOfSpace(Transient):
-    """No room on the disk."""
+    """No space on the disk."""
 
     error_class = "out_of_space"
 
 
 class Killed(Transient):
-    """The decoder's process was killed from outside: the system was out of memory, or somebody did it."""
+    """The decoder's process was killed from outside: by the system, which was out of memory, or by a user."""
 
     error_class = "killed"
 
@@ -176,4 +176,4 @@ def _leaves(cls: type[VideoError]) -> list[type[VideoError]]:
 
 
 BY_CLASS: dict[str, type[VideoError]] = {leaf.error_class: leaf for leaf in _leaves(VideoError)}
-"""Every error class by its word, to rebuild an error that crossed a process boundary."""
+"""Every error class by its `error_class`, to rebuild an error that a child process has sent."""

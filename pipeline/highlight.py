@@ -1,6 +1,6 @@
-"""Cut a highlight out of a media file, to look at: a small GIF or MP4 of a few seconds.
+"""Write a highlight of a media file as a small GIF or MP4 of a few seconds, for people to look at.
 
-The file is read in a child process (`reelmill.pipeline.process.child`), like all foreign bytes.
+The file is read in a child process (`reelmill.pipeline.process.child`), as all foreign files are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,16 +23,16 @@ from reelmill.storage.errors import InputError, nearest
 from reelmill.storage.place import below
 
 FPS = {".gif": 10, ".mp4": 25}
-"""{suffix: pictures a second}. A GIF counts in hundredths of a second."""
+"""{suffix: pictures per second}. A GIF counts in hundredths of a second."""
 SIDE = 320
-"""Most pixels of the longer side. Smaller videos keep their size."""
+"""Longest side in pixels; smaller videos keep their size."""
 SHORTEST_MS, LONGEST_MS = 2_000, 15_000
-"""A shorter range grows on both sides, of a longer one the beginning is cut."""
+"""A shorter range is extended on both sides, of a longer one the beginning is taken."""
 
 
 @dataclass(frozen=True)
 class HighlightJob:
-    """What to read of which file."""
+    """Which range to read from which file."""
 
     path: str
     start_ms: int
@@ -42,11 +42,11 @@ class HighlightJob:
     fps: int
     limits: Limits = field(default_factory=Limits)
     bytes: int | None = None
-    """Size of the file when it was measured, to notice that it is another one now."""
+    """Size of the file when it was measured, to detect that it has been replaced."""
 
 
 def write_highlight(root: str | Path, video_id: str, start_ms: int, stop_ms: int, path: str | Path) -> dict[str, Any]:
-    """Cut [start_ms, stop_ms) of a video of the root; return the file, and from when to when it really goes.
+    """Cut [start_ms, stop_ms) of a video of the root; return the file, and its actual start and stop.
 
     The file appears under its name when it is complete. Raises InputError for another suffix than .gif or .mp4, or a
     video without media; NotFound, Corrupt, Changed and other VideoErrors if its file cannot be read.
@@ -71,14 +71,14 @@ def write_highlight(root: str | Path, video_id: str, start_ms: int, stop_ms: int
 
 
 def check_name(path: Path) -> None:
-    """Raise InputError unless the name says which format to write."""
+    """Raise InputError unless the name ends in the suffix of a format."""
     if path.suffix.lower() not in FPS:
         raise InputError(f"highlight {str(path)!r}: the name must end in {' or '.join(FPS)}")
 
 
 def span(rows: Sequence[Mapping[str, Any]]) -> tuple[str, int, int]:
     """Video, start and stop of the first of these ranges, with those among the others that touch it, one after another:
-    steps shorter than a second make a highlight together. Raises InputError if it is no range."""
+    steps shorter than a second form a highlight together. Raises InputError if there is no range."""
     first = next(iter(rows), None)
     if first is None or first.get("start_ms") is None:
         raise InputError("whole videos are recommended here, which have no highlight to cut; name a run of segments, "
@@ -97,7 +97,7 @@ def span(rows: Sequence[Mapping[str, Any]]) -> tuple[str, int, int]:
 
 
 def bounded(start_ms: int, stop_ms: int, duration_ms: int) -> tuple[int, int]:
-    """The range within the video, neither too short nor too long. Raises InputError if it lies outside."""
+    """The range, limited to the video, neither too short nor too long. Raises InputError if it is outside the video."""
     if not 0 <= start_ms < min(stop_ms, duration_ms):
         raise InputError(f"range {start_ms}–{stop_ms} ms: not within a video of {duration_ms} ms; extract it again")
     stop_ms = min(stop_ms, duration_ms)
@@ -135,7 +135,7 @@ def read(job: HighlightJob) -> Iterator[np.ndarray]:
 
 
 def _scaler(frame: Frame) -> Scaler:
-    """Scales to at most SIDE pixels, to even numbers of them, as H.264 wants."""
+    """Scales to at most SIDE pixels, to even numbers, as H.264 requires."""
     turned = quarter_turns(frame) % 2
     height, width = (frame.width, frame.height) if turned else (frame.height, frame.width)
     share = min(1.0, SIDE / max(height, width))
@@ -144,7 +144,7 @@ def _scaler(frame: Frame) -> Scaler:
 
 
 def _write_gif(path: Path, pictures: Iterator[np.ndarray], fps: int) -> tuple[int, tuple[int, int]]:
-    """Each picture with a palette of its own; how many, and (height, width)."""
+    """Each picture has its own palette. Returns the number of pictures, and (height, width)."""
     drawn = [Image.fromarray(picture).quantize(dither=Image.Dither.NONE) for picture in pictures]
     with parts.replacing(path) as temporary, temporary.open("wb") as file:
         drawn[0].save(file, "GIF", save_all=True, append_images=drawn[1:], duration=1000 // fps, loop=0)
@@ -152,7 +152,7 @@ def _write_gif(path: Path, pictures: Iterator[np.ndarray], fps: int) -> tuple[in
 
 
 def _write_mp4(path: Path, pictures: Iterator[np.ndarray], fps: int) -> tuple[int, tuple[int, int]]:
-    """The same as H.264."""
+    """The same for H.264."""
     shapes = []
 
     def counted() -> Iterator[np.ndarray]:
@@ -165,7 +165,7 @@ def _write_mp4(path: Path, pictures: Iterator[np.ndarray], fps: int) -> tuple[in
 
 
 def _media(root: str | Path, video_id: str) -> dict[str, Any]:
-    """The row of a video. Raises InputError."""
+    """The row of a video in the table `media`. Raises InputError."""
     table = Tables(root).read("media", ["video_id", "uri", "start_ms", "duration_ms", "bytes"])
     rows = {row["video_id"]: row for row in table.to_pylist()}
     if video_id not in rows:

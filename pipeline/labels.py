@@ -1,8 +1,8 @@
 """Which user likes which segment: the 50 % rule.
 
 A (user, video, segment) is a label when one record of the user covers strictly more than θ of that segment's own length
-(the last segment of a video may be short). Several records are not added up; the best one's cover is kept. All in
-integers, with θ as a fraction, so exactly 50 % is never more than 50 %.
+(the last segment of a video may be short). Records are not added up; the cover of the best one is kept. Everything is
+computed in integers, with θ as a fraction, so exactly 50 % is never more than 50 %.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from reelmill.storage.tables import Tables
 
 KINDS = ("highlight",)
 CELLS_AT_ONCE = 1 << 22
-"""Records are compared with their segments in runs of about this many cells; each needs some 100 bytes."""
+"""Records are compared with about this many segments at once; each needs some 100 bytes."""
 
 Durations = Mapping[str, int] | tuple[Sequence[str] | pa.Array, np.ndarray | Sequence[int]]
 """Milliseconds by video_id, as a mapping or as ids and (videos,) integers."""
@@ -30,24 +30,24 @@ Durations = Mapping[str, int] | tuple[Sequence[str] | pa.Array, np.ndarray | Seq
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """What `write_labels` found, and whether the tables had to change."""
+    """What `write_labels` found and wrote."""
 
     videos: int
-    """Videos with a grid."""
+    """Videos with segments."""
     measured: int
-    """Those of them whose grid is made from a measured duration; the others' from a claimed one."""
+    """Those whose segments are made from a measured duration; those of the others from a claimed one."""
     segments: int
     labels: int
     users: int
     """Users with at least one label."""
     events: int
-    """Records compared with a grid."""
+    """Records that were compared with segments."""
     events_without_duration: int
-    """Records of videos of which nobody knows the duration; they wait."""
+    """Records of videos without a known duration; not used yet."""
     videos_written: int
     """Videos whose segments or labels are new or changed."""
     written: bool
-    """False: the tables already said all of it."""
+    """Whether the tables were changed."""
 
 
 def label(
@@ -59,9 +59,10 @@ def label(
 ) -> pa.Table:
     """The `labels` table of records, by video in the order of `durations`, then by segment, then by user.
 
-    `events`: table with user_id, video_id, kind, start_ms, stop_ms. Used are those of the `kinds` that have a range and
-    whose video has a duration; what lies beyond it does not count. `theta`: in [0, 1), read as the decimal it is
-    written as. Raises InputError for durations that are not positive, or a theta out of range.
+    `events`: table with user_id, video_id, kind, start_ms, stop_ms. Only events of the `kinds` are used that have a
+    range and whose video has a duration; the part of a range beyond the end of the video is ignored. `theta`: in [0,
+    1), taken as the decimal number that it is written as. Raises InputError for durations that are not positive, or a
+    theta out of range.
     """
     ids, duration = _arrays(durations)
     over, under = _ratio(theta, segment_ms)
@@ -73,8 +74,8 @@ def label(
     stop = np.minimum(events["stop_ms"].to_numpy(), duration[video])
     record, segment, covered = _covers(start, stop, duration[video], segment_ms, over, under)
 
-    # one number for each (video, segment, user), in the order in which the labels shall stand
-    first = np.cumsum(np.append(0, count(duration, segment_ms)))  # where the cells of each video begin
+    # one number for each (video, segment, user), in the order of the labels
+    first = np.cumsum(np.append(0, count(duration, segment_ms)))  # where the segments of each video begin
     many = max(len(users.dictionary), 1)
     key = (first[video[record]] + segment) * many + np.asarray(users.indices, np.int64)[record]
     order = np.lexsort((-covered, key))
@@ -91,7 +92,8 @@ def label(
 def _covers(
     start: np.ndarray, stop: np.ndarray, duration: np.ndarray, segment_ms: int, over: int, under: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each record with each segment of which it covers more than `over`/`under`: record, segment index, covered ms."""
+    """Pairs of a record and a segment of which it covers more than `over`/`under`: record, segment index, covered
+    ms."""
     first = start // segment_ms
     cells = np.where(stop > start, -(-stop // segment_ms) - first, 0)
     run = np.cumsum(cells) // CELLS_AT_ONCE
@@ -122,7 +124,7 @@ def _arrays(durations: Durations) -> tuple[pa.Array, np.ndarray]:
 def _ratio(theta: float | str | Fraction, segment_ms: int) -> tuple[int, int]:
     """θ as numerator and denominator, small enough for 64-bit products."""
     try:
-        exact = Fraction(str(theta))  # by way of text: 0.1 is a tenth, not the binary number next to it
+        exact = Fraction(str(theta))  # through text: 0.1 is a tenth, not the nearest binary number
     except ValueError as error:
         raise InputError(f"theta {theta!r} is no number; give a share such as 0.5") from error
     if not 0 <= exact < 1:
@@ -141,8 +143,8 @@ def _ranges(events: pa.Table, kinds: Sequence[str]) -> pa.Table:
 def write_labels(root: str | Path, segment_ms: int = SEGMENT_MS, theta: float | str | Fraction = 0.5) -> LabelCounts:
     """Bring the tables `segments` and `labels` of a root up to date with `videos`, `media` and `events`.
 
-    A grid is made from the measured duration where there is one, else from the claimed one. Written are the videos
-    whose segments or labels are not what the tables say, and no others.
+    Segments are made from the measured duration if there is one, else from the claimed one. Only videos whose
+    segments or labels have changed are written.
     """
     tables = Tables(root)
     ids, duration, measured = _known_durations(tables)
@@ -189,13 +191,14 @@ def _known_durations(tables: Tables) -> tuple[pa.Array, np.ndarray, np.ndarray]:
 def _changed_grids(
     tables: Tables, ids: pa.Array, duration: np.ndarray, sources: pa.Array, segment_ms: int
 ) -> tuple[pa.Array, list[str]]:
-    """Which videos have another grid than the table says, (videos,) bool; videos in the table that have none now."""
+    """Which videos have other segments than in the table, (videos,) bool; and videos of the table without segments
+    now."""
     old = tables.read("segments", ["video_id", "start_ms", "stop_ms", "duration_source"])
     last = [("start_ms", "max"), ("stop_ms", "max"), ("duration_source", "max"), ("stop_ms", "count")]
     old = old.group_by("video_id").aggregate(last)
     place = pc.index_in(ids, value_set=old["video_id"])
     cells = count(duration, segment_ms)
-    # with the start of the last cell and their number the length of the others is known
+    # the start of the last segment and their number give the length of the others
     wanted = ((cells - 1) * segment_ms, duration, sources, cells)
     same = pa.repeat(True, len(ids))
     for name, column in zip(
@@ -207,7 +210,7 @@ def _changed_grids(
 
 
 def _changed_labels(old: pa.Table, new: pa.Table) -> set[str]:
-    """Videos with a label that only one of the tables has."""
+    """Videos with a label that is in only one of the tables."""
     if old.equals(new):
         return set()
     rows = pa.concat_tables([old, new]).group_by(new.column_names).aggregate([([], "count_all")])

@@ -1,4 +1,4 @@
-"""Media files of a root: copied to this machine while they are read, where they are on an object store; and hashes."""
+"""Media files of a root: from an object store they are copied to this machine while they are read. Hashes of files."""
 
 import contextlib
 import hashlib
@@ -13,8 +13,8 @@ from reelmill.storage.place import AnyPath, place
 
 @contextlib.contextmanager
 def at_hand(path: str | AnyPath) -> Iterator[Path]:
-    """A media file as a file of this machine, as long as the block lasts. Raises NotFound; a VideoError of the block
-    names the object, not its copy."""
+    """Context manager that gives a media file as a local file. Raises NotFound; a VideoError raised inside names the
+    object, not its copy."""
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(cache.pinned(place(path)))

@@ -1,6 +1,6 @@
-"""Measure a media file. What the header claims is kept apart from what the packets say: only the latter is used.
+"""Measure a media file, by its packets: what its header claims is not used.
 
-`measure` runs in a child process (`reelmill.pipeline.process.child`), like everything that parses foreign bytes.
+`measure` runs in a child process (`reelmill.pipeline.process.child`), as all code that parses foreign files.
 """
 
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ def measure(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def probe(path: str | Path, limits: Limits | None = None) -> dict[str, Any]:
     """The measured columns of `media` for one file.
 
-    Duration is the end of the last frame minus the start of the first, by the packets' own times; of a file cut short
-    behind its index, by that index, so that the rest is known to be missing. A rate is variable when frames are not
-    evenly spaced: a gap differs from the middle one by more than 1 ms and 1 % (containers round times to their clock).
+    Duration is the end of the last frame minus the start of the first, by the times of the packets; of a file that
+    is truncated after its index, by that index, so that the rest is known to be missing. The rate is variable if a gap
+    between frames differs from the median gap by more than 1 ms and 1 % (containers round times to their clock).
     Raises NotFound, Unsupported, Corrupt, NoVideoStream, TooLong, TooManyPixels.
     """
     limits = limits or Limits()
@@ -39,7 +39,7 @@ def probe(path: str | Path, limits: Limits | None = None) -> dict[str, Any]:
             "codec": stream.codec_context.codec.canonical_name,
             "width": stream.codec_context.width,
             "height": stream.codec_context.height,
-            "audio_rate": (sound.sample_rate or None) if sound else None,  # of an unknown codec there is none
+            "audio_rate": (sound.sample_rate or None) if sound else None,  # an unknown codec has none
         }
     if seconds > limits.max_seconds or len(packets.times) > limits.max_frames:
         raise TooLong(
@@ -48,7 +48,7 @@ def probe(path: str | Path, limits: Limits | None = None) -> dict[str, Any]:
         )
     duration_ms = round(seconds * 1000)
     if duration_ms <= 0:
-        raise Corrupt(f"{path}: its frames span no time")
+        raise Corrupt(f"{path}: all its frames have the same time")
     sha256, size = digest(path)
     return {
         **facts,
@@ -72,7 +72,7 @@ def _uneven(times: np.ndarray) -> bool:
 
 
 def _rotation(path: Path, limits: Limits) -> int:
-    """Degrees counter-clockwise to turn the first decodable frame upright."""
+    """Degrees counter-clockwise that turn the first decodable frame upright."""
     with open_video(path, limits) as (container, stream):
         for _, frame in read_frames(container, stream, 0.0, limits, Tally()):
             return 90 * quarter_turns(frame)

@@ -1,4 +1,4 @@
-"""What no message may tell: passwords, cookies, tokens. Messages end in tables, logs, reports and on screens."""
+"""Keeps passwords, cookies and tokens out of messages, which end up in tables, logs, reports and on screens."""
 
 import contextlib
 import re
@@ -8,20 +8,21 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 SHORTEST = 4
-"""Shorter texts are no secrets, and are found in every word."""
+"""Shorter texts are not masked: they are no secrets, and part of many words."""
 TELLING = re.compile("(?i)tok|sig|key|auth|pass|secret|cred|sess|cookie|hash|hmac|policy|jwt|code")
-"""In the name of a parameter of an address: its value is a secret wherever it is told. Of addresses no query is."""
+"""Parameters of an address with such a name have a secret value, which is masked wherever it appears. The query of an
+address is never shown."""
 
 
 def redact(text: str) -> str:
-    """A message without passwords and without the query of addresses, where tokens are."""
+    """A message without the passwords and queries of addresses, which may hold tokens."""
     text = re.sub(r"(?<=://)[^/\s@]+@", "", text)
     text = re.sub(r"(?<=://)([^\s?'\"<>]*)\?[^\s'\"<>)]*", r"\1?…", text)
     return re.sub(r"(?<=[^\s?])\?[^\s'\"<>)]*=[^\s'\"<>)]*", "?…", text)
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
-    """A message with each of these texts as `…`, whatever is around them."""
+    """A message with each of these texts replaced by `…`."""
     for secret in sorted({*secrets}, key=len, reverse=True):
         if len(secret) >= SHORTEST:
             text = text.replace(secret, "…")
@@ -29,8 +30,8 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 
 
 def secrets_of(url: str, proxy: str | None, cookies_file: str | None) -> Iterator[str]:
-    """What is secret in a download: password and telling parameters of its address, the password of the proxy (None:
-    those of the environment), and the cookies."""
+    """The secrets of a download: password and secret parameters of its address, password of the proxy (None: of those
+    in the environment), and the values of the cookies."""
     proxies = [proxy] if proxy is not None else urllib.request.getproxies().values()
     for address in (url, *proxies):
         with contextlib.suppress(ValueError):

@@ -1,6 +1,6 @@
-"""The grid of each video: cell i covers [i·L, min((i+1)·L, D)), L the length of a segment, D the duration.
+"""The segments of a video: segment i covers [i·L, min((i+1)·L, D)), with length L and duration D.
 
-Segments are virtual: nothing is cut. The last one may be short.
+Segments are virtual: no file is cut. The last one may be short.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ SEGMENT_MS = 5000
 def count(duration_ms: np.ndarray, segment_ms: int = SEGMENT_MS) -> np.ndarray:
     """(videos,) int64: how many segments each video has; the last may be short."""
     if segment_ms <= 0:
-        raise InputError(f"segment_ms is {segment_ms}; a segment must be longer than nothing")
+        raise InputError(f"segment_ms is {segment_ms}; it must be positive")
     return -(-np.asarray(duration_ms, np.int64) // segment_ms)
 
 
@@ -41,7 +41,7 @@ def grid(
     if (total := int(segments.sum())) > (most := memory() // ROW_BYTES):
         longest = ids[int(np.argmax(duration))].as_py()
         raise InputError(
-            f"{total:,} segments of {segment_ms} ms, this machine's memory takes {most:,}: video {longest!r} alone has "
+            f"{total:,} segments of {segment_ms} ms, memory holds {most:,}: video {longest!r} alone has "
             f"{segments.max():,}; are the claimed durations right? Longer segments are fewer (segments.segment_ms)"
         )
     video = np.repeat(np.arange(len(ids), dtype=np.int32), segments)
@@ -56,7 +56,7 @@ def grid(
 
 
 def check_durations(ids: pa.Array, duration: np.ndarray) -> None:
-    """Raise InputError unless each video is there once and has a positive duration."""
+    """Raise InputError unless each video is listed once and has a positive duration."""
     if duration.shape != (len(ids),):
         raise InputError(f"{len(ids)} videos have durations of shape {duration.shape}; one each is needed")
     if (bad := np.flatnonzero(duration <= 0)).size:

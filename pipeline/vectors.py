@@ -1,10 +1,10 @@
-"""Vectors of whole videos that somebody else computed, into a feature store with one row a video.
+"""Imports vectors of whole videos that somebody else computed into a feature store, one row a video.
 
-    X.npy        (videos, dim); the ids come with the call, else a row's number is the id
+    X.npy        (videos, dim); ids are an argument, else the number of a row is the id
     X.npz        arrays `vectors` (videos, dim) and `video_id` (videos,)
     X.parquet    columns `video_id` and `vector`, a list of dim numbers
 
-The store says which file it was (its hash is in the spec), so another file makes another store.
+The hash of the file is in the spec, so another file makes another store.
 """
 
 import hashlib
@@ -29,26 +29,26 @@ SUFFIXES = (".npy", ".npz", ".parquet")
 
 @dataclass(frozen=True)
 class VectorCounts:
-    """What a file held."""
+    """What was imported."""
 
     store: str
     """Name of the store."""
     videos: int
     """Vectors written."""
     empty: int
-    """… of these, such as hold NaN or infinity: rows without data."""
+    """Of these, vectors with NaN or infinity: rows without data."""
 
 
 def write_vectors(
     root: str | Path, path: str | Path, name: str, layer: str = "given", ids: Sequence[str] | None = None
 ) -> VectorCounts:
-    """Write the vectors of a file into the store `name`-`layer`-…; what the store already has of a video is replaced.
+    """Write the vectors of a file into the store `name`-`layer`-…; blocks that are there already are replaced.
 
     `ids`: the videos of the rows, for an `.npy`. Raises InputError if the file cannot be read, or vectors and ids do
-    not fit together."""
+    not match."""
     path = Path(path)
     if path.suffix not in SUFFIXES:
-        raise InputError(f"{path}: vectors come in a file that ends in one of {', '.join(SUFFIXES)}")
+        raise InputError(f"{path}: vectors must be in a file that ends in one of {', '.join(SUFFIXES)}")
     if ids is not None and path.suffix != ".npy":
         raise InputError(f"{path} names its videos itself; leave ids out")
     if not path.is_file():
@@ -89,7 +89,7 @@ def _read(path: Path) -> tuple[np.ndarray, list[str]]:
         sizes = pc.unique(pc.list_value_length(lists)).to_pylist()
         if len(sizes) != 1 or sizes == [None]:
             raise ValueError(f"column vector holds lists of {sizes} numbers; all must be equally long")
-        flat = np.asarray(lists.flatten())  # a null among the numbers becomes NaN
+        flat = np.asarray(lists.flatten())  # null becomes NaN
         return flat.reshape(len(lists), -1), table["video_id"].cast(pa.string()).to_pylist()
     if path.suffix == ".npy":
         vectors = load_array(path)

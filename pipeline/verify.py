@@ -1,4 +1,4 @@
-"""Media files against what was measured of them."""
+"""Checks media files against their measured size and hash."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,8 @@ from reelmill.storage.place import below
 
 
 def media(root: str, on_file: Callable[[str], None] = lambda video: None) -> dict[str, str]:
-    """{video: what is wrong} of files that are gone, or are not those that were measured; every file is read whole."""
+    """{video: what is wrong} for files that are gone or have changed since they were measured. Reads every file
+    whole."""
     wrong = {}
     for row in Tables(root).read("media", ["video_id", "uri", "sha256", "bytes"]).sort_by("video_id").to_pylist():
         path = below(root, row["uri"])

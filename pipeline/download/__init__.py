@@ -1,1 +1,1 @@
-"""Fetching videos with yt-dlp: one child process a video, pauses per host, errors as classes."""
+"""Fetching videos with yt-dlp: in a child process, with pauses per host and a class for each kind of error."""

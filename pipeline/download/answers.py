@@ -1,17 +1,17 @@
-"""What a server answers: pages that end, and what of them goes into the tables."""
+"""Answers of a server: their size is limited, and some of their content goes into the table `videos`."""
 
 from typing import Any
 
 from reelmill.pipeline import errors
 
 PAGE_BYTES = 32 << 20
-"""Most bytes of a page, playlist or manifest, unpacked: one of 50 MB takes yt-dlp 12 s to search."""
+"""Largest page, playlist or manifest in bytes, uncompressed: yt-dlp needs 12 s to search one of 50 MB."""
 PIECE = 1 << 18
 
 
 def bound(response: Any) -> None:
-    """Have a body that is read as a whole end at PAGE_BYTES, with an Unsupported. `response`: yt-dlp's. What is read
-    piece by piece is a file, whose bytes are counted elsewhere."""
+    """Limit a body that is read as a whole to PAGE_BYTES; a longer one raises Unsupported. `response`: that of yt-dlp.
+    A body that is read in pieces is a file, whose bytes are counted by `ytdlp`."""
     read = response.read
 
     def bounded(amount: int | None = None) -> bytes:
@@ -29,8 +29,8 @@ def bound(response: Any) -> None:
 
 
 def columns(info: dict[str, Any]) -> dict[str, Any]:
-    """What the page said, as columns of `videos`. A direct link to a file has no page: yt-dlp makes its title from the
-    address and its date from the file's."""
+    """What the page says, as columns of `videos`. A direct link to a file has no page, and yt-dlp would make up a title
+    from the address and a date from that of the file."""
     said: dict[str, Any] = {}
     if not info.get("direct"):
         texts = {name: info.get(name) for name in ("title", "description", "uploader", "upload_date")}

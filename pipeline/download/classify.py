@@ -1,8 +1,8 @@
-"""Why a download failed: from whatever yt-dlp raised to one class of `errors`.
+"""Why a download failed: maps what yt-dlp raised to one class of `errors`.
 
-yt-dlp's errors say little by their type and much by their text, and the cause is wrapped up to four deep. So the whole
-chain is looked at, in this order: what the site says in words, the HTTP status, the type, the words of the transport.
-Types are known by their names; a test holds them against the installed yt-dlp.
+The type of an error of yt-dlp says little and its text much, and the cause is wrapped up to four times. So the whole
+chain is searched, in this order: the text of the site, the HTTP status, the type, the text of the transport. Types are
+matched by name; a test checks the names against the installed yt-dlp.
 """
 
 import re
@@ -17,7 +17,7 @@ from reelmill.pipeline.download.hosts import Refused
 from reelmill.pipeline.secrets import redact
 
 ROBOT_PAUSE_S = 3600.0
-"""Pause for a host that takes us for a robot; such a ban is lifted within about an hour."""
+"""Pause for a host that takes the client for a robot; such a ban is lifted within about an hour."""
 
 MESSAGE_LENGTH = 1500
 
@@ -44,8 +44,8 @@ SITE_SAYS: tuple[tuple[type[errors.VideoError], str], ...] = (
         r"no suitable extractor|unusual and will be skipped|unsafe file extension|unable to handle request",
     ),
 )
-"""What a site, or yt-dlp for it, says in words: the first that fits counts. Live and upcoming ones have no class of
-their own: not permanent, and not worth another attempt at once."""
+"""Texts of sites, or of yt-dlp about them; the first match counts. Live and upcoming videos are not permanent failures,
+and not worth another attempt at once."""
 
 TRANSPORT_SAYS: tuple[tuple[type[errors.VideoError], str], ...] = (
     (errors.CutShort, r"bytes read|content too short|downloaded \d+ bytes, expected|did not get any data"),
@@ -75,12 +75,12 @@ TYPES: dict[str, type[errors.VideoError]] = {
     "TimeoutError": errors.Network,
     "gaierror": errors.Network,
 }
-"""By the name of the type or of one of its bases."""
+"""Classes by the name of the type, or of one of its bases."""
 
 
 def classify(error: BaseException) -> errors.VideoError:
-    """The error of ours that says why this one came up; ours stay as they are. What is not recognised is a plain
-    VideoError (`unknown`): a broken extractor with its message, anything else with its traceback."""
+    """The VideoError that says why this error was raised; a VideoError is returned as it is. An error that is not
+    recognised becomes a plain VideoError (`unknown`): a broken extractor with its message, others with a traceback."""
     if isinstance(error, Refused):
         return error.error
     chain = list(_chain(error))
@@ -123,7 +123,7 @@ def retry_after_s(headers: Mapping[str, Any], now: float | None = None) -> float
 
 
 def tidy(text: str) -> str:
-    """A message of yt-dlp without its trimmings and secrets."""
+    """A message of yt-dlp without its prefixes, advice and secrets."""
     text = re.sub(r"\x1b\[[0-9;]*m|^\s*ERROR:\s*|^\s*\[download\] Got error:\s*", "", text)
     return redact(text.split("; please report this issue")[0]).strip()[:MESSAGE_LENGTH]
 
@@ -150,7 +150,7 @@ def _first(table: tuple[tuple[type[errors.VideoError], str], ...], words: str) -
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that it wraps, from the outside in."""
+    """The error and all errors that it wraps, from the outside in."""
     waiting: list[Any] = [error]
     seen: set[int] = set()
     while waiting:

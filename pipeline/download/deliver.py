@@ -1,6 +1,7 @@
-"""Downloads into a root on an object store: made on a desk in this machine's cache, delivered when they are complete.
+"""Downloads into a root on an object store: the file is downloaded into the cache of this machine, and uploaded when it
+is complete.
 
-<cache>/desk/<hash of the root>/    what `fetch` keeps in ROOT/media of a root on disk
+    <cache>/desk/<hash of the root>/    what `fetch` keeps in ROOT/media of a root on disk
 """
 
 import hashlib
@@ -19,9 +20,9 @@ def desk(media: AnyPath) -> Path:
 
 
 def delivered(where: Place, fetched: Fetched, media: AnyPath | None) -> Fetched:
-    """Put a complete file and its note into the root's media, the file last; the local one becomes its copy. A note
-    without its file, or with an older one, does no harm: the hash tells. Raises Unreachable; the file then waits.
-    Nothing is to do where `media`, the folder on an object store, is None."""
+    """Upload a complete file and its note, the file last; the local one becomes its copy in the cache. A note without
+    its file, or with an older one, does no harm: the hash differs. Raises Unreachable; the file then stays here. Does
+    nothing if `media`, the folder on an object store, is None."""
     if media is None:
         return fetched
     folder = media / where.key[:2]
@@ -33,7 +34,7 @@ def delivered(where: Place, fetched: Fetched, media: AnyPath | None) -> Fetched:
 
 
 def standing(where: Place, media: AnyPath | None) -> Fetched | None:
-    """The file as an earlier run completed it, here or in the root's media, if it answers the same question."""
+    """The file, if an earlier run completed it for the same address and format, here or on the object store."""
     if (found := where.standing()) is not None:
         return delivered(where, found, media)
     return None if media is None else _recalled(where, media)

@@ -36,7 +36,7 @@ class Downloader:
         pacer: HostPacer | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        """`stop`: set it, and call `interrupt`, to end a pause between two attempts as well."""
+        """`stop`: an event that ends a pause between two attempts; to end a download, call `interrupt` too."""
         self.stop = stop or threading.Event()
         self.options = options or DownloadOptions()
         home = place(root) / "media"
@@ -46,9 +46,9 @@ class Downloader:
         self._child = Child("reelmill.pipeline.download.ytdlp:download", memory_bytes=self.options.memory_bytes)
 
     def fetch(self, video_id: str, url: str) -> Fetched:
-        """Fetch a video, or find it standing. Raises an `errors.VideoError` whose `attempts` says how often it was
-        tried; a permanent one is raised at once, a transient one after `options.attempts`, or earlier when the time
-        for this video is over or the host asks for a longer pause than `options.max_wait_s`."""
+        """Fetch a video, or find the complete file of an earlier run. Raises a VideoError with the number of
+        `attempts`: a permanent one at once, a transient one after `options.attempts`, or earlier when the time for this
+        video is over or the host asks for a longer pause than `options.max_wait_s`."""
         attempt, deadline = 0, time.monotonic() + self.options.max_seconds
         try:
             if (path := self._local(url)) is not None:
@@ -69,11 +69,11 @@ class Downloader:
         except errors.VideoError as error:
             error.attempts = max(attempt, 1)
             secrets = secrets_of(url, self.options.proxy, self.options.cookies_file)
-            error.args = (mask(redact(str(error)), secrets),)  # also what a process that died said last
+            error.args = (mask(redact(str(error)), secrets),)  # also the last output of a process that died
             raise
 
     def interrupt(self) -> None:
-        """For another thread: end the download that is under way, with an error; its part stays."""
+        """End the current download with an error; for another thread. What was downloaded so far is kept."""
         self._child.interrupt()
 
     def close(self) -> None:
@@ -100,13 +100,13 @@ class Downloader:
         return fetched
 
     def _pause(self, attempt: int, error: errors.VideoError) -> float:
-        """Seconds before the next attempt: at least what the server asked for, jittered so that many do not come back
-        at the same moment."""
+        """Seconds before the next attempt: at least what the server asked for, with jitter, so that many clients do not
+        come back at the same moment."""
         pause = self.options.backoff_s * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
         return max(pause, (error.retry_after_s or 0) * random.uniform(1.0, 1.1))
 
     def _local(self, url: str) -> Path | None:
-        """The path that `url` means, None if it is an address to download. UnsafeUrl if it is neither."""
+        """The local path that `url` means; None if it is an address to download. Raises UnsafeUrl if it is neither."""
         try:
             scheme = urlsplit(url).scheme.lower()
         except ValueError as error:
@@ -124,7 +124,7 @@ class Downloader:
     def _take_local(self, video_id: str, path: Path) -> Fetched:
         try:
             found, folder = path.is_file(), path.is_dir()
-        except OSError:  # a name that is too long
+        except OSError:  # such as a name that is too long
             found = folder = False
         if not found:
             what = "is a folder, not a video file" if folder else "does not exist"

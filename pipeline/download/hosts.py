@@ -1,8 +1,8 @@
-"""Whom a download may talk to, and how often.
+"""Which hosts a download may connect to, and how often.
 
-`HostPacer` keeps the pause between two requests to one host, and the wait that a host asked for, over all threads and
-processes that download into a root: its memory is one small locked file a host. `guard` shuts the way into private
-networks for the process that calls it, which is why downloads have one of their own.
+`HostPacer` keeps the pause between two requests to a host, and the pause that a host asked for, over all threads and
+processes that download into a root; its state is one small locked file per host. `guard` blocks private networks for
+the process that calls it, which is one reason why downloads have a process of their own.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ from urllib.parse import urlsplit
 from reelmill.pipeline.errors import RateLimited, UnsafeUrl, Unsupported, VideoError
 
 LONGEST_HOLD_S = 24 * 3600.0
-"""No host is left alone for longer, whatever it asks for and whatever happens to the clock."""
+"""Longest pause for a host, whatever it asks for and whatever happens to the clock."""
 
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 UNICAST = ipaddress.ip_network("2000::/3")
 """All of IPv6 that is routed on the open internet."""
 
 INSIDE = ("localhost", "local", "internal", "home.arpa")
-"""Ends of names that mean this machine or this network wherever they are looked up, by a proxy as well."""
+"""Domains that mean this machine or this network wherever they are looked up, also by a proxy."""
 
 PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 
@@ -40,14 +40,15 @@ Gate = tuple[str, int]
 
 @dataclass(frozen=True)
 class HostPacer:
-    """Pauses between requests to the same host. Plain data: hand it to as many threads and processes as you like."""
+    """Pauses between requests to the same host. Plain data, which any number of threads and
+    processes may use."""
 
     folder: str
     interval_s: float = 0.0
 
     def wait(self, host: str, limit_s: float) -> None:
-        """Take the host's next slot and sleep until then. RateLimited if the host asked to be left alone for longer
-        than `limit_s` from now."""
+        """Take the next slot of the host and sleep until then. Raises RateLimited if the host asked for a pause that
+        lasts longer than `limit_s` from now."""
         with self._slots(host) as slots:
             now = time.time()
             shut = slots["shut_until"] - now
@@ -60,13 +61,13 @@ class HostPacer:
         time.sleep(start - now)
 
     def hold(self, host: str, seconds: float) -> None:
-        """Ask nothing of this host for that long."""
+        """Send no request to this host for that long."""
         with self._slots(host) as slots:
             slots["shut_until"] = max(slots["shut_until"], time.time() + min(seconds, LONGEST_HOLD_S))
 
     @contextlib.contextmanager
     def _slots(self, host: str) -> Iterator[dict[str, float]]:
-        """What is remembered of a host, in seconds since 1970; locked, and written back on leaving."""
+        """The state of a host, in seconds since 1970; locked, and written back on leaving."""
         folder = Path(self.folder)
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / hashlib.sha256(host.lower().encode()).hexdigest()[:16]).open("a+") as file:
@@ -74,7 +75,7 @@ class HostPacer:
             file.seek(0)
             before = file.read()
             slots = {"next": 0.0, "shut_until": 0.0}
-            with contextlib.suppress(ValueError):  # a machine that lost power while writing: start anew
+            with contextlib.suppress(ValueError):  # damaged by a power cut while it was written: start anew
                 slots.update(json.loads(before or "{}"))
             yield slots
             if slots["next"] > time.time() or slots["shut_until"] > time.time():
@@ -83,8 +84,8 @@ class HostPacer:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet: not loopback, private, link-local, multicast or reserved, also
-    not in the disguise of an IPv6 address that stands for an IPv4 one."""
+    """Whether an IP address is public: not loopback, private, link-local, multicast or reserved, also not as an IPv6
+    address that stands for such an IPv4 address."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
@@ -92,12 +93,12 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner:
             return is_public(str(inner))
-        return ip in UNICAST and ip.is_global  # what the registry leaves out elsewhere counts as global in Python
+        return ip in UNICAST and ip.is_global  # Python counts unassigned addresses elsewhere as global
     return ip.is_global and not ip.is_multicast
 
 
 def address_of(host: str) -> str | None:
-    """The IP address that a host is written as, in any form that resolvers take: `::1`, `127.1`, `0x7f000001`,
+    """The IP address that a host is written as, in any form that resolvers accept: `::1`, `127.1`, `0x7f000001`,
     `2130706433`. None for a name."""
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_address(host.partition("%")[0]))
@@ -107,8 +108,8 @@ def address_of(host: str) -> str | None:
 
 
 class Refused(BaseException):
-    """An address or program that may not be used. Carries the error to report. It is no Exception, so that yt-dlp does
-    not take it for a failed request and try the next way in."""
+    """An address or program that must not be used; carries the error to report. It is no Exception, so that yt-dlp does
+    not treat it as a failed request and try another way."""
 
     def __init__(self, error: VideoError) -> None:
         super().__init__(str(error))
@@ -116,12 +117,12 @@ class Refused(BaseException):
 
 
 def guard(proxies: Mapping[str, str] | None) -> None:
-    """From now on this process connects to public addresses only, and to its proxies ({kind: URL}); None lifts that.
+    """From now on this process connects only to public addresses, and to its proxies ({kind: URL}); None lifts that.
 
     The interpreter's audit hook sees every connection after the name was looked up, so neither a redirect, nor a
-    playlist, nor a name that resolves to this machine leads inside. It does not see other programs, so none is started
-    with an address to fetch, guard or not. Behind a proxy the proxy decides where a name leads; `check_host` keeps it
-    from what can be told by the name.
+    playlist, nor a name that resolves to this machine reaches a private network. It does not see other programs, so
+    none is started with an address to fetch, with or without the guard. A proxy looks names up itself; `check_host`
+    refuses those that are private by their name.
     """
     global _exempt
     _install()
@@ -129,7 +130,7 @@ def guard(proxies: Mapping[str, str] | None) -> None:
 
 
 def check_host(host: str, port: int) -> None:
-    """Raise Refused for a host that is no public one by the way it is written, while the process is guarded."""
+    """Raise Refused for a host whose name or address is not public, while the process is guarded."""
     if _exempt is None or (host, port) in _exempt:
         return
     address = address_of(host)
@@ -139,7 +140,7 @@ def check_host(host: str, port: int) -> None:
 
 
 _exempt: frozenset[Gate] | None = None
-"""What may be asked although it is not public; None lets everything be asked."""
+"""Addresses that are allowed although they are not public; None allows all."""
 
 CONNECTIONS = ("socket.connect", "socket.sendto", "socket.sendmsg")
 PROGRAMS = ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system")
@@ -153,7 +154,7 @@ def _install() -> None:
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     if event in CONNECTIONS and _exempt is not None:
         address = arguments[1]
-        if address is None:  # a message on a connection that was let through
+        if address is None:  # a message on a connection that was allowed
             return
         host, port = address[:2] if isinstance(address, tuple) and len(address) > 1 else (str(address), 0)
         with contextlib.suppress(ValueError):  # not an IP address
@@ -171,5 +172,5 @@ def _gates(proxies: Mapping[str, str]) -> Iterator[Gate]:
             if kind != "no" and parts.hostname:
                 port = parts.port or PORTS.get(parts.scheme, 0)
                 yield parts.hostname, port
-                with contextlib.suppress(OSError):  # an unknown name: the request itself will say so
+                with contextlib.suppress(OSError):  # an unknown name: the request itself will fail
                     yield from ((str(found[4][0]), port) for found in socket.getaddrinfo(parts.hostname, None))

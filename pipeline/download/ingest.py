@@ -1,6 +1,6 @@
-"""Bring the media of a root's videos in: download or find each file, measure it, write `media` and `videos`.
+"""Fetch the missing media of a root: download or find each file, measure it, write `media` and `videos`.
 
-What is to do is asked of the tables: videos without a media row, less those that failed for good.
+What is missing is asked of the tables: videos without a row in `media`, except those that failed permanently.
 """
 
 import contextlib
@@ -36,9 +36,9 @@ class Wanted:
 
 
 def missing_media(root: AnyRoot, *, retry: bool = False) -> list[Wanted]:
-    """Videos with an address and without media, in the order of their ids; permanent failures only on `retry`.
+    """Videos with an address and without media, sorted by id; permanent failures only with `retry`.
 
-    Media counts while its file is there and has the size that was measured.
+    A video has media if its file exists and has the size that was measured.
     """
     tables = Tables(root)
     videos = tables.read("videos", ["video_id", "url"])
@@ -59,8 +59,8 @@ def missing_media(root: AnyRoot, *, retry: bool = False) -> list[Wanted]:
 
 
 class KnownVideos:
-    """Rows of the table `videos` as they were before a run, read when first asked for and once for all threads of the
-    run: the table is large, and while a video is fetched nobody else writes its row."""
+    """Rows of the table `videos` as they were before a run, read on first use, once for all threads of the run: the
+    table is large, and while a video is fetched nobody else writes its row."""
 
     def __init__(self, root: AnyRoot) -> None:
         self.root = Root(root)
@@ -68,7 +68,7 @@ class KnownVideos:
         self._rows: tuple[pa.Table, dict[str, int]] | None = None
 
     def of(self, video_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The rows of those of these videos that have one, {video_id: row}."""
+        """{video_id: row} of those of these videos that have a row."""
         with self._lock:
             if self._rows is None:
                 table = self.root.tables.read("videos")
@@ -89,10 +89,10 @@ def fetch_media(
     known: KnownVideos | None = None,
 ) -> list[Outcome]:
     """Fetch and measure videos one after another; one thread. A failure becomes an outcome and the next video follows.
-    `known`: the rows of a run that consists of several such calls.
+    `known`: shared by the calls that a run consists of.
 
-    Setting `stop` ends this within a second, also in the middle of a download. Whatever was fetched is written to the
-    tables also when this ends early.
+    Setting `stop` ends this within a second, also during a download. What was fetched is written to the tables also
+    when this ends early.
     """
     outcomes: list[Outcome] = []
     batch = _Rows(root, known or KnownVideos(root))
@@ -106,7 +106,7 @@ def fetch_media(
             for entry in wanted:
                 outcome = _fetch_one(root, entry, downloader, prober, limits, batch)
                 if stop.is_set():
-                    break  # this one was interrupted: that is no outcome
+                    break  # it was interrupted, which is no outcome
                 outcomes.append(outcome)
                 batch.outcomes.append(outcome)
                 batch.commit_if_due()
@@ -119,7 +119,7 @@ def fetch_media(
 
 @contextlib.contextmanager
 def _interrupted(stop: threading.Event, *busy: Downloader | Child) -> Iterator[None]:
-    """Interrupt what is busy as soon as `stop` is set."""
+    """Interrupt these as soon as `stop` is set."""
     over = threading.Event()
 
     def watch() -> None:
@@ -139,7 +139,7 @@ def _interrupted(stop: threading.Event, *busy: Downloader | Child) -> Iterator[N
 
 
 def _sizes(root: AnyRoot) -> Callable[[str], int | None]:
-    """Gives the size of a file by its `uri`, None if it is not there. An object store is asked for all at once."""
+    """A function from `uri` to the size of the file, None if there is none. An object store is listed once for all."""
     media = place(root) / "media"
     if isinstance(media, Path):
         return lambda uri: parts.size(below(root, uri))
@@ -187,7 +187,7 @@ def _uri(root: AnyRoot, path: Path) -> str:
 
 
 class _Rows:
-    """Rows on their way into the tables."""
+    """Rows that are not yet written to the tables."""
 
     def __init__(self, root: AnyRoot, known: KnownVideos) -> None:
         self.root, self.known = root, known
@@ -207,7 +207,7 @@ class _Rows:
             news = []
             for video_id, info in self.info.items():
                 said = {k: v for k, v in known.get(video_id, {}).items() if v is not None}
-                row = {"video_id": video_id, **info, **said}  # what the source says stays; the page fills the gaps
+                row = {"video_id": video_id, **info, **said}  # the page only fills what the source leaves out
                 if row != {"video_id": video_id, **said}:
                     news.append(row)
             tables.write("videos", news)

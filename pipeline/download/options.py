@@ -1,4 +1,4 @@
-"""How to download: the one place where the options of a download have their names, defaults, bounds and meanings."""
+"""Options of a download."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,14 @@ class DownloadOptions:
     """How to download. Plain data; the defaults suit a polite run against public sites."""
 
     max_height: int = 360
-    """Tallest picture taken when there is a choice; `format` overrides it."""
+    """Largest height in pixels if there is a choice; `format` overrides it."""
     format: str | None = None
-    """A yt-dlp format selector instead of the built one."""
+    """A format selector of yt-dlp instead of `selector`."""
     max_bytes: int | None = 2 << 30
     max_seconds: float = 3600.0
-    """Wall time for one video, all attempts and pauses together."""
+    """Longest time for one video, all attempts and pauses together."""
     max_duration_s: float | None = None
-    """Longest video taken, by what its page claims."""
+    """Longest video, by the duration that its page claims."""
     rate_limit_bytes: int | None = None
     """Bytes per second of one download."""
     per_host_interval_s: float = 0.0
@@ -30,18 +30,18 @@ class DownloadOptions:
     """A host that asks for a longer pause is left to a later run."""
     socket_timeout_s: float = 20.0
     memory_bytes: int | None = 2 << 30
-    """Private memory of the downloading process."""
+    """Most private memory of the downloading process."""
     cookies_file: str | None = None
     """A Netscape cookie file; it is read, never written."""
     proxy: str | None = None
-    """URL of a proxy, "" for none; by default the environment's (HTTPS_PROXY, …)."""
+    """URL of a proxy, "" for none; by default that of the environment (HTTPS_PROXY, …)."""
     schemes: tuple[str, ...] = ("http", "https")
     allow_private_addresses: bool = False
-    """Let addresses of this machine and of private networks be asked. Only for sources that you wrote yourself."""
+    """Allow addresses of this machine and of private networks. Only for sources that you wrote yourself."""
     allowed_extractors: tuple[str, ...] | None = None
     """Regular expressions over yt-dlp's extractor names; all by default."""
     allow_local: bool = True
-    """Take a URL without a scheme as the path of a file on this machine. Turn it off for sources of others."""
+    """Treat a URL without a scheme as the path of a local file. Turn it off for sources that others wrote."""
     copy_local: bool = False
     """Copy local files into the root instead of using them where they are."""
 
@@ -52,8 +52,8 @@ class DownloadOptions:
             raise InputError(f"cookies file {self.cookies_file!r} does not exist; export it from a browser again")
 
     def selector(self) -> str:
-        """The yt-dlp format selector: H.264 with AAC up to `max_height` if there is, since every decoder is quick with
-        it (the plain `bv*[height<=360]` would choose AV1); anything of that height; the smallest of what is left."""
+        """The yt-dlp format selector: H.264 with AAC up to `max_height` if available, since every decoder is fast
+        with it (`bv*[height<=360]` would choose AV1); else anything of that height; else the smallest."""
         tall = f"[height<={self.max_height}]"
         return self.format or "/".join(
             (

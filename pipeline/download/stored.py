@@ -1,4 +1,4 @@
-"""Where a downloaded file is stored in a root, and what is known of it.
+"""Where a downloaded file is stored in a root, and the note about it.
 
     ROOT/media/<kk>/<key>.<ext>      a complete file; it is renamed into place last, so it is whole
     ROOT/media/<kk>/<key>.json       a note: address asked for, hash, size, what the web page said
@@ -29,25 +29,25 @@ class Fetched:
     sha256: str
     bytes: int
     info: dict[str, Any] = field(default_factory=dict)
-    """Columns of `videos` that the web page filled: title, description, tags, categories, uploader, upload_date,
-    claimed_duration_ms. Columns that it did not fill are left out."""
+    """Columns of `videos` from the web page: title, description, tags, categories, uploader, upload_date,
+    claimed_duration_ms; those that it does not give are left out."""
     downloader: str | None = None
     """Program and version; None for a local file."""
     format_id: str | None = None
     attempts: int = 1
-    """How often it was tried in this call; 0 if it already stood there."""
+    """Number of attempts in this call; 0 if an earlier run completed it."""
     uri: str | None = None
-    """Where in the root it was stored, if that is on an object store; `path` is then a copy."""
+    """Path in the root, if that is on an object store; `path` is then a local copy."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a video's file stands, or will stand."""
+    """Where the file of a video is, or will be."""
 
     media: Path
     key: str
     asked: str
-    """Hash of what was asked for: address and format."""
+    """Hash of the request: address and format."""
 
     @classmethod
     def of(cls, media: Path, video_id: str, url: str, options: DownloadOptions) -> "Place":
@@ -58,21 +58,21 @@ class Place:
 
     @property
     def folder(self) -> Path:
-        """Where the complete file stands."""
+        """Folder of the complete file."""
         return self.media / self.key[:2]
 
     @property
     def partial(self) -> Path:
-        """Where it stands while it is on its way."""
+        """Folder of the unfinished download."""
         return self.media / ".partial" / self.key
 
     @property
     def note(self) -> Path:
-        """What is known of the complete file."""
+        """The note about the complete file."""
         return self.folder / f"{self.key}.json"
 
     def standing(self) -> Fetched | None:
-        """The file, if an earlier run completed it for the same question and it is still whole."""
+        """The file, if an earlier run completed it for the same address and format and it has not changed since."""
         try:
             note = json.loads(self.note.read_text())
             return self.noted(note, self.folder / note["file"])
@@ -80,15 +80,15 @@ class Place:
             return None
 
     def noted(self, note: dict[str, Any], path: Path) -> Fetched | None:
-        """A file with what its note says of it, if it answers the same question and is still whole. Raises OSError, and
-        KeyError for a note of something else."""
+        """A file with what its note says, if it was fetched from the same address in the same format and has not
+        changed since. Raises OSError, and KeyError for another kind of note."""
         if note["asked"] != self.asked or digest(path) != (note["sha256"], note["bytes"]):
             return None
         return Fetched(path, note["sha256"], note["bytes"], note["info"], note["downloader"], note["format_id"], 0)
 
     def put(self, file: Path, info: dict[str, Any], downloader: str | None, format_id: str | None) -> Fetched:
-        """Move a complete file of the partial folder here; the rename comes last. A note without its file, or with an
-        older one, does no harm: the hash tells."""
+        """Move a complete file out of the partial folder; its rename comes last. A note without its file, or with an
+        older one, does no harm: the hash differs."""
         suffix = file.suffix if file.suffix[1:].isalnum() and len(file.suffix) <= 8 else ".bin"
         path = self.folder / f"{self.key}{suffix}"
         sha256, size = digest(file)
@@ -106,13 +106,13 @@ class Place:
         return Fetched(path, sha256, size, info, downloader, format_id)
 
     def clear(self) -> None:
-        """Forget what is on its way."""
+        """Remove the unfinished download."""
         shutil.rmtree(self.partial, ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class DownloadJob:
-    """What the downloading process is asked."""
+    """A job for the downloading process."""
 
     place: Place
     url: str

@@ -1,7 +1,8 @@
-"""Download one video with yt-dlp: the child's side, and the only place that knows yt-dlp. `fetch` is the other side.
+"""Download one video with yt-dlp: the child's side, and the only place that imports yt-dlp. `fetch` is the parent's
+side.
 
-What yt-dlp leaves to its caller is done here: a resumed file is the same file (`_Transfer`), only addresses of the open
-internet are asked (`hosts.guard`), a host's pauses are kept, and nothing ends in silence without a file.
+Adds what yt-dlp leaves to its caller: only the same file is resumed (`_Transfer`), only public addresses are requested
+(`hosts.guard`), the pauses of a host are kept, and a download without a file is an error.
 """
 
 import contextlib
@@ -34,7 +35,7 @@ from reelmill.pipeline.download.stored import DownloadJob, Fetched
 DOWNLOADER = f"yt-dlp {__version__}"
 
 MERGED = "mov,matroska,webm,mpegts,aac,mp3,ogg,flac,flv,avi,asf,wav"
-"""Containers of streams that ffmpeg may merge: a playlist or list of files in the place of a stream would have it read
+"""Containers of streams that ffmpeg may merge: with a playlist or list of files in place of a stream it would read
 other files of this machine."""
 
 
@@ -60,38 +61,38 @@ def _fetch(job: DownloadJob) -> Fetched:
                 return ydl.fetch()
             except (Exception, Refused) as error:
                 known = classify(error)
-                # A signed media address may have run out while it was used; look it up anew, once.
+                # A signed media address may have run out while it was used; look it up again, once.
                 expired = isinstance(known, errors.Forbidden) and ydl.transferring
                 if last or not (expired or isinstance(known, _Changed)):
                     ydl.hold(known)
                     if known.permanent:
                         job.place.clear()
-                    with contextlib.suppress(OSError):  # a part of the file stays for the next attempt
+                    with contextlib.suppress(OSError):  # not empty: a partial file is kept for the next attempt
                         job.place.partial.rmdir()
                     raise known from None
     raise AssertionError("the last round returns or raises")
 
 
 def _lock(folder: Path) -> int:
-    """Lock a folder, which is made; gives the descriptor that holds the lock. The kernel lets go of it when the process
+    """Make and lock a folder; return the descriptor that holds the lock, which the kernel releases when the process
     dies."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):  # removed meanwhile by whoever held it before us
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile by the process that held it before
             if os.path.samestat(os.fstat(descriptor), folder.stat()):
                 return descriptor
         os.close(descriptor)
 
 
 class _Changed(errors.CutShort):
-    """What was fetched before belongs to another version of the file."""
+    """What was downloaded before belongs to another version of the file."""
 
 
 class _Transfer:
-    """One file on its way over HTTP, and what identifies its content: ETag, Last-Modified and size stand in a note
-    beside the part. yt-dlp continues any part that it finds, with anything that the server sends."""
+    """The transfer of one file over HTTP. A note beside the partial file identifies its content by ETag, Last-Modified
+    and size, since yt-dlp would append whatever the server sends to any partial file that it finds."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.part = file, file.with_name(f"{file.name}.part")
@@ -105,14 +106,14 @@ class _Transfer:
             file.unlink(missing_ok=True)
 
     def ask(self, request: Request) -> None:
-        """Continue only the same content; otherwise the server sends all of it."""
+        """Ask to resume only the same content; otherwise the server sends all of it."""
         etag = self.said.get("etag") or ""
         validator = etag if etag.startswith('"') else self.said.get("last_modified")
         if _range_start(request) and validator:
             request.headers["If-Range"] = validator
 
     def told(self, request: Request, response: Response) -> int | None:
-        """Look at an answer before its body is read. Gives the size of the whole file, if the server says it."""
+        """Check an answer before its body is read; return the size of the whole file, if the server gives it."""
         headers = response.headers
         if headers.get("Content-Type", "").startswith("text/html"):
             raise errors.Unsupported("the server sent a web page in the place of the video")
@@ -131,16 +132,16 @@ class _Transfer:
         return size
 
     def drop(self) -> None:
-        """Forget what came so far and start over."""
+        """Remove what was downloaded so far and start again."""
         self.part.unlink(missing_ok=True)
         raise _Changed("the file changed on the server while it was downloaded")
 
     def complete(self) -> None:
-        """Hold the finished file against the size that the server promised."""
+        """Check the finished file against the size that the server announced."""
         size, promised = self.file.stat().st_size, self.said.get("size")
         if promised is not None and size != promised:
             self.file.unlink()
-            raise errors.CutShort(f"{size} bytes came of {promised}")
+            raise errors.CutShort(f"{size} of {promised} bytes arrived")
 
     def _identified(self) -> bool:
         return bool(self.said.get("etag") or self.said.get("last_modified"))
@@ -158,7 +159,7 @@ class _Ydl(yt_dlp.YoutubeDL):
         self.job, self.options = job, job.options
         self.transfer: _Transfer | None = None
         self.transferring = False
-        """The media itself was asked for, no longer the page that describes it."""
+        """Whether the media itself is being requested, no longer the page that describes it."""
         self.asked_hosts = {urlsplit(job.url).hostname or ""}
         self.taken: dict[str, int] = {}
         super().__init__(_params(self))
@@ -175,17 +176,17 @@ class _Ydl(yt_dlp.YoutubeDL):
         return self.job.place.put(file, answers.columns(info), DOWNLOADER, written.get("format_id"))
 
     def hold(self, error: errors.VideoError) -> None:
-        """Leave the hosts alone that a site's words, not a header, asked us to."""
+        """Pause the hosts for which the text of a site, not a header, asked for it."""
         if isinstance(error, errors.RateLimited) and error.retry_after_s:
             for host in self.asked_hosts:
                 self.job.pacer.hold(host, error.retry_after_s)
 
     def get_output_path(self, dir_type: str = "", filename: str | None = None) -> str:
-        """yt-dlp would expand a $ or ~ in the name of the folder."""
+        """Overridden because yt-dlp would expand a $ or ~ in the name of the folder."""
         return str(self.job.place.partial / (filename or ""))
 
     def process_ie_result(self, ie_result: Any, download: bool = True, extra_info: Any = None) -> Any:
-        """A list is no video, unless it has one entry."""
+        """A playlist is no video, unless it has one entry."""
         if ie_result.get("_type") in ("playlist", "multi_video", "compat_list"):
             entries = list(itertools.islice(filter(None, ie_result.get("entries") or ()), 2))
             if len(entries) != 1:
@@ -199,7 +200,7 @@ class _Ydl(yt_dlp.YoutubeDL):
         self.transfer = None
         if get_suitable_downloader(info, self.params) is HttpFD:
             self.transfer = _Transfer(Path(name))
-        else:  # fragments: nothing tells whether those of an earlier run still belong together
+        else:  # fragments: those of an earlier run may belong to another file
             for left in Path(name).parent.glob(f"{Path(name).name}*"):
                 left.unlink()
         result = super().dl(name, info, subtitle, test)
@@ -208,7 +209,7 @@ class _Ydl(yt_dlp.YoutubeDL):
         return result
 
     def urlopen(self, req: Request | str) -> Response:
-        """Every request that yt-dlp makes: scheme and pace before it, size and identity after it."""
+        """Every request of yt-dlp: check scheme and pace before it, size and identity after it."""
         request = Request(req) if isinstance(req, str) else req
         host = self.check_address(request.url)
         self.asked_hosts.add(host)
@@ -232,22 +233,22 @@ class _Ydl(yt_dlp.YoutubeDL):
         return response
 
     def check_address(self, url: str) -> str:
-        """The host of an address that may be asked."""
+        """The host of an address, if that may be requested. Raises Refused."""
         parts = urlsplit(url)
         scheme, host = parts.scheme.lower(), parts.hostname or ""
-        if scheme not in (*self.options.schemes, "data"):  # data: is no request, it carries its answer
+        if scheme not in (*self.options.schemes, "data"):  # a data: address contains its content
             raise Refused(errors.UnsafeUrl(f"it leads to an address of scheme {scheme!r}"))
         check_host(host, parts.port or (443 if scheme == "https" else 80))
         return host
 
     def check_size(self, status: dict[str, Any]) -> None:
-        """Progress hook: counts what came, for servers that do not say how much will come."""
+        """Progress hook: checks the number of bytes, for servers that do not announce it."""
         self.taken[status.get("filename") or ""] = status.get("downloaded_bytes") or 0
         if self.options.max_bytes is not None and (total := sum(self.taken.values())) > self.options.max_bytes:
             raise self.too_large(total)
 
     def check_claims(self, info: dict[str, Any], *, incomplete: bool = False) -> None:
-        """Match filter: what the page says before anything is downloaded."""
+        """Match filter: checks what the page says before anything is downloaded."""
         if info.get("is_live") or info.get("live_status") in ("is_live", "is_upcoming", "post_live"):
             raise errors.VideoError("a live broadcast, not over yet or not ready yet; run again when it is")
         duration, longest = info.get("duration"), self.options.max_duration_s
@@ -270,12 +271,12 @@ def _params(ydl: _Ydl) -> dict[str, Any]:
         "format": options.selector(), "merge_output_format": "mp4/mkv", "noplaylist": True,
         "outtmpl": {"default": "media.%(ext)s"},
         "overwrites": True, "continuedl": True, "updatetime": False,
-        "fixup": "never",  # it would need ffprobe, and our decoder does not mind
+        "fixup": "never",  # it would need ffprobe, and the decoders do not need it
         "ffmpeg_location": imageio_ffmpeg.get_ffmpeg_exe(),
         "external_downloader": {"default": "native"},
         "postprocessor_args": {"merger+ffmpeg_i": ["-format_whitelist", MERGED, "-protocol_whitelist", "file"]},
         "socket_timeout": options.socket_timeout_s, "ratelimit": options.rate_limit_bytes,
-        # Only for the same answer once more: attempts proper are made, and counted, by the Downloader.
+        # Only to read the same answer again: attempts are made, and counted, by the Downloader.
         "retries": 1, "fragment_retries": 5, "extractor_retries": 1, "file_access_retries": 1,
         "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor", "file_access"), pause),
         "concurrent_fragment_downloads": 1, "skip_unavailable_fragments": False,
@@ -284,6 +285,6 @@ def _params(ydl: _Ydl) -> dict[str, Any]:
     }  # fmt: skip
     if options.allowed_extractors is not None:
         params["allowed_extractors"] = list(options.allowed_extractors)
-    if options.cookies_file:  # a stream: yt-dlp would write the file back at the end, many processes at once
+    if options.cookies_file:  # a stream: yt-dlp would write a file back at the end, from many processes
         params["cookiefile"] = io.StringIO(Path(options.cookies_file).read_text())
     return params

@@ -1,4 +1,4 @@
-"""Decoding ahead: videos are cut in processes of their own while the networks are busy."""
+"""Decoding ahead: child processes cut videos while the networks are busy."""
 
 import contextlib
 import queue
@@ -19,7 +19,7 @@ from reelmill.storage.errors import StoreError
 from reelmill.storage.place import is_url, place
 
 Message: TypeAlias = CutSegment | Tally | Exception
-"""A segment; what happened, at the end of a video; or why it could not be decoded."""
+"""A segment; the tally at the end of a video; or why it could not be decoded."""
 
 
 def decode_ahead(
@@ -59,7 +59,7 @@ def decode_ahead(
         ended: BaseException | None = None
         try:
             cut_all()
-        except BaseException as error:  # whatever it was, the other side must not wait for ever
+        except BaseException as error:  # of any kind: the consumer must not wait for ever
             ended = error
         put(ended)
 

@@ -12,18 +12,18 @@ from reelmill.pipeline.extract.cut import CutWindows
 from reelmill.pipeline.extract.gather import Gather
 
 MOST_FAILURES = 3
-"""Batches in a row that may fail before the network, not the videos, is taken to be broken."""
+"""After this many failed batches in a row the network is broken, not the videos."""
 
 Owners: TypeAlias = list[tuple[Gather, int, int, int]]
-"""Gather, segment, from row, to row."""
+"""(gather, segment, start row, stop row) for each piece of a batch."""
 Wait: TypeAlias = Callable[[], Mapping[str, np.ndarray]]
 
 
 class Batch:
-    """Windows of one extractor from many videos, until the batch is full. The array is filled in place and never
-    changes its shape: what stands in unused places is old windows, which touch no other row.
+    """Windows of one extractor from many videos, until the batch is full. The array is filled in place and keeps
+    its shape: unused rows hold old windows, which do not influence other rows.
 
-    At most one batch is on its way through the network, while the next is filled; they come back in order."""
+    At most one batch is in the network while the next is filled; results arrive in order."""
 
     def __init__(self, extractor: Extractor, segment_ms: int) -> None:
         plan = extractor.plan
@@ -32,16 +32,16 @@ class Batch:
         self.owners: Owners = []
         self.filled = 0
         self.done = 0
-        """Windows that the network was given."""
+        """Windows that were given to the network."""
         self.places = 0
-        """The same with the unused places of batches that were not full: they cost as much."""
+        """Rows of all batches, including unused ones, which cost as much."""
         self.seconds = 0.0
         """In the network, or waiting for it."""
         self._running: tuple[Owners, Wait] | None = None
         self._failures = 0
 
     def push(self, gather: Gather, segment: int, cut: CutWindows) -> None:
-        """Take windows in; run the network whenever the batch is full."""
+        """Add windows; run the network whenever the batch is full."""
         done = 0
         while done < len(cut.values):
             n = min(len(cut.values) - done, len(self.values) - self.filled)
@@ -53,12 +53,12 @@ class Batch:
                 self._launch()
 
     def flush(self) -> None:
-        """Run the network on what is there, and wait for all that is on its way."""
+        """Run the network on the windows that are left, and wait for all results."""
         self._launch()
         self._collect()
 
     def _launch(self) -> None:
-        """Begin with what is there, then take in the batch before, which may have been computed meanwhile."""
+        """Start the network on this batch, then collect the previous one, which may be finished by now."""
         if not self.filled:
             return
         began = time.monotonic()
@@ -71,7 +71,7 @@ class Batch:
         self._running = begun
 
     def _start(self) -> Wait:
-        """What went wrong is raised by what is returned: batches fail in order, too."""
+        """An error is raised by the function that is returned, so that batches fail in order, too."""
         try:
             if isinstance(self.extractor, Overlapping):
                 return self.extractor.start(self.values)
@@ -81,10 +81,10 @@ class Batch:
         return lambda: vectors
 
     def _collect(self) -> None:
-        """Hand the vectors of the batch that is on its way to their videos.
+        """Give the vectors of the running batch to their videos.
 
-        When the network failed (out of memory on a device, say) the videos of that batch fail; the others go on, unless
-        it fails again and again.
+        If the network failed (out of memory on a device, say) the videos of that batch fail and the others go on,
+        unless it fails repeatedly.
         """
         if self._running is None:
             return

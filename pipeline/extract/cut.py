@@ -1,8 +1,8 @@
 """A video cut into segments, and each segment into every extractor's windows. Runs in a child process.
 
-One pass over the picture, if anybody wants frames, then one over the sound, if anybody wants that. A frame is scaled
-once for each distinct geometry, and only if some window wants it. Until a segment is complete its frames wait: as
-decoded where that is small, else already scaled; what comes out is the same. Of the sound, a window of each plan waits.
+One pass over the pictures, if an extractor needs frames, then one over the sound, if an extractor needs that. A frame
+is scaled once for each distinct geometry, and only if a window uses it. Until a segment is complete its frames are kept
+in memory: as decoded if that is small, else scaled; the result is the same. Of the sound one window per plan is kept.
 """
 
 import time
@@ -19,7 +19,7 @@ from reelmill.pipeline.decode.sound import read_sound
 from reelmill.pipeline.errors import Changed, Corrupt
 
 HELD_BYTES = 96 << 20
-"""Decoded frames of one segment may wait as they are while they need less than this."""
+"""Decoded frames of a segment are kept as decoded up to this size, then scaled."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class CutJob:
     duration_ms: int
     segment_ms: int
     plans: Mapping[int, FramePlan | SoundPlan]
-    """What each extractor wants, by its number."""
+    """The plan of each extractor, by its number."""
     thumbnail_height: int = 0
     """Height of the key frame of each segment; 0 for none."""
     limits: Limits = field(default_factory=Limits)
     bytes: int | None = None
-    """Size of the file when it was measured, to notice that it is another one now."""
+    """Size of the file when it was measured, to detect that it has been replaced."""
     decoder: Decoder = "pyav"
 
 
@@ -48,7 +48,7 @@ class CutWindows:
     values: np.ndarray
     """(windows, *plan.shape(segment_ms)): frames (uint8 RGB), or samples (float32)."""
     padded: np.ndarray
-    """(windows,) bool: the last frame was repeated, or samples lack."""
+    """(windows,) bool: the last frame was repeated, or samples are missing."""
     start_ms: np.ndarray
     """(windows,) int64: when the first frame is shown, or the range of the sound begins."""
     stop_ms: np.ndarray
@@ -57,8 +57,8 @@ class CutWindows:
 
 @dataclass(frozen=True)
 class CutSegment:
-    """What one segment has for some of the plans. A segment without any frame has none for those of frames, one without
-    any sample none for those of sound; what spans the whole video is in segment 0."""
+    """The windows of one segment for some of the plans. A segment without frames has none for plans of frames, one
+    without samples none for plans of sound; windows that span the whole video are in segment 0."""
 
     index: int
     cuts: Mapping[int, CutWindows]
@@ -70,8 +70,8 @@ class CutSegment:
 def cut(job: CutJob) -> Iterator[CutSegment | Tally]:
     """Target for a child process: the segments, those of frames in order, then those of sound in order; then the tally.
 
-    Raises Corrupt if some plan wants frames and none can be decoded, Changed if the file is not the one that was
-    measured. Sound that cannot be decoded is no sound.
+    Raises Corrupt if a plan needs frames and none can be decoded, Changed if the file is not the one that was
+    measured. Sound that cannot be decoded is treated as no sound.
     """
     tally, began = Tally(), time.process_time()
     path = Path(job.path)
@@ -117,7 +117,7 @@ def _cut_sound(job: CutJob, plans: Mapping[int, SoundPlan], tally: Tally) -> Ite
 
 
 class _Listening:
-    """One plan of sound: the window that is being filled, and the cells to come."""
+    """One plan of sound: the window that is being filled, and the cells after it."""
 
     def __init__(self, plan: SoundPlan, numbers: list[int], job: CutJob) -> None:
         self.plan, self.numbers = plan, numbers
@@ -126,7 +126,7 @@ class _Listening:
         self._next()
 
     def take(self, first: int, samples: np.ndarray) -> Iterator[CutSegment]:
-        """Put samples, of which the first is that of this number, where they belong."""
+        """Copy samples into the windows; `first` is the number of the first sample."""
         while self.cell is not None:
             for row, (start, stop) in zip(self.rows, self.cell.samples, strict=True):
                 begin, end = max(start, first), min(stop, first + len(samples))
@@ -137,7 +137,7 @@ class _Listening:
             yield from self.close()
 
     def close(self) -> Iterator[CutSegment]:
-        """The window as it is, if anything is in it; then begin the next one."""
+        """Yield the window as it is, if it has any sample; then begin the next one."""
         if self.cell is None:
             return
         heard = np.isfinite(self.rows).sum(axis=1)
@@ -158,7 +158,7 @@ class _Listening:
 
 
 class _Held:
-    """The frames of the segment that is being read."""
+    """The frames of the current segment."""
 
     def __init__(
         self, job: CutJob, plans: Mapping[int, FramePlan], scalers: dict[Geometry, Scaler] | None = None
@@ -201,12 +201,12 @@ class _Held:
         kept = self.scaled[number]
         if geometry not in kept:
             frame = self.frames[number]
-            assert frame is not None  # let go only after it was scaled for every geometry
+            assert frame is not None  # freed only after it was scaled for every geometry
             kept[geometry] = self.scalers[geometry](frame)
         return kept[geometry]
 
     def _let_go(self) -> None:
-        """Scale what waits for every geometry, and drop the decoded frames."""
+        """Scale the kept frames for every geometry, and free the decoded ones."""
         if self.picture is None and self.job.thumbnail_height:
             self._take_picture(len(self.times) // 2)
         for number, frame in enumerate(self.frames):

@@ -1,4 +1,4 @@
-"""The vectors of one video on their way to blocks: windows averaged into segments, or kept one by one."""
+"""Collects the vectors of one video into blocks: windows averaged into segments, or kept one by one."""
 
 import socket
 import time
@@ -32,7 +32,7 @@ class _Layer:
         if self.sums is None:
             self.windows.append(vectors.copy())
         else:
-            np.add.at(self.sums, np.full(len(vectors), segment), vectors)  # one after another: order decides rounding
+            np.add.at(self.sums, np.full(len(vectors), segment), vectors)  # in order: it decides the rounding
 
     def rows(self, counts: np.ndarray) -> np.ndarray:
         if self.sums is None:
@@ -53,11 +53,13 @@ class _Lane:
         self.padded = np.zeros(segments, bool)
         self.arrived = 0
         self.windows: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
-        """Of each segment: its number, and padded, start_ms, stop_ms of its windows. No pixels: they would add up."""
+        """For each segment its number, and padded, start_ms, stop_ms of its windows. No pixels, which would fill
+        memory."""
 
 
 class Gather:
-    """One video: knows which windows are on their way, and is complete when decoding ended and all have come back."""
+    """One video. Counts the windows that were sent to extractors; complete when decoding has ended and the vectors of
+    all windows have arrived."""
 
     def __init__(
         self,
@@ -75,12 +77,12 @@ class Gather:
         self.tally: Tally | None = None
         self.error: Exception | None = None
         self.closed = False
-        """It was handed on; messages that still come for it are passed over."""
+        """Its blocks were taken; later messages for it are ignored."""
         self.began = time.monotonic()
 
     @property
     def complete(self) -> bool:
-        """Nothing more will come."""
+        """Whether all results have arrived, or it has failed."""
         if self.error is not None:
             return True
         return self.tally is not None and all(lane.arrived == lane.expected.sum() for lane in self.lanes.values())
@@ -108,12 +110,12 @@ class Gather:
                                   "width": width, "height": height, "jpeg": jpeg})  # fmt: skip
 
     def finish_decoding(self, tally: Tally) -> None:
-        """Every segment was sent."""
+        """All segments were sent."""
         self.tally = tally
 
     def fail(self, error: Exception) -> None:
-        """The video cannot be used; what came of it is dropped. The first error counts."""
-        if isinstance(error, NotFound):  # the media table knows it, so it was there: fetching it again may help
+        """The video has failed; its results are dropped. The first error counts."""
+        if isinstance(error, NotFound):  # it is in the table `media`, so it did exist: fetching it again may help
             error = Changed(f"{error}; `reelmill ingest` fetches it again")
         self.error, self.pictures = self.error or error, []
 
@@ -162,13 +164,13 @@ class Gather:
 
 
 def _decoded(lane: _Lane, tally: Tally) -> dict[str, Any]:
-    """What was decoded for a lane, for the provenance."""
+    """What was decoded for an extractor, for the provenance."""
     if lane.of_sound:
         return {"sound_seconds": round(tally.sound_seconds, 3), "decode_errors": tally.sound_errors}
     return {"frames": tally.frames, "decode_errors": tally.errors, "damaged_frames": tally.damaged}
 
 
 def _told(lane: _Lane, tally: Tally) -> str:
-    """The same, for a person."""
+    """The same in words, for the outcome."""
     amount = f"{tally.sound_seconds:.1f} s of sound" if lane.of_sound else f"{tally.frames} frames"
     return f"{amount}, {tally.sound_errors if lane.of_sound else tally.errors} packets could not be decoded"

@@ -1,5 +1,5 @@
-"""Which features are missing of which videos. What is to do is asked of the stores and never remembered elsewhere, so
-a first run, a resume and a backfill are the same call."""
+"""Which features of which videos are missing. This is asked of the stores and never remembered elsewhere, so a first
+run, a resume and a backfill are the same call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ MADE_FROM = "media_sha256"
 
 @dataclass(frozen=True)
 class Video:
-    """A media file to extract from; the measured facts are the probe's."""
+    """A media file to extract from, with its facts as measured by the probe."""
 
     video_id: str
     path: str
@@ -30,18 +30,19 @@ class Video:
     start_ms: int
     duration_ms: int
     bytes: int | None = None
-    """Size of the file, to notice that it is another one by now; None: not looked at."""
+    """Size of the file when it was measured, to detect that it has been replaced; None: not checked."""
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """How to extract; the first four change what is stored, the rest only how fast and how safely."""
+    """How to extract; the first four change what is stored, the others only how fast and how safely."""
 
     segment_ms: int = 5000
     rows: Literal["segment", "window"] = "segment"
-    """One row a segment, its windows averaged, or one a window. Of sound: a segment or a video, by the extractor."""
+    """One row per segment, the mean of its windows, or one per window. For sound: per segment or video, by the
+    extractor."""
     thumbnail_height: int = 180
-    """Height of the key frame kept of each segment (table `frames`); 0 for none."""
+    """Height of the key frame that is stored for each segment (table `frames`); 0 for none."""
     decoder: Decoder = "pyav"
     format: Format = "hdf5"
     workers: int = 1
@@ -52,11 +53,11 @@ class ExtractOptions:
 
 
 Todo: TypeAlias = tuple[Video, dict[int, list[Spec]]]
-"""A video and, for each extractor by its number, the specs that are missing of it."""
+"""A video and {number of an extractor: its specs that are missing}."""
 
 
 def specs_of(extractors: Sequence[Extractor], options: ExtractOptions) -> list[list[Spec]]:
-    """The specs of each extractor's layers, under these options."""
+    """The specs of the layers of each extractor, with these options."""
     return [
         list(e.specs(segment_ms=options.segment_ms, decoder=_decoder(e, options), rows=options.rows).values())
         for e in extractors
@@ -106,8 +107,8 @@ def missing_specs(
 
 
 def still_missing(snapshot: Snapshot, todo: Sequence[Todo]) -> list[Todo]:
-    """Those of these videos, with their specs, that no other process has extracted since. Reads what was committed
-    since the last call, not the whole stores."""
+    """Those of these videos, with their specs, that no other process has extracted meanwhile. Reads only what was
+    committed since the last call."""
     wanted = {spec.name: spec for _, needed in todo for specs in needed.values() for spec in specs}
     snapshot.refresh(wanted.values())
     media = {video.video_id: video.sha256 for video, _ in todo}

@@ -1,8 +1,8 @@
 """Texts → feature stores: a row for each video (title, tags, categories, description), or for each post of a user.
 
-An encoder is fitted on the texts of the root once, is kept there (`reelmill.extractors.text.fitted`), and encodes what
-comes later. What is to do is asked of the stores: a block is made again when its text is not the one that it was made
-from. A text without a known word is a masked row, never zeros."""
+An encoder is fitted once on the texts of the root, stored there (`reelmill.extractors.text.fitted`), and used for later
+texts as well. What is missing is asked of the stores: a block is made again if its text has changed since. A text
+without a known word is a masked row, never zeros."""
 
 import hashlib
 import json
@@ -28,15 +28,14 @@ from reelmill.storage.store import FeatureStore
 from reelmill.storage.writer import features_folder
 
 FIT_ROWS = 200_000
-"""Texts that an encoder is fitted on at most, spread evenly: what it learns changes little by then, memory would not
-end."""
+"""Most texts that an encoder is fitted on, spread evenly: more change it little, and need more memory."""
 CHUNK_ROWS = 8192
 """Texts that are encoded and committed at once."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """What becomes one row: fields of raw text, and its time."""
+    """The input of one row: fields of raw text, and its time."""
 
     fields: tuple[str, ...]
     start_ms: int
@@ -45,20 +44,20 @@ class Text:
 
 @dataclass(frozen=True)
 class Unit:
-    """What becomes one block: a video, or a user with all posts in order of time."""
+    """The input of one block: a video, or a user with all posts in order of time."""
 
     key: str
     texts: tuple[Text, ...]
 
     @property
     def sha256(self) -> str:
-        """Of everything that the block is made from."""
+        """Hash of everything that the block is made from."""
         said = [(text.fields, text.start_ms, text.stop_ms) for text in self.texts]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     @property
     def documents(self) -> list[Document]:
-        """Its texts as words."""
+        """Its texts, split into words."""
         return [Document.of(*text.fields, author=self.key, time_ms=text.start_ms) for text in self.texts]
 
 
@@ -69,18 +68,18 @@ class TextSummary:
     stores: list[str] = field(default_factory=list)
     done: int = 0
     skipped: int = 0
-    """There already, from the same text."""
+    """Present already, made from the same text."""
     rows: int = 0
-    """Of those done."""
+    """Rows of those done."""
     without_text: int = 0
-    """Rows of those done that have no word that the encoder knows: masked."""
+    """Rows of those done without a word that the encoder knows: masked."""
     undated: int = 0
-    """Posts without a time, which no order of time can hold: left out."""
+    """Posts without a time: left out."""
     fitted: bool = False
-    """The encoder was fitted now, on the texts as they are."""
+    """Whether the encoder was fitted in this run."""
     seconds: float = 0.0
     reason: str | None = None
-    """Why there is nothing."""
+    """Why nothing was written."""
 
 
 def video_units(root: str) -> tuple[list[Unit], int]:
@@ -100,7 +99,7 @@ def video_units(root: str) -> tuple[list[Unit], int]:
 
 
 def post_units(root: str) -> tuple[list[Unit], int]:
-    """Every user with posts that have a time, the posts in its order; and the number of posts that have none."""
+    """Every user with posts that have a time, in order of time; and the number of posts without one."""
     events = Tables(root).read("events", ["user_id", "kind", "time", "text", "source", "source_row"])
     posts = events.filter(pc.equal(events["kind"], "post"))
     dated = posts.filter(pc.is_valid(posts["time"]))
@@ -121,8 +120,8 @@ UNITS: dict[str, Callable[[str], tuple[list[Unit], int]]] = {"video": video_unit
 def ready(
     root: str, encoder: Encoder, units: Sequence[Unit], *, refit: bool = False, progress: Progress = lambda share: None
 ) -> bool:
-    """Have the encoder take in what the root keeps of it, or else fit it on these units and keep that; True if it was
-    fitted. `refit`: fit again, unless the kept one was fitted on the same texts. Raises TooLittleText.
+    """Load the fitted state of the encoder from the root, or else fit it on these units and store that; return whether
+    it was fitted. `refit`: fit again, unless the stored one was fitted on the same texts. Raises TooLittleText.
     """
     there = fitted.find(root, encoder)
     if there and not refit:
@@ -146,11 +145,11 @@ def extract_texts(
     progress: Progress = lambda share: None,
     on_units: Callable[[int, int], None] = lambda done, todo: None,
 ) -> TextSummary:
-    """Fit the encoder if need be, then write the blocks that lack, a store a layer.
+    """Fit the encoder if necessary, then write the missing blocks, one store per layer.
 
-    `progress` is told the share of the fit that is done, `on_units` how many of the videos or users are written, of how
-    many. Leaving early keeps every committed chunk. Where there is too little text to learn from nothing is written,
-    and the summary says why.
+    `progress` is called with the share of the fit that is done, `on_units` with the number of videos or users that are
+    written, and their total. Leaving early keeps every committed chunk. If there is too little text to fit on, nothing
+    is written and the summary says why.
     """
     began = time.monotonic()
     units, undated = UNITS[encoder.rows](root)
@@ -186,13 +185,13 @@ def complete(root: str, specs: Sequence[Spec]) -> TextSummary | None:
 
 
 def _present(root: str, spec: Spec, hashes: dict[str, str]) -> set[str]:
-    """Those that have a block made from this very text."""
+    """Keys with a block that was made from the text as it is now."""
     known = FeatureStore(features_folder(root) / spec.name, spec).provenance(hashes)
     return {key for key, came in known.items() if came.get("text_sha256") == hashes[key]}
 
 
 def _chunks(units: Sequence[Unit]) -> Iterator[list[Unit]]:
-    """About `CHUNK_ROWS` rows at a time."""
+    """Units in chunks of about `CHUNK_ROWS` rows."""
     chunk: list[Unit] = []
     rows = 0
     for unit in units:
@@ -209,7 +208,7 @@ def _encode(
     root: str, encoder: Encoder, chunk: Sequence[Unit], hashes: dict[str, str], lacking: dict[str, set[str]],
     writers: dict[str, FeatureWriter], summary: TextSummary,
 ) -> None:  # fmt: skip
-    """Blocks, then outcomes, which speak of what stands."""
+    """Write the blocks of a chunk, then their outcomes."""
     began = time.monotonic()
     came = {"encoder": encoder.label, "reelmill": version("reelmill"), "host": socket.gethostname(),
             "extracted_at": datetime.now(UTC).isoformat(timespec="seconds")}  # fmt: skip

@@ -1,8 +1,7 @@
 """Many videos through many extractors, each video decoded once.
 
 Decoding processes cut videos into windows; here windows of all videos fill batches of one fixed shape, vectors are
-averaged into segments as they come, and finished videos are sealed into the feature stores about once a minute. What is
-to do is asked of the stores, so a first run, a resume and a backfill are the same call.
+averaged into segments as they arrive, and finished videos are sealed into the feature stores about once a minute.
 """
 
 import time
@@ -26,25 +25,25 @@ from reelmill.storage.place import AnyRoot
 
 @dataclass
 class ExtractSummary:
-    """What a run did."""
+    """Figures of an extraction."""
 
     videos: int = 0
     failed: Counter[str] = field(default_factory=Counter)
-    """Failures by class; they count as videos too."""
+    """Failures by class; failed videos are counted in `videos`, too."""
     segments: int = 0
     video_seconds: float = 0.0
     seconds: float = 0.0
     windows: dict[str, int] = field(default_factory=dict)
-    """Windows run through each extractor."""
+    """Number of windows of each extractor."""
     parts: list[tuple[str, float, float]] = field(default_factory=list)
-    """Where the time went, for `rates`: (part, amount, seconds)."""
+    """What the time was spent on, for `rates`: (part, amount, seconds)."""
 
 
 OnVideo: TypeAlias = Callable[[Video, Outcome], None]
-"""Called once a video, with the outcome of its first store."""
+"""Called once per video, with the outcome of its first store."""
 
 SEAL_BYTES = 256 << 20
-"""Finished videos are committed when their vectors take this much."""
+"""Finished videos are committed when their vectors have this many bytes."""
 
 
 def extract(
@@ -56,9 +55,9 @@ def extract(
     retry: bool = False,
     on_video: OnVideo | None = None,
 ) -> ExtractSummary:
-    """Extract what is missing of these videos into the stores under `root`.
+    """Extract the missing features of these videos into the stores under `root`.
 
-    A video that fails becomes an outcome and does not stop the others. `on_video` is called once a video. Leaving early
+    A failure becomes an outcome and does not stop the other videos. `on_video` is called once per video. Leaving early
     (Ctrl-C, an error) commits every finished video.
     """
     options = options or ExtractOptions()
@@ -74,7 +73,7 @@ def extract_missing(
     have_pictures: Container[str] = (),
     on_video: OnVideo | None = None,
 ) -> ExtractSummary:
-    """Extract what `missing` listed; no key frames are kept of videos that have them."""
+    """Extract what `missing` has listed; no key frames are stored for videos that have them."""
     began = time.monotonic()
     summary = ExtractSummary(windows={e.name: 0 for e in extractors})
     if not todo:
@@ -121,7 +120,7 @@ def _job(
 
 
 class _Store:
-    """Finished videos on their way into the frames table, the stores and the outcomes."""
+    """Collects finished videos and commits them to the table `frames`, the stores and the outcomes."""
 
     def __init__(
         self, root: AnyRoot, options: ExtractOptions, summary: ExtractSummary, on_video: OnVideo | None
@@ -135,7 +134,7 @@ class _Store:
         self.sealed = time.monotonic()
 
     def collect(self, gather: Gather | None = None) -> None:
-        """Take in every video that is complete by now; commit if it is time, or much is together."""
+        """Take every video that is complete by now; commit if it is time, or enough bytes are collected."""
         if gather is not None and gather not in self.open:
             self.open.append(gather)
         for done in [g for g in self.open if g.complete]:
@@ -148,7 +147,7 @@ class _Store:
     def _take(self, done: Gather) -> None:
         try:
             blocks = [(block.packed(spec), spec) for block, spec in done.blocks()]
-        except InputError as error:  # the network gave NaN, say: this video's failure, in all of its stores
+        except InputError as error:  # such as NaN from the network: the video has failed in all of its stores
             done.fail(error)
             blocks = []
         for block, spec in blocks:
@@ -167,14 +166,14 @@ class _Store:
             self.on_video(done.video, outcomes[0])
 
     def _writer(self, spec: Spec) -> FeatureWriter:
-        if spec.name not in self.writers:  # it must not seal by itself: `commit` keeps the order
+        if spec.name not in self.writers:  # it must not seal by itself: `commit` decides the order
             never = 1 << 62
             self.writers[spec.name] = FeatureWriter(self.root, spec, self.options.format, never, never)
         return self.writers[spec.name]
 
     def commit(self) -> None:
-        """Pictures, blocks, outcomes, in this order: a block says that all of its video is there, so it comes after the
-        pictures, which replace themselves if they are made again; outcomes speak of what stands."""
+        """Commit pictures, blocks and outcomes, in this order: a block means that its video is done, so it comes after
+        the pictures, which replace the old ones if they are made again; outcomes report what is stored."""
         Tables(self.root).write("frames", self.frames)
         for writer in self.writers.values():
             writer.seal()

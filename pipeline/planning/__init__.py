@@ -1,1 +1,1 @@
-"""What is missing, in which order it is taken, and what it will cost."""
+"""Which videos are processed first, and how much time and space they will take."""

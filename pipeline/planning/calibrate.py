@@ -1,4 +1,4 @@
-"""A short measurement in place of rates that nobody has measured yet: the real work on a piece of a missing video."""
+"""A short measurement where no rates are known yet: the real work, on a piece of a missing video."""
 
 import tempfile
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from reelmill.pipeline.planning.cost import picture_bytes
 from reelmill.pipeline.planning.rates import Rates, together
 
 SEGMENTS = 4
-"""Length of the piece; one segment is run before, since a first batch is slower."""
+"""Length of the piece; one segment is run first, since the first batch is slower."""
 TRIES = 3
-"""Videos that may fail before it is given up."""
+"""Videos that may fail before the measurement is given up."""
 
 
 def calibrate(todo: Sequence[Todo], extractors: Sequence[Extractor], options: ExtractOptions) -> Rates:
-    """Rates of every set of extractors that will run together, each measured on a video of middle length that lacks
-    them, and the size of a key frame. What comes out is thrown away: the root is not touched."""
+    """Rates of every set of extractors that will run together, each measured on a missing video of median length,
+    and the size of a key frame. The results are thrown away: the root is not changed."""
     rates = Rates()
     for numbers in dict.fromkeys(tuple(sorted(lacking)) for _, lacking in todo):
         among = [extractors[number] for number in numbers]

@@ -1,4 +1,4 @@
-"""What is missing will cost: windows, rows, bytes. Arithmetic over measured facts; nothing is decoded."""
+"""How many windows, rows and bytes the missing features are. Computed from measured facts; nothing is decoded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,15 +16,15 @@ from reelmill.storage.features import list_stores, open_store
 from reelmill.storage.shards import Format
 
 ROW_BYTES = sum(np.dtype(kind).itemsize for kind in COLUMNS.values())
-"""Of what stands beside each vector."""
+"""Bytes of the columns beside each vector."""
 BLOCK_BYTES = 450
-"""Of an index entry with its provenance."""
+"""Bytes of an index entry with its provenance."""
 SHARD_BYTES = 14_000
-"""Of an HDF5 shard without content: its headers, the spec, alignment."""
+"""Bytes of an HDF5 shard without content: its headers, the spec, alignment."""
 PICTURE, HEADER = 0.24, 620
-"""Bytes a pixel of a key frame, and of its JPEG header, where none was kept yet; 180 lines of a film have 14 kB."""
+"""Bytes per pixel of a key frame, and of its JPEG header, if none is stored yet; 180 lines of a film have 14 kB."""
 PICTURES_BYTES = 3_000
-"""Of a part of the table `frames` without content."""
+"""Bytes of a part of the table `frames` without content."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Cells:
 
 @dataclass
 class Cost:
-    """What some videos will cost; `amounts` are those of `rates`."""
+    """The cost of some videos; `amounts` are as in `rates`."""
 
     videos: int = 0
     frames: int = 0
@@ -48,15 +48,15 @@ class Cost:
     pictures: int = 0
     picture_bytes: int = 0
     amounts: dict[tuple[int, ...], dict[str, float]] = field(default_factory=dict)
-    """By the numbers of the extractors that will run together."""
+    """{numbers of the extractors that run together: {part: amount}}."""
 
     @property
     def bytes(self) -> int:
-        """Of all stores and key frames."""
+        """Bytes of all stores and key frames."""
         return sum(cells.bytes for cells in self.stores.values()) + self.picture_bytes
 
     def seal(self, shards: int) -> None:
-        """Count what so many shards of each store, and parts of key frames, cost besides their content."""
+        """Add the overhead of this many shards of each store, and parts of key frames."""
         for cells in self.stores.values():
             cells.bytes += shards * SHARD_BYTES
         if self.pictures:
@@ -65,7 +65,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a video's file."""
+    """What is known about the file of a video."""
 
     duration_ms: int
     fps: float = 25.0
@@ -75,7 +75,7 @@ class Facts:
 
 
 def facts_of(root: str) -> dict[str, Facts]:
-    """Of every video with media."""
+    """The facts of every video with media."""
     names = ["video_id", "duration_ms", "mean_fps", "audio_rate", "width", "height", "rotation"]
     found = {}
     for row in Tables(root).read("media", names).to_pylist():
@@ -86,7 +86,7 @@ def facts_of(root: str) -> dict[str, Facts]:
 
 
 def windows_of(extractor: Extractor, facts: Facts, segment_ms: int) -> int:
-    """How many windows the extractor will see of a video, taking its frames to be evenly spaced."""
+    """Number of windows of a video for an extractor, assuming evenly spaced frames."""
     plan, total = extractor.plan, 0
     if not isinstance(plan, FramePlan):
         return (1 if plan.parts is not None else -(-facts.duration_ms // segment_ms)) if facts.sound else 0
@@ -102,9 +102,8 @@ def cost(
     todo: Sequence[Todo], facts: Mapping[str, Facts], extractors: Sequence[Extractor], options: ExtractOptions,
     have_pictures: set[str], block: int, ratios: Mapping[str, float], picture: float | None = None,
 ) -> Cost:  # fmt: skip
-    """What these videos will cost, taken `block` at a time; shards are counted by `Cost.seal`. `ratios`: of bytes on
-    disk to bytes of vectors, of the stores that are not written as they are. `picture`: bytes of a key frame, if known.
-    """
+    """The cost of these videos, processed in blocks of `block`; shards are counted by `Cost.seal`. `ratios`: bytes on
+    disk divided by bytes of vectors, for compressed stores. `picture`: bytes of a key frame, if known."""
     found = Cost()
     for video, lacking in todo:
         fact = facts[video.video_id]
@@ -143,17 +142,17 @@ def cost(
 
 
 def block_bytes(spec: Spec, rows: int, ratio: float = 1.0) -> int:
-    """Of one video's rows on disk."""
+    """Bytes of one video's rows on disk."""
     return round(rows * spec.dim * np.dtype(spec.dtype).itemsize * ratio) + rows * ROW_BYTES + BLOCK_BYTES
 
 
 def picture_bytes(root: str) -> float | None:
-    """Mean bytes of the key frames that are kept already; None if there are none."""
+    """Mean size of the stored key frames in bytes; None if there are none."""
     return pc.mean(pc.binary_length(Tables(root).read("frames", ["jpeg"])["jpeg"])).as_py()
 
 
 def ratios(root: str, names: Sequence[str], format: Format) -> dict[str, float]:
-    """For a format that compresses: bytes on disk to bytes of vectors, of those of these stores that are there."""
+    """For a format that compresses: bytes on disk divided by bytes of vectors, of the existing ones of these stores."""
     found: dict[str, float] = {}
     if format == "hdf5":
         return found

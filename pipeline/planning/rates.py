@@ -1,15 +1,15 @@
-"""How fast this machine extracts: measured while it works, kept in the table `rates`, asked by `plan`.
+"""How fast this machine extracts: measured while it works, stored in the table `rates`, used by `plan`.
 
     part         amount               seconds
-    a network    places in batches    in the network, or waiting for it
-    decode       frames               of the processor, in the decoding processes
-    wait         seconds of video     that the networks waited for frames
+    a network    rows of batches      in the network, or waiting for it
+    decode       frames               processor time in the decoding processes
+    wait         seconds of video     in which the networks waited for frames
     begin        1                    until the first frames came (a process was started), and the last commit
     rest         seconds of video     everything else: averaging, key frames, sealing
     load         1                    loading weights
 
-Where the same extractors have run together, each part grows with its amount. Where they have not, decoding either hides
-behind the networks or is what everything waits for.
+If the same extractors have run together before, each part is proportional to its amount. If not, the estimate is the
+longer of decoding and of the networks, which run at the same time.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from reelmill.pipeline.extract.batch import Batch
 from reelmill.storage import Tables
 
 NEWEST = 20
-"""Of each part so many measurements count, the newest: machines change."""
+"""Number of newest measurements of each part that are used: machines change."""
 
 T = TypeVar("T")
 Part = tuple[str, float, float]
@@ -34,14 +34,14 @@ Part = tuple[str, float, float]
 
 
 class Clock:
-    """Where the time of one extraction goes."""
+    """Measures what the time of one extraction is spent on."""
 
     def __init__(self) -> None:
         self.begin = self.waited = self.cpu = 0.0
         self.frames = 0
 
     def waiting(self, items: Iterator[T]) -> Iterator[T]:
-        """The items, while counting the time that they are waited for."""
+        """Yield the items, and measure the time spent waiting for them."""
         began, first = time.monotonic(), True
         for item in items:
             if first:
@@ -53,7 +53,7 @@ class Clock:
 
     @contextlib.contextmanager
     def beginning(self) -> Iterator[None]:
-        """What is done in the block counts as `begin`: it is once a block of videos, not more for longer ones."""
+        """Time inside the context counts as `begin`: it is spent once per block of videos, however long they are."""
         began = time.monotonic()
         yield
         self.begin += time.monotonic() - began
@@ -64,7 +64,7 @@ class Clock:
         self.cpu += tally.cpu_seconds
 
     def parts(self, batches: Sequence[Batch], video_seconds: float, seconds: float) -> list[Part]:
-        """Every part of an extraction that took so many seconds."""
+        """Every part of an extraction that took `seconds` in total."""
         networks = [(label(batch.extractor), float(batch.places), batch.seconds) for batch in batches if batch.places]
         rest = seconds - self.begin - self.waited - sum(spent for _, _, spent in networks)
         return [
@@ -74,19 +74,19 @@ class Clock:
 
 
 def label(extractor: Extractor) -> str:
-    """What decides how long a window takes: `c3d, bfloat16, 16×112×112×3`."""
+    """What determines the time of a window: `c3d, bfloat16, 16×112×112×3`."""
     shape = "×".join(map(str, extractor.plan.shape(5000)))
     return f"{extractor.name}, {getattr(extractor, 'precision', 'float32')}, {shape}"
 
 
 def together(extractors: Sequence[Extractor]) -> str:
-    """What ran together, and where: `c3d + vgg19 on cpu`."""
+    """Extractors that ran together, and their devices: `c3d + vgg19 on cpu`."""
     kinds = {device.type for e in extractors if (device := getattr(e, "device", None)) is not None}
     return f"{' + '.join(sorted(e.name for e in extractors))} on {' + '.join(sorted(kinds)) or 'cpu'}"
 
 
 def keep(root: str, extractors: Sequence[Extractor], parts: Sequence[Part]) -> None:
-    """Write what was measured; extractors that ran nothing are not named."""
+    """Write the measurements; extractors that processed nothing are left out."""
     ran = {part for part, _, _ in parts}
     among = [extractor for extractor in extractors if label(extractor) in ran]
     now = datetime.fromtimestamp(time.time(), UTC)
@@ -99,16 +99,16 @@ def keep(root: str, extractors: Sequence[Extractor], parts: Sequence[Part]) -> N
 
 @dataclass
 class Rates:
-    """Seconds a unit of each part: of what ran together, and of anything."""
+    """Seconds per unit of each part."""
 
     measured: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
     """(together, part) → [(amount, seconds), …], the newest last."""
     picture: float | None = None
-    """Bytes of a key frame, where a calibration has made some."""
+    """Bytes of a key frame, if a calibration has made some."""
 
     @classmethod
     def read(cls, root: str) -> "Rates":
-        """Those of this machine."""
+        """The measurements of this machine."""
         found = cls()
         for row in Tables(root).read("rates").to_pylist():
             if row["host"] == socket.gethostname():
@@ -116,13 +116,13 @@ class Rates:
         return found
 
     def add(self, ran: str, parts: Sequence[Part]) -> None:
-        """Take in what was measured."""
+        """Add measurements."""
         for part, amount, seconds in parts:
             if amount > 0:
                 self.measured.setdefault((ran, part), []).append((amount, seconds))
 
     def rate(self, part: str, ran: str | None = None) -> float | None:
-        """Seconds a unit, of what ran together or of anything that did; None if it was never measured."""
+        """Seconds per unit, of the extractors `ran`, or of all; None if it was never measured."""
         rows = [row for (there, name), rows in self.measured.items() if name == part and ran in (None, there)
                 for row in rows[-NEWEST:]]  # fmt: skip
         amount = sum(amount for amount, _ in rows)
@@ -131,7 +131,7 @@ class Rates:
     def seconds(self, ran: str, amounts: Mapping[str, float], workers: int = 1) -> float | None:
         """How long these amounts of each part will take; None if some part was never measured.
 
-        `amounts`: networks by their label, decode, wait, begin, rest. `ran`: what will run together."""
+        `amounts`: networks by their label, decode, wait, begin, rest. `ran`: the extractors that will run together."""
         networks = {part: amount for part, amount in amounts.items() if part not in ("decode", "wait", "begin", "rest")}
         same = {part: self.rate(part, ran) for part in (*networks, "wait", "begin", "rest")}
         if all(rate is not None for rate in same.values()):

@@ -1,6 +1,6 @@
-"""Which videos, and in which order: what a backfill takes first when it cannot take all.
+"""Which videos are processed, and in which order.
 
-A filter (`where`) sees the columns of `videos` and `media`, and two counts: `labels` (liked segments) and `events`.
+A filter (`where`) can use the columns of `videos` and `media`, and two counts: `labels` (liked segments) and `events`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,17 +24,17 @@ class Selection:
     since: str | None = None
     """Only videos whose media was fetched (or first seen) at this time or later: a day or a time, UTC."""
     where: str | None = None
-    """Only videos of which this filter is true, see `pipeline/where.py`."""
+    """Only videos that match this filter, see `pipeline/planning/where.py`."""
     limit: int | None = None
-    """At most so many videos, of those that lack something."""
+    """At most this many of the videos with missing features."""
     order: Order = "labels"
-    """labels: most labels first, then most events, then fetched last; newest: fetched last; shortest: the least to
-    decode; any: by id, each process begins somewhere else, for several on one root."""
+    """labels: most labels first, then most events, then newest; newest: last fetched first; shortest: least to decode
+    first; any: by id, where each process starts at a random place, for several processes on one root."""
     videos: frozenset[str] | None = None
     """Only these."""
 
     def __post_init__(self) -> None:
-        """Raises InputError for a value that breaks a rule."""
+        """Raises InputError for a value that is not valid."""
         if self.order not in get_args(Order):
             raise InputError(f"--order {self.order!r}: {nearest(self.order, list(get_args(Order)))}")
         if self.limit is not None and self.limit < 1:
@@ -47,13 +47,13 @@ class Selection:
 
     @property
     def narrows(self) -> bool:
-        """Whether it leaves any video out."""
+        """Whether it excludes any video."""
         return any(value is not None for value in (self.since, self.where, self.limit, self.videos))
 
 
 def ordered(root: str, selection: Selection) -> list[str]:
-    """Ids of the selected videos, those to take first first; `limit` is left to the caller, who knows which of them
-    lack something. Raises InputError for a filter that breaks a rule."""
+    """Ids of the selected videos, by priority; `limit` is not applied, since only the caller knows which features are
+    missing. Raises InputError for a filter that is not valid."""
     facts = described(root)
     if selection.where is not None:
         facts = where.chosen(facts, selection.where)
@@ -86,7 +86,7 @@ def described(root: str) -> pa.Table:
 
 
 def first(selection: Selection, order: Sequence[str], lacking: Iterable[str]) -> list[str]:
-    """Of the videos that lack something, those to do, in order, and at most as many as the selection says."""
+    """The videos to process, in order, of those with missing features; at most as many as the selection allows."""
     wanted = set(lacking)
     if selection.videos is not None:
         wanted &= selection.videos

@@ -1,11 +1,12 @@
-"""A filter over the rows of a table, as text: `uploader = 'x' and duration_ms > 60000`. Nothing of it is executed.
+"""A filter over the rows of a table, as text: `uploader = 'x' and duration_ms > 60000`. It is parsed, never executed as
+code.
 
     column = 'text'      also !=, <, <=, >, >=; a time is compared with '2026-01-31' or '2026-01-31 18:00', UTC
     column in ('a', 'b')     column like 'a%'     column is null     column is not null     a column of true and false
     and, or, not, brackets; `not in`, `not like`
 
-A list (tags) has a value if one of its elements has it. As in SQL a comparison with nothing is neither true nor false:
-such rows are left out.
+A condition on a list (tags) is true if it is true for one of its elements. As in SQL, a comparison with null is neither
+true nor false: such rows are left out.
 """
 
 import re
@@ -26,7 +27,7 @@ COMPARED = {
 }  # fmt: skip
 WORDS = ("and", "or", "not", "in", "like", "is", "null", "true", "false")
 DEEPEST = 50
-"""Brackets and `not` in one another: a longer pile is nobody's question."""
+"""Most nested brackets and `not`, which bounds the recursion."""
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b)|(?P<word>[A-Za-z_]\w*)"
@@ -42,12 +43,12 @@ class _Token:
 
 
 def chosen(table: pa.Table, where: str) -> pa.Table:
-    """The rows of which the filter is true. Raises InputError, with the nearest column or the place of the mistake."""
+    """The rows that match the filter. Raises InputError, with the nearest column or the place of the mistake."""
     return table.filter(_Filter(table, where).mask())
 
 
 def time_of(text: str) -> datetime:
-    """A day or a time (ISO 8601) as UTC, which is meant where no zone is given. Raises ValueError."""
+    """A day or a time (ISO 8601) in UTC, which is assumed if no zone is given. Raises ValueError."""
     found = datetime.fromisoformat(text.strip())
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
@@ -61,7 +62,7 @@ class _Filter:
         self.at = self.depth = 0
 
     def mask(self) -> Any:
-        """(rows,) booleans, null where neither."""
+        """(rows,) booleans, null where the condition is neither true nor false."""
         found = self._or()
         if self._next.kind != "end":
             raise self._wrong("`and`, `or` or the end")
@@ -88,7 +89,7 @@ class _Filter:
         return token
 
     def _is(self, *texts: str) -> bool:
-        """Whether the next token is one of these words or signs; it is taken then."""
+        """Whether the next token is one of these words or signs; if so, it is consumed."""
         token = self._next
         found = token.kind in ("word", "sign") and token.text.lower() in texts
         self.at += found
@@ -109,7 +110,7 @@ class _Filter:
     def _not(self) -> Any:
         self.depth += 1
         if self.depth > DEEPEST:
-            raise InputError(f"--where: more than {DEEPEST} brackets in one another")
+            raise InputError(f"--where: more than {DEEPEST} nested brackets")
         try:
             if self._is("not"):
                 return pc.invert(self._not())
@@ -173,7 +174,7 @@ class _Filter:
         return mask
 
     def _literal(self, name: str, kind: pa.DataType) -> pa.Scalar:
-        """The next token as a value of a column's type. Raises InputError where it is none."""
+        """The next token as a value of a column's type. Raises InputError if it has another type."""
         token = self._take()
         text = token.text[1:-1].replace("''", "'") if token.kind == "text" else token.text
         try:
@@ -200,7 +201,7 @@ class _Filter:
 
 
 def _any_element(lists: Any, mask: Any) -> Any:
-    """Of which lists the mask (elements,) holds for any element; null where there is no list."""
+    """Which lists have an element for which the mask (elements,) is true; null where there is no list."""
     rows = pc.unique(pc.list_parent_indices(lists).filter(pc.fill_null(mask, False)))
     found = pc.is_in(pa.array(range(len(lists)), rows.type), value_set=rows)
     return pc.if_else(pc.is_valid(lists), found, None)

@@ -1,1 +1,1 @@
-"""A process that can be killed, and the pipes to it."""
+"""A child process that can be killed, and the pipes to it."""

@@ -1,11 +1,11 @@
-"""A process that can be killed: the only way to stop a decoder that hangs in C, and to outlive one that crashes.
+"""A child process that can be killed: the only way to stop a decoder that hangs in C code, or to survive its crash.
 
     with Child("reelmill.pipeline.probe:measure", memory_bytes=2 << 30) as child:
         for message in child.run({"path": "video.mp4"}, limit_s=60):
             ...
 
-The target is a generator function of one argument, the job. It runs in a process of its own, which serves one job after
-the other, so that imports are paid once. Jobs and messages are any objects that pickle; `wire` sends them.
+The target is a generator function of one argument, the job. It runs in a child process, which does one job after
+another, so that imports are paid once. Jobs and messages are any objects that can be pickled; `wire` sends them.
 
 A child leads its own session: Ctrl-C reaches the parent only, and killing the child's process group also kills an
 ffmpeg that it started. It never outlives its parent, not even one that was killed (see `_die_with_parent`).
@@ -32,10 +32,10 @@ from reelmill.pipeline.errors import BY_CLASS, DecoderCrash, Killed, TimedOut, V
 from reelmill.pipeline.process import wire
 
 TAIL_BYTES = 4000
-"""How much of what the child printed is kept for the message of a crash."""
+"""How much of the output of the child is kept for the message of a crash."""
 
 START_SECONDS = 120.0
-"""Time to start and to import the target; not part of any job's limit."""
+"""Time to start and to import the target; not part of the limit of a job."""
 
 Kind = Literal["ready", "message", "done", "error", "memory"]
 
@@ -46,14 +46,14 @@ class Child:
 
     def __init__(self, target: str, *, memory_bytes: int | None = None, prepare: str | None = None) -> None:
         """`target`: "module:function". `memory_bytes`: the most private memory (RLIMIT_DATA) it may take. Address space
-        would be the wrong thing to bound: a JavaScript engine reserves many gigabytes that it never touches. `prepare`:
+        is not limited: a JavaScript engine reserves many gigabytes that it never uses. `prepare`:
         "module:function" to call once, as part of the start."""
         self.target, self.memory_bytes, self.prepare = target, memory_bytes, prepare
         self._process: _Process | None = None
         self._busy = False
 
     def run(self, job: object, limit_s: float, idle_limit_s: float | None = None) -> Iterator[Any]:
-        """Do one job; give its messages as they come.
+        """Do one job; yield its messages as they arrive.
 
         `limit_s` bounds the seconds that this side waits for the child in the whole job, `idle_limit_s` those it waits
         for one message. The child's start does not count, nor does the time that the caller takes between two messages.
@@ -67,10 +67,10 @@ class Child:
         self._busy, clean = True, False
         try:
             if self._process is not None and not self._process.alive():
-                self.close()  # killed from outside between two jobs: no job's fault
+                self.close()  # killed from outside between two jobs
             process = self._process or self._start()
             clock = _Clock(self.target, limit_s, idle_limit_s)
-            with contextlib.suppress(BrokenPipeError):  # it has just died: `_receive` will say of what
+            with contextlib.suppress(BrokenPipeError):  # it has just died: `_receive` reports why
                 process.send(job, clock)
             while (received := self._receive(clock)) is not None:
                 yield received[0]
@@ -84,7 +84,7 @@ class Child:
             self._busy = False
 
     def interrupt(self) -> None:
-        """For another thread than the one that runs the job: kill the process, so that `run` ends with an error."""
+        """Kill the process, so that `run` ends with an error; for another thread than the one that runs the job."""
         if (process := self._process) is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.popen.pid, signal.SIGKILL)
@@ -137,7 +137,7 @@ class Child:
 
 
 class _Clock:
-    """What is left of a job's time. Only waiting counts."""
+    """The time left for a job. Only the time spent waiting counts."""
 
     def __init__(self, what: str, limit_s: float, idle_limit_s: float | None = None) -> None:
         self.what, self.limit_s, self.idle_limit_s = what, limit_s, idle_limit_s
@@ -145,7 +145,7 @@ class _Clock:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[Callable[[], float]]:
-        """Gives a function: the seconds that the current wait may go on. It raises TimedOut when there are none."""
+        """Gives a function that returns the seconds left for the current wait, or raises TimedOut if there are none."""
         began, left = time.monotonic(), self.limit_s - self.waited
 
         def remaining() -> float:
@@ -155,7 +155,7 @@ class _Clock:
             if self.idle_limit_s is None:
                 return left - gone
             if gone >= self.idle_limit_s:
-                raise TimedOut(f"{self.what} said nothing for {self.idle_limit_s:g} s and was killed")
+                raise TimedOut(f"{self.what} sent nothing for {self.idle_limit_s:g} s and was killed")
             return min(left, self.idle_limit_s) - gone
 
         try:
@@ -183,7 +183,7 @@ class _Process:
         try:
             self.popen = subprocess.Popen(
                 [*command, str(memory_bytes or 0), prepare or ""],
-                stdin=subprocess.PIPE,  # never written to: its end of file is the parent's death
+                stdin=subprocess.PIPE,  # never written to: it is closed when the parent dies
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=(job_end, result_end),
@@ -202,7 +202,8 @@ class _Process:
         self.tail = b""
 
     def alive(self) -> bool:
-        """Looks without collecting its exit status: until that is done its number stays its own (see `kill`)."""
+        """Whether it runs. Does not collect the exit status: until that is done no other process gets its id (see
+        `kill`)."""
         return os.waitid(os.P_PID, self.popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     def send(self, job: object, clock: _Clock) -> None:
@@ -215,9 +216,9 @@ class _Process:
             return wire.read(self.results.fileno(), lambda fd, events: self._wait(fd, events, remaining()))
 
     def kill(self) -> str:
-        """Kill the whole process group, close the pipes; say how the process ended, if it had done so by itself."""
-        # Before waiting for it: until then its number cannot belong to another group. A process that is already dying
-        # keeps its own cause of death.
+        """Kill the whole process group and close the pipes; return how the process ended, if it ended by itself."""
+        # Before waiting for it: until then no other group can have its id. A process that is already dying keeps its
+        # own cause of death.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         code = self.popen.wait()
@@ -231,11 +232,11 @@ class _Process:
         else:
             cause = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         words = self.tail.decode(errors="replace").strip()
-        return f"{cause}; its last words:\n{words}" if words else cause
+        return f"{cause}; its last output:\n{words}" if words else cause
 
     def _wait(self, fd: int, events: int, seconds: float) -> None:
-        """Return when `fd` may be ready: the caller tries again. EOFError if the process is gone and left nothing, even
-        while something else still holds its end of the pipe open."""
+        """Return when `fd` may be ready; the caller then tries again. Raises EOFError if the process is gone and has
+        left nothing, even while another process holds its end of the pipe open."""
         poll = select.poll()
         poll.register(fd, events)
         if self.output is not None:
@@ -247,7 +248,7 @@ class _Process:
             self._drain()
 
     def _drain(self) -> None:
-        """Keep the last of what the child printed, so that it never blocks on a full pipe."""
+        """Read the output of the child, so that it never blocks on a full pipe, and keep the end of it."""
         while self.output is not None and (news := self.output.read(1 << 16)) is not None:
             self.tail = (self.tail + news)[-TAIL_BYTES:]
             if not news:
@@ -255,19 +256,19 @@ class _Process:
 
 
 def _die_with_parent() -> None:
-    """Have the kernel end this process group (SIGIO, which nobody here handles) when the parent's end of stdin closes.
+    """Let the kernel end this process group (by SIGIO, which is not handled) when the parent's end of stdin closes.
 
     A thread that waits for the end of file would not run while a C function holds the interpreter lock, and
     PR_SET_PDEATHSIG fires when the *thread* that started us ends.
     """
     fcntl.fcntl(0, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([0], [], [], 0)[0]:  # it closed before we asked
+    if select.select([0], [], [], 0)[0]:  # it was closed before this check
         os._exit(1)
 
 
 def _serve(jobs: int, results: int, target: str, prepare: str) -> None:
-    """Import the target, prepare, say so, and do jobs until the parent closes its end."""
+    """Import the target, prepare, report that, and do jobs until the parent closes its end."""
     for descriptor in (jobs, results):
         os.set_inheritable(descriptor, False)
     try:
@@ -289,7 +290,7 @@ def _serve(jobs: int, results: int, target: str, prepare: str) -> None:
                 wire.write(results, ("message", message))
         except Exception as error:
             end = _report(error)
-        job = message = None  # neither stays in memory until the next job comes
+        job = message = None  # free both before the next job
         wire.write(results, end)
 
 
@@ -299,7 +300,7 @@ def _named(name: str) -> Callable[..., Any]:
 
 
 def _report(error: Exception) -> tuple[Kind, tuple[str | None, str, float | None]]:
-    """What the parent needs to raise it again."""
+    """What the parent needs to raise this error again."""
     if isinstance(error, MemoryError):
         return "memory", (None, str(error), None)
     if isinstance(error, VideoError):

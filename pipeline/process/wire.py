@@ -1,7 +1,7 @@
-"""Objects over a pipe, large arrays at memory speed.
+"""Sends objects over a pipe, large arrays at memory speed.
 
-Both ends are ours and trust each other: an object is a pickle. Arrays travel beside it (pickle protocol 5), copied by
-nobody but the kernel: 10 MB arrays pass at more than 1 GB/s.
+Both ends are this program and trust each other: an object is a pickle. Arrays are sent beside it (pickle protocol 5)
+and copied only by the kernel: arrays of 10 MB pass at more than 1 GB/s.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 PIPE_BYTES = 1 << 20
-"""Capacity asked of a pipe, the most that Linux gives an ordinary user: fewer switches between the two processes."""
+"""Requested capacity of a pipe, the most that Linux gives an ordinary user: fewer switches between the processes."""
 
 Wait = Callable[[int, int], None]
 """`wait(fd, events)` returns when a non-blocking descriptor may be ready, or raises."""
@@ -24,13 +24,13 @@ def pipe() -> tuple[int, int]:
     """Two descriptors: the end to read from, the end to write to."""
     read_end, write_end = os.pipe()
     if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(OSError):  # the user's pipes together may be at their limit
+        with contextlib.suppress(OSError):  # all pipes of the user together may be at their limit
             fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     return read_end, write_end
 
 
 def write(fd: int, content: object, wait: Wait | None = None) -> None:
-    """Send one object: the number of its parts, their sizes (uint64 each), the pickle, then each buffer as it lies in
+    """Send one object: the number of its parts, their sizes (uint64 each), the pickle, then each buffer as it is in
     memory. Nothing is sent if it cannot be pickled."""
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(content, protocol=5, buffer_callback=buffers.append)

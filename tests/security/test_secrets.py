@@ -91,7 +91,7 @@ def test_the_last_words_of_a_process_hold_no_secret(tmp_path: Path, base: str, o
         with pytest.raises(errors.Killed) as caught:
             downloader.fetch("v", f"{base}/slow/x.mp4")
         killer.join()
-    assert "last words" in str(caught.value), "yt-dlp complains of the cookies on its output"
+    assert "last output" in str(caught.value), "yt-dlp complains of the cookies on its output"
     assert "…" in str(caught.value)
     assert not told(str(caught.value))
 
