@@ -297,6 +297,17 @@ def test_a_missing_store_is_named(planted: Planted) -> None:
     assert store in list_stores(planted.root)
 
 
+WITHOUT = {
+    "audiovisual": {"picture": "videos_without_picture", "sound": "videos_without_sound"},
+    "drnn": {role: f"videos_without_{role}" for role in ("frames", "clips", "text", "topics")},
+    "jifr": {"frames": "items_without_frames"},
+    "multimodal": {"picture": "items_without_picture", "sound": "items_without_sound"},
+    "prnet": {"steps": "videos_without_features"},
+    "transgrec": {"features": "videos_without_features"},
+}
+"""Names, kept in the metrics of old runs, of the count of videos that a role has nothing of."""
+
+
 def damaged(planted: Planted, place: Path) -> dict[str, int]:
     """The same root without three videos in each store of videos, and with a row that is not finite in a fourth; how
     many videos each role has lost."""
@@ -330,12 +341,14 @@ def test_missing_and_not_finite_features_are_counted(
     monkeypatch.setattr(Block, "check", lambda self, spec: None)
     lost = damaged(planted, tmp_path)
     assert lost
+    assert set(lost) == set(WITHOUT.get(planted.name, lost))
     after = planted.fit(tmp_path)
     for role, number in lost.items():
         names = [
             count for end in (f"_without_{role}", "_without_features", "_without") for count in after.counts
             if count.endswith(end)
         ]  # fmt: skip
+        assert names[0] == WITHOUT.get(planted.name, {}).get(role, names[0])
         assert after.counts[names[0]] - fitted.counts[names[0]] == number >= 3, names
     broken = [sum(n for what, n in result.counts.items() if "not_finite" in what) for result in (fitted, after)]
     assert broken[1] - broken[0] == len(lost)
