@@ -5,6 +5,7 @@ The pages are the README of the house and of each room, CHANGELOG.md and CONTRIB
 
 import ast
 import importlib
+import io
 import os
 import re
 import shlex
@@ -18,8 +19,10 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from rich.console import Console
 
 from reelmill.extractors import registry as extractors
+from reelmill.flows.cli import plan
 from reelmill.flows.cli.help import EXIT_STATUSES
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs.check import check_train
@@ -92,6 +95,16 @@ def test_links_stay_among_the_pages(page: Path) -> None:
         if "://" not in target and (path := target.partition("#")[0]):
             there = (page.parent / path).resolve()
             assert there in PAGES or there.parent == HOUSE / ".docs" / "pictures", target
+
+
+# ---- words -----------------------------------------------------------------------------------------------------------
+
+
+@pages
+def test_pages_use_the_words_of_the_field(page: Path) -> None:
+    """`missing`, `unknown user`, `dimension`, `priority`, and users are `they`."""
+    wrong = r"\b(?:she|her|hers|who is new|what lacks|lacks|numbers a row|most wanted|anew)\b"
+    assert not re.findall(wrong, prose(page), re.IGNORECASE)
 
 
 # ---- code blocks -----------------------------------------------------------------------------------------------------
@@ -180,6 +193,18 @@ def test_the_exit_statuses_are_those_of_the_command() -> None:
     page = (HOUSE / "flows" / "README.md").read_text(encoding="utf-8")
     table = page.split("| exit status | meaning |\n")[1].split("\n\n")[0]
     assert [int(status) for status in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == list(EXIT_STATUSES)
+
+
+def test_the_plan_is_shown_as_it_is_printed() -> None:
+    page = (HOUSE / "flows" / "README.md").read_text(encoding="utf-8")
+    stores = {"c3d-fc6-77fcfcca": 162e3, "c3d-conv5-cbe94876": 47.3e3, "logmel-stats-b0b11379": 39.1e3}
+    work = {"videos": 6, "frames": 675, "bytes": 335e3, "seconds": 96, "load_seconds": 1.2, "not_fetched": 0, "left": 0}
+    cells = {name: {"there": 0, "videos": 6, "rows": 8, "bytes": size} for name, size in stores.items()}
+    stages = {"extract": {**work, "stores": cells}}
+    out = Console(file=io.StringIO(), width=100)
+    plan.render(out, {"stages": stages, "seconds": 96, "bytes": 335e3, "finish": "2026-11-27T08:13:00"})
+    printed = out.file.getvalue()  # type: ignore[attr-defined]
+    assert printed.strip() in page, printed
 
 
 @pages
