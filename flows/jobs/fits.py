@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from reelmill.flows import interrupt
 from reelmill.flows.jobs.steps import root_of
 from reelmill.flows.progress import current
 from reelmill.flows.settings.sections import ModelSettings, Settings
@@ -54,17 +55,19 @@ def fit(settings: Settings, name: str, stores: Sequence[str] = ()) -> dict[str, 
         note = "  ".join(f"{key} {number:.3f}" for key, number in shown.items())
         report.advance(bar, epoch - told, items=epoch - told, note=note)
         told = epoch
+        interrupt.check()  # here nothing is lost
 
     named = whole_names(settings, name, stores)
-    result = train(
-        root_of(settings),
-        named,
-        model_settings,
-        model=name,
-        device=settings.train.device,
-        on_epoch=seen,
-        logger=settings.train.logger,
-    )
+    with interrupt.deferred():
+        result = train(
+            root_of(settings),
+            named,
+            model_settings,
+            model=name,
+            device=settings.train.device,
+            on_epoch=seen,
+            logger=settings.train.logger,
+        )
     return {
         "folder": str(result.folder), "skipped": result.skipped, "metrics": result.metrics["rows"],
         "counts": result.counts, "stores": {role: store for role, store in named.items() if store},

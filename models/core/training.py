@@ -22,6 +22,8 @@ from reelmill.models.core.settings import FitSettings
 from reelmill.models.metrics.table import find
 from reelmill.storage.errors import InputError
 
+LONG_EPOCH_S = 4.0
+"""The state is saved after each epoch that takes longer: who interrupts a fit does not wait for the next one's end."""
 OnEpoch = Callable[[int, dict[str, float]], None]
 """Called after each epoch with its number, from 1, and its figures."""
 
@@ -89,7 +91,8 @@ def run_epochs(
     on_epoch: OnEpoch | None,
     save_every_s: float,
 ) -> None:
-    """Train until the epochs or the patience are used up; `save` takes the state every so many seconds."""
+    """Train until the epochs or the patience are used up; `save` takes the state every so many seconds, after a
+    long epoch, and when `on_epoch` raises."""
     saved_at = time.monotonic()
     while not training.finished:
         started = time.monotonic()
@@ -106,11 +109,15 @@ def run_epochs(
         figures["seconds"] = time.monotonic() - started
         training.history.append({"epoch": training.epoch, **figures})
         log.epoch(training.history[-1])
-        if time.monotonic() - saved_at >= save_every_s:
+        if figures["seconds"] >= LONG_EPOCH_S or time.monotonic() - saved_at >= save_every_s:
             save(training.state())
             saved_at = time.monotonic()
         if on_epoch is not None:
-            on_epoch(training.epoch, figures)
+            try:
+                on_epoch(training.epoch, figures)
+            except BaseException:  # Ctrl-C, say: the next call goes on after this epoch
+                save(training.state())
+                raise
 
 
 def run_epoch(training: Training) -> dict[str, float]:

@@ -30,6 +30,7 @@ def decode_ahead(
     ready: queue.Queue[tuple[Gather, Message] | BaseException | None] = queue.Queue(maxsize=8 * workers)
     waiting = fetch_ahead(jobs, workers)
     lock, stop = threading.Lock(), threading.Event()
+    children: list[Child] = []
 
     def put(item: tuple[Gather, Message] | BaseException | None) -> None:
         while not stop.is_set():
@@ -40,6 +41,7 @@ def decode_ahead(
     def cut_all() -> None:
         memory = memory_bytes(decoder, limits)
         with Child("reelmill.pipeline.extract.cut:cut", memory_bytes=memory, prepare=loader(decoder)) as child:
+            children.append(child)
             while not stop.is_set():
                 with lock:
                     entry = next(waiting, None)
@@ -78,8 +80,10 @@ def decode_ahead(
                 yield item
     finally:
         stop.set()
+        for child in children:
+            child.interrupt()  # a long video must not keep a process that was told to end
         for thread in threads:
-            thread.join(timeout=10)
+            thread.join(timeout=5)
 
 
 def fetch_ahead(jobs: Iterable[tuple[Gather, CutJob]], count: int) -> Iterator[tuple[Gather, CutJob]]:

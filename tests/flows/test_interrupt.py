@@ -12,8 +12,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import torch
 import yaml
 
+from reelmill.flows.jobs.fits import choose
+from reelmill.flows.jobs.train import train
+from reelmill.flows.settings.load import load
 from reelmill.storage import Outcomes, Tables, open_store
 from reelmill.storage.features import list_stores
 from tests.roots import with_videos
@@ -107,8 +111,7 @@ def test_extract_commits_the_finished_videos(settings_file: Path, tmp_path: Path
     assert sorted(rows) == open_store(root, name).keys() == [f"v{n}" for n in range(5)]
 
 
-@BOTH
-def test_ingest_commits_the_finished_downloads(tmp_path: Path, number: int, status: int) -> None:
+def test_ingest_commits_the_finished_downloads(tmp_path: Path) -> None:
     made = with_videos(tmp_path, (50,) * 6).parent
     rows = [f"u,v{n},0,1,{made / f'v{n}.mp4'}" for n in range(6)]
     columns = ("user_id", "video_id", "start_s", "stop_s", "url")
@@ -119,7 +122,7 @@ def test_ingest_commits_the_finished_downloads(tmp_path: Path, number: int, stat
         "download": {"workers": 2},
     }
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(chosen))
-    check_clean(command("ingest", tmp_path / "settings.yaml", stage="download", number=number), status)
+    check_clean(command("ingest", tmp_path / "settings.yaml", stage="download"), 143)
     kept = Tables(tmp_path / "other").units("media")
     assert 1 <= len(kept) < 6
     again = command("ingest", tmp_path / "settings.yaml")
@@ -127,11 +130,24 @@ def test_ingest_commits_the_finished_downloads(tmp_path: Path, number: int, stat
     assert again.out["download"] == {"done": 6 - len(kept), "skipped": len(kept), "failed": {}}
 
 
-@BOTH
-def test_a_fit_of_text_ends_and_is_begun_again(settings_file: Path, tmp_path: Path, number: int, status: int) -> None:
+def test_a_fit_of_text_ends_and_is_begun_again(settings_file: Path, tmp_path: Path) -> None:
     texts = [{"video_id": f"v{n}", "title": f"music song band concert {n % 2 * 'guitar drums'}"} for n in range(5)]
     Tables(tmp_path / "root").write("videos", texts)
-    check_clean(command("extract", settings_file, stage="fit topics", number=number), status)
+    check_clean(command("extract", settings_file, stage="fit topics"), 143)
     again = command("extract", settings_file)
     assert (again.status, again.out["skipped"]) == (0, 5), again.err
     assert (again.out["texts"]["topics"]["done"], again.out["texts"]["topics"]["fitted"]) == (5, True)
+
+
+def test_a_fit_goes_on_after_its_last_epoch(tmp_path: Path) -> None:
+    """With the numbers of one that was not interrupted: it is the state at the end of the epoch that is kept."""
+    world = ("--world", "users=30,items=20", "-o", "epochs=4", "-o", "patience=0", "--root", tmp_path / "worlds")
+    check_clean(command("train", "jifr", *world, stage="train jifr"), 143)
+    (folder,) = (tmp_path / "worlds").glob("jifr-*/runs/jifr-*")
+    assert (folder / "last.pt").exists()
+    assert torch.load(folder / "last.pt", weights_only=True)["epoch"] == 1
+    settings = choose(load(None, [f"root={tmp_path / 'worlds'}"]), ["jifr"], ["epochs=4", "patience=0"])
+    again = train(settings, world="users=30,items=20")
+    whole = train(settings.model_copy(update={"root": str(tmp_path / "others")}), world="users=30,items=20")
+    assert again["fits"]["jifr"]["metrics"] == whole["fits"]["jifr"]["metrics"]
+    assert len((folder / "history.csv").read_text().splitlines()) == 1 + 4
