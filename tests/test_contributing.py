@@ -78,9 +78,9 @@ def test_the_extractor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     root = with_videos(tmp_path, (50, 75))
     settings = load(None, [f"root={root}", "extract.extractors={colour: {batch_size: 2}}", "extract.device=cpu"])
-    figures = extract(settings)
-    assert (figures["done"], figures["failed"]) == (2, {})
-    assert figures["stores"][0].startswith("colour-stats-")
+    result = extract(settings)
+    assert (result.done, result.failed) == (2, {})
+    assert result.stores[0].startswith("colour-stats-")
     store = open_store(root, "colour-stats")
     assert sorted(store.keys()) == sorted(Tables(root).units("media"))
     for video in store.keys():  # noqa: SIM118
@@ -91,7 +91,7 @@ def test_the_extractor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert np.ptp(block.features[:, :3], axis=1).max() < 0.02
         assert ((block.features[:, 3:] > 0.2) & (block.features[:, 3:] < 0.5)).all()
     again = extract(settings)
-    assert (again["done"], again["skipped"]) == (0, 2)
+    assert (again.done, again.skipped) == (0, 2)
 
 
 def test_the_recommender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

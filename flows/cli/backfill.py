@@ -28,5 +28,7 @@ def backfill(
     if dry_run:
         narrow = narrowed(chosen, extractor or (), selection)
         return show_plan(narrow, ("extract", "texts"), json, selection=selection)
-    given = {"since": since, "where": where, "limit": limit, "order": order}
-    return work(job, chosen, json, render, extractors=extractor or (), **given)
+    return work(
+        job, chosen, json, render, extractors=extractor or (), since=since, where=where, limit=limit,
+        order=selection.order,
+    )  # fmt: skip

@@ -1,7 +1,6 @@
 """`reelmill export`: a feature store, copied to another root."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -10,6 +9,9 @@ from reelmill.flows.cli.job import find_root
 from reelmill.flows.cli.options import DryRun, Json, Root, SettingsFile
 from reelmill.flows.cli.output import show
 from reelmill.flows.progress import safe
+
+if TYPE_CHECKING:
+    from reelmill.flows.jobs.keep import ExportResult
 
 
 def export(
@@ -30,11 +32,11 @@ def export(
     show(keep.export(found, name, to, format, dry_run), json, render)  # type: ignore[arg-type]
 
 
-def render(out: Console, figures: Mapping[str, Any]) -> None:
+def render(out: Console, result: "ExportResult") -> None:
     """How much was copied, and to where."""
-    said = "would be copied" if figures["dry"] else "copied"
+    said = "would be copied" if result.dry else "copied"
     out.print(
-        f"{safe(figures['store'])}: {figures['copied']:,} videos {said} to {safe(figures['to'])} "
-        f"as {figures['format']}, {figures['there']:,} were already there",
+        f"{safe(result.store)}: {result.copied:,} videos {said} to {safe(result.to)} "
+        f"as {result.format}, {result.there:,} were already there",
         soft_wrap=True,
     )

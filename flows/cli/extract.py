@@ -1,6 +1,6 @@
 """`reelmill extract`: videos and texts → feature stores."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -10,6 +10,10 @@ from reelmill.flows.cli.options import DryRun, Json, Root, Set, SettingsFile
 from reelmill.flows.cli.output import Table, classes
 from reelmill.flows.cli.plan import show_plan
 from reelmill.flows.progress import safe
+
+if TYPE_CHECKING:
+    from reelmill.flows.jobs.extract import ExtractResult
+    from reelmill.pipeline.extract.texts import TextSummary
 
 
 def extract(
@@ -24,35 +28,35 @@ def extract(
     return work(job, chosen, json, render)
 
 
-def render(out: Console, figures: dict[str, Any]) -> None:
+def render(out: Console, result: "ExtractResult") -> None:
     """Videos, texts and stores."""
     table = stage_table()
-    add_extract(table, figures)
+    add_extract(table, result)
     table.print(out)
-    for store in figures["stores"]:
+    for store in result.stores:
         out.print(f"store: {safe(store)}", soft_wrap=True)
 
 
-def add_extract(table: Table, figures: dict[str, Any]) -> None:
+def add_extract(table: Table, result: "ExtractResult") -> None:
     """Extraction from videos and from texts as rows of the table of stages."""
-    note = f"{figures['segments']:,} segments"
-    if figures["seconds"]:
-        note += f", {figures['video_seconds'] / figures['seconds']:.1f}× real time"
-    if figures["without"]:
-        note += f"; {figures['without']:,} failed permanently before"
-    if figures["left"]:
-        note += f"; {figures['left']:,} more have missing features and were not selected"
-    if figures["done"] or figures["skipped"] or figures["failed"] or not figures["texts"]:
-        table.add("extract", f"{figures['done']:,}", f"{figures['skipped']:,}", classes(figures["failed"]), note)
-    for name, read in figures["texts"].items():
-        table.add(name, f"{read['done']:,}", f"{read['skipped']:,}", "", text_note(read))
+    note = f"{result.segments:,} segments"
+    if result.seconds:
+        note += f", {result.video_seconds / result.seconds:.1f}× real time"
+    if result.without:
+        note += f"; {result.without:,} failed permanently before"
+    if result.left:
+        note += f"; {result.left:,} more have missing features and were not selected"
+    if result.done or result.skipped or result.failed or not result.texts:
+        table.add("extract", f"{result.done:,}", f"{result.skipped:,}", classes(result.failed), note)
+    for name, read in result.texts.items():
+        table.add(name, f"{read.done:,}", f"{read.skipped:,}", "", text_note(read))
 
 
-def text_note(read: dict[str, Any]) -> str:
+def text_note(read: "TextSummary") -> str:
     """What happened to the texts that an encoder read."""
-    if read["reason"] is not None:
-        return safe(read["reason"])
-    notes = ["newly fitted"] if read["fitted"] else []
-    notes += [f"{read['without_text']:,} of {read['rows']:,} without text"] if read["without_text"] else []
-    notes += [f"{read['undated']:,} posts without a time left out"] if read["undated"] else []
+    if read.reason is not None:
+        return safe(read.reason)
+    notes = ["newly fitted"] if read.fitted else []
+    notes += [f"{read.without_text:,} of {read.rows:,} without text"] if read.without_text else []
+    notes += [f"{read.undated:,} posts without a time left out"] if read.undated else []
     return ", ".join(notes)

@@ -1,7 +1,7 @@
 """`reelmill floors`: what rankings without features and training score."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -10,6 +10,9 @@ from reelmill.flows.cli.job import find_root, load_settings
 from reelmill.flows.cli.options import Json, Root, SettingsFile
 from reelmill.flows.cli.output import show
 from reelmill.flows.cli.train import metrics_table, render_data
+
+if TYPE_CHECKING:
+    from reelmill.flows.jobs.floors import FloorsResult
 
 SHOWN = ("map", "highlight_ap", "nmsd")
 """Metrics of the table."""
@@ -28,15 +31,15 @@ def floors(
         found = find_root(settings_file, root)
     else:
         found = load_settings(settings_file, root, (), makes_root=True).root
-    from reelmill.flows.jobs import steps
+    from reelmill.flows.jobs.floors import floors as job
 
-    show(steps.floors(found, data), json, render)
+    show(job(found, data), json, render)
 
 
-def render(out: Console, figures: dict[str, Any]) -> None:
+def render(out: Console, result: "FloorsResult") -> None:
     """What was read, if anything was, and both tables."""
-    if "data" in figures:
-        render_data(out, figures["data"])
-    metrics_table("last video of users with five", figures["rows"], shown=SHOWN).print(out)
-    if figures["last_videos"]:
-        metrics_table("what the source marks as last", figures["last_videos"], shown=SHOWN).print(out)
+    if result.data is not None:
+        render_data(out, result.data)
+    metrics_table("last video of users with five", result.rows, shown=SHOWN).print(out)
+    if result.last_videos:
+        metrics_table("what the source marks as last", result.last_videos, shown=SHOWN).print(out)

@@ -1,6 +1,6 @@
 """`reelmill ingest`: source table → events, media, segments, labels."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -8,6 +8,9 @@ from reelmill.flows.cli.job import load_settings, work
 from reelmill.flows.cli.options import DryRun, Json, Root, Set, SettingsFile
 from reelmill.flows.cli.output import Table, classes
 from reelmill.flows.cli.plan import show_plan
+
+if TYPE_CHECKING:
+    from reelmill.flows.jobs.ingest import IngestResult
 
 
 def ingest(
@@ -22,10 +25,10 @@ def ingest(
     return work(job, chosen, json, render)
 
 
-def render(out: Console, figures: dict[str, Any]) -> None:
+def render(out: Console, result: "IngestResult") -> None:
     """Source, downloads and labels."""
     table = stage_table()
-    add_ingest(table, figures)
+    add_ingest(table, result)
     table.print(out)
 
 
@@ -34,18 +37,17 @@ def stage_table() -> Table:
     return Table("stage", "done", "already there", "failed or rejected", "", numbers=(1, 2))
 
 
-def add_ingest(table: Table, figures: dict[str, Any]) -> None:
+def add_ingest(table: Table, result: "IngestResult") -> None:
     """The stages of ingest as rows of the table of stages."""
-    source, labels = figures["source"], figures["labels"]
-    if source["read"]:
-        note = f"{source['rows']:,} rows, {source['videos']:,} videos, {source['clipped']:,} clipped"
-        count = f"{source['events']:,}"
-        table.add("events", *_done(count, source["events_written"]), classes(source["reasons"]), note)
-    if "download" in figures:
-        fetched = figures["download"]
-        table.add("download", f"{fetched['done']:,}", f"{fetched['skipped']:,}", classes(fetched["failed"]))
-    note = f"{labels['segments']:,} segments of {labels['videos']:,} videos"
-    table.add("labels", *_done(f"{labels['labels']:,}", labels["written"]), "", note)
+    source, fetched, labels = result.source.counts, result.download, result.labels
+    if source is not None:
+        note = f"{source.rows:,} rows, {source.videos:,} videos, {source.clipped:,} clipped"
+        table.add("events", *_done(f"{source.events:,}", source.events_written), classes(source.reasons), note)
+    if fetched is not None:
+        table.add("download", f"{fetched.done:,}", f"{fetched.skipped:,}", classes(fetched.failed))
+    if labels is not None:
+        note = f"{labels.segments:,} segments of {labels.videos:,} videos"
+        table.add("labels", *_done(f"{labels.labels:,}", labels.written), "", note)
 
 
 def _done(count: str, written: bool) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """`reelmill init`: a settings file for a table that is looked at."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from reelmill.flows.cli.options import Json
 from reelmill.flows.cli.output import Table, classes, show
+from reelmill.flows.jobs.results import INLINE
 from reelmill.flows.progress import console, safe
 from reelmill.storage.errors import InputError
 
@@ -17,6 +19,38 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 """First events, or videos, that are shown."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What `ingest` will find in the table."""
+
+    rows: int
+    events: int
+    videos: int
+    rejected: dict[str, int]
+    """By reason."""
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class InitResult:
+    """What was understood of a table."""
+
+    settings: str
+    source: str
+    format: str
+    mapping: dict[str, str]
+    """{our column: theirs}."""
+    reasons: dict[str, str]
+    """Why, by our column."""
+    missing: list[str]
+    """Columns of ours that none of theirs seems to be."""
+    unused: list[str]
+    has_videos: bool
+    """A column holds addresses of videos."""
+    first_rows: list[str]
+    counts: Counts | None = field(metadata=INLINE)
 
 
 def init(
@@ -44,11 +78,11 @@ def init(
         raise InputError(f"{output} exists already; give another --output, or --force to overwrite it")
     found = guess(table, _given(map or ()))
     read = None if found.missing else _read(found)
-    figures = _figures(found, read, output)
-    text = starter(found, output, root or _root(output.parent), figures["first_rows"])
+    result = _result(found, read, output)
+    text = starter(found, output, root or _root(output.parent), result.first_rows)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
-    show(figures, json, render)
+    show(result, json, render)
     if found.missing:
         free = ", ".join(found.unused) or "none is left"
         console.print(
@@ -88,20 +122,27 @@ def _root(folder: Path) -> str:
     return "reelmill" if taken else "data"
 
 
-def _figures(found: "Guess", read: "SourceResult | None", output: Path) -> dict[str, Any]:
+def _result(found: "Guess", read: "SourceResult | None", output: Path) -> InitResult:
     from reelmill.flows.settings.starter import has_videos
 
-    figures = {
-        "settings": str(output), "source": str(found.path), "format": found.format, "mapping": found.mapping,
-        "reasons": found.reasons, "missing": list(found.missing), "unused": list(found.unused),
-        "has_videos": has_videos(found), "first_rows": [],
-    }  # fmt: skip
-    if read is None:
-        return figures
-    events = read.events.slice(0, SHOWN).to_pylist()
-    first = [_event(row) for row in events] or read.videos["video_id"].slice(0, SHOWN).to_pylist()
-    counts = {"rows": read.rows, "events": read.events.num_rows, "videos": read.videos.num_rows}
-    return {**figures, "first_rows": first, **counts, "rejected": read.reasons(), "notes": list(read.notes)}
+    first: list[str] = []
+    counts = None
+    if read is not None:
+        events = read.events.slice(0, SHOWN).to_pylist()
+        first = [_event(row) for row in events] or read.videos["video_id"].slice(0, SHOWN).to_pylist()
+        counts = Counts(read.rows, read.events.num_rows, read.videos.num_rows, read.reasons(), list(read.notes))
+    return InitResult(
+        settings=str(output),
+        source=str(found.path),
+        format=found.format,
+        mapping=found.mapping,
+        reasons=found.reasons,
+        missing=list(found.missing),
+        unused=list(found.unused),
+        has_videos=has_videos(found),
+        first_rows=first,
+        counts=counts,
+    )
 
 
 def _event(row: dict[str, Any]) -> str:
@@ -116,31 +157,29 @@ def _event(row: dict[str, Any]) -> str:
     return " ".join(said.split())
 
 
-def render(out: Console, figures: dict[str, Any]) -> None:
+def render(out: Console, result: InitResult) -> None:
     """The columns and the first rows as they are understood."""
-    out.print(f"{safe(figures['source'])}: format {figures['format']}", soft_wrap=True)
-    if figures["mapping"]:
+    out.print(f"{safe(result.source)}: format {result.format}", soft_wrap=True)
+    if result.mapping:
         table = Table("our column", "yours", "why")
-        for name, column in figures["mapping"].items():
-            table.add(name, safe(column), safe(figures["reasons"][name]))
+        for name, column in result.mapping.items():
+            table.add(name, safe(column), safe(result.reasons[name]))
         table.print(out)
-    if figures["unused"]:
-        out.print(f"not used: {safe(', '.join(figures['unused']))}", soft_wrap=True)
-    if figures["first_rows"]:
+    if result.unused:
+        out.print(f"not used: {safe(', '.join(result.unused))}", soft_wrap=True)
+    if result.first_rows:
         out.print("the first, as understood:")
-        for line in figures["first_rows"]:
+        for line in result.first_rows:
             out.print(f"  {safe(line)}", soft_wrap=True)
-    if "rows" in figures:
-        rejected = classes(figures["rejected"])
+    if (counts := result.counts) is not None:
+        rejected = classes(counts.rejected)
         out.print(
-            f"{figures['rows']:,} rows: {figures['events']:,} events, {figures['videos']:,} videos"
+            f"{counts.rows:,} rows: {counts.events:,} events, {counts.videos:,} videos"
             + (f"; rejected: {rejected}" if rejected else ""),
             soft_wrap=True,
         )
-        for note in figures["notes"]:
+        for note in counts.notes:
             out.print(f"note: {safe(note)}", soft_wrap=True)
-    if not figures["has_videos"]:
+    if not result.has_videos:
         out.print("no column holds addresses of videos: see url_template in the settings file", soft_wrap=True)
-    out.print(
-        f"settings: {safe(figures['settings'])}; next: reelmill ingest {safe(figures['settings'])}", soft_wrap=True
-    )
+    out.print(f"settings: {safe(result.settings)}; next: reelmill ingest {safe(result.settings)}", soft_wrap=True)

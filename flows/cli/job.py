@@ -3,20 +3,26 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar
 
 import typer
+from rich.console import Console
 
-from reelmill.flows.cli.output import Render, show
+from reelmill.flows.cli.output import show
+from reelmill.flows.jobs.results import INLINE
 from reelmill.flows.progress import console, safe, shown
 from reelmill.storage.errors import InputError
 from reelmill.storage.parts import is_folder
 from reelmill.storage.place import place
 
 if TYPE_CHECKING:
+    from reelmill.flows.jobs.executor import Executor
     from reelmill.flows.settings.sections import Settings
 
+P = ParamSpec("P")
+R = TypeVar("R")
 SETTINGS_FILE, ROOT = "settings.yaml", "reelmill"
 """Read and used in the current folder where the command names no others."""
 
@@ -64,36 +70,49 @@ def _root_here(makes_root: bool) -> str:
     return ROOT
 
 
-def work(
-    job: Callable[..., dict[str, Any]], settings: "Settings", as_json: bool, render: Render, **options: Any
-) -> None:
-    """Run a job, print its figures, and name what failed that had not failed before; then exit with status 1."""
-    from reelmill.flows.cli.execute import execute
-    from reelmill.flows.jobs import steps
+@dataclass(frozen=True)
+class Worked(Generic[R]):
+    """The result of a job, and what failed that had not failed before."""
 
-    root = steps.root_of(settings)
-    before = {_identity(row) for row in steps.newest_failures(root)}
+    result: R = field(metadata=INLINE)
+    new_failures: list[str] = field(default_factory=list)
+
+
+def work(
+    job: "Callable[Concatenate[Settings, Executor, P], R]",
+    settings: "Settings",
+    as_json: bool,
+    render: Callable[[Console, R], None],
+    *args: P.args,
+    **options: P.kwargs,
+) -> None:
+    """Run a job, print its result, and name what failed that had not failed before; then exit with status 1."""
+    from reelmill.flows.cli.execute import execute
+    from reelmill.flows.jobs.failures import newest_failures
+
+    root = settings.root
+    before = {failure.identity for failure in newest_failures(root)}
     with progress(as_json):
-        figures = execute(job, settings, **options)
-    rows = [row for row in steps.newest_failures(root) if _identity(row) not in before]
-    new = sorted({f"{row['stage']}: {row['key']}" for row in rows})
-    figures = {**figures, "new_failures": new}
-    show(figures, as_json, render)
+        result = execute(job, settings, *args, **options)
+    new = [failure for failure in newest_failures(root) if failure.identity not in before]
+    names = sorted({f"{failure.stage}: {failure.key}" for failure in new})
+    show(Worked(result, names), as_json, lambda out, worked: render(out, worked.result))
     if new:
         again = "the next run tries again"
-        if any(row["permanent"] for row in rows):
+        if any(failure.permanent for failure in new):
             again = "the permanent ones are tried again with `--set retry_failed=true` only"
         console.print(
-            f"[yellow]{len(new)} failed that had not failed before[/]; see them with "
+            f"[yellow]{len(names)} failed that had not failed before[/]; see them with "
             f"`reelmill status --root {safe(root)}`; {again}",
             soft_wrap=True,
         )
-    if new or figures.get("train", figures).get("unfitted"):
+    if new or _unfitted(result):
         raise typer.Exit(1)
 
 
-def _identity(failure: dict[str, Any]) -> tuple[str, str, str | None]:
-    return failure["stage"], failure["key"], failure["spec"]
+def _unfitted(result: object) -> dict[str, str]:
+    """The recommenders that could not be fitted, of a result that has any."""
+    return getattr(getattr(result, "train", result), "unfitted", {})
 
 
 @contextlib.contextmanager

@@ -32,10 +32,11 @@ def label(
     if format not in FORMATS:
         raise InputError(f"--format {format!r}: a table of who liked what is one of {', '.join(FORMATS)}")
     from reelmill.flows.jobs import steps
+    from reelmill.flows.jobs.ingest import IngestResult
     from reelmill.flows.settings.sections import SourceSettings
 
     chosen = load_settings(settings_file, root, set, makes_root=True)
     mapping = dict(pair.partition("=")[::2] for pair in map or ())
     table = SourceSettings(path=source, format=format, mapping=mapping)
     chosen = chosen.model_copy(update={"source": table})
-    show({"source": steps.read_source(chosen), "labels": steps.label(chosen)}, json, render)
+    show(IngestResult(steps.read_source(chosen), None, steps.label(chosen)), json, render)

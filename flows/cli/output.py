@@ -4,16 +4,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Container
-from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from rich.console import Console
 from rich.text import Text
 
 from reelmill.flows.progress import safe
 
-Render = Callable[[Console, dict[str, Any]], None]
-"""Prints the figures of a verb for people; they are the same that `--json` prints."""
+R = TypeVar("R")
 
 GAP = 2
 """Spaces between two columns."""
@@ -23,22 +21,15 @@ UNBOUNDED = 10_000
 """Columns of what is no terminal: a file or a pipe gets one line a row."""
 
 
-def show(figures: dict[str, Any], as_json: bool, render: Render) -> None:
-    """Print figures on stdout, as JSON or as `render` does."""
+def show(figures: R, as_json: bool, render: Callable[[Console, R], None]) -> None:
+    """Print the result of a job on stdout, as JSON or as `render` does."""
     if as_json:
-        sys.stdout.write(json.dumps(figures, default=_plain, indent=2) + "\n")
+        from reelmill.flows.jobs.results import plain
+
+        sys.stdout.write(json.dumps(plain(figures), default=str, indent=2) + "\n")
         return
     terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
     render(Console(highlight=False, width=None if terminal else UNBOUNDED), figures)
-
-
-def _plain(value: Any) -> Any:
-    """Paths, dataclasses and models as plain data."""
-    if isinstance(value, Path):
-        return str(value)
-    from reelmill.flows.settings.document import plain
-
-    return plain(value)
 
 
 class Table:

@@ -1,6 +1,7 @@
 """`reelmill plan`: what is missing and what it will cost."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from reelmill.flows.cli.output import Table, show
 from reelmill.flows.progress import safe
 
 if TYPE_CHECKING:
+    from reelmill.flows.jobs.plan import ExtractPlan, PlanResult, StorePlan
     from reelmill.flows.settings.sections import Settings
 
 
@@ -41,8 +43,8 @@ def plan(
     if extractor or selection.narrows:
         chosen, stages = narrowed(chosen, extractor or (), selection), ("extract", "texts")
     with progress(json):
-        figures = job(chosen, selection, stages, calibrate)
-    show(figures, json, render)
+        result = job(chosen, selection, stages, calibrate)
+    show(result, json, render)
 
 
 def show_plan(settings: "Settings", stages: Sequence[str], as_json: bool, **options: Any) -> None:
@@ -50,45 +52,44 @@ def show_plan(settings: "Settings", stages: Sequence[str], as_json: bool, **opti
     from reelmill.flows.jobs.plan import plan as job
 
     with progress(as_json):
-        figures = {"dry_run": True, **job(settings, stages=stages, **options)}
+        result = job(settings, stages=stages, **options)
     source = settings.source
+    table = None
     if source is not None and "download" in stages:
-        figures["source"] = f"{source.path} ({source.format}) is read first; rows that are new add to this"
-    show(figures, as_json, render)
+        table = f"{source.path} ({source.format}) is read first; rows that are new add to this"
+    show(replace(result, dry_run=True, source=table), as_json, render)
 
 
-def render(out: Console, figures: Mapping[str, Any]) -> None:
+def render(out: Console, result: "PlanResult") -> None:
     """What is missing, and what it will cost."""
-    stages = figures["stages"]
-    if "source" in figures:
-        out.print(f"source: {safe(figures['source'])}", soft_wrap=True)
+    stages = result.stages
+    if result.source is not None:
+        out.print(f"source: {safe(result.source)}", soft_wrap=True)
     table = Table("stage", "missing", "frames", "bytes", "time", "", numbers=(1, 2, 3, 4))
-    if "download" in stages:
-        found = stages["download"]
-        row = f"{found['videos']:,} videos", "", amount(found["bytes"]), lasting(found["seconds"])
-        table.add("download", *row, "" if found["seconds"] is not None else "none was downloaded yet")
-    if "extract" in stages:
-        found = stages["extract"]
-        row = f"{found['videos']:,} videos", f"{found['frames']:,}", amount(found["bytes"]), lasting(found["seconds"])
-        table.add("extract", *row, _extract_note(found))
-    for name, found in stages.get("texts", {}).items():
-        table.add(name, f"{found['missing']:,} texts", "", "", "" if found["fitted"] else "to be fitted")
-    for name in stages.get("train", {}):
+    if (download := stages.download) is not None:
+        row = f"{download.videos:,} videos", "", amount(download.bytes), lasting(download.seconds)
+        table.add("download", *row, "" if download.seconds is not None else "none was downloaded yet")
+    if (extract := stages.extract) is not None:
+        row = f"{extract.videos:,} videos", f"{extract.frames:,}", amount(extract.bytes), lasting(extract.seconds)
+        table.add("extract", *row, _extract_note(extract))
+    for name, text in (stages.texts or {}).items():
+        table.add(name, f"{text.missing:,} texts", "", "", "" if text.fitted else "to be fitted")
+    for name in stages.train or ():
         table.add("train", name, "", "", "", "unless it is complete")
     table.print(out)
-    if stages.get("extract", {}).get("stores"):
-        _stores(stages["extract"]["stores"]).print(out)
-    if figures["seconds"] is None:
+    if extract is not None and extract.stores:
+        _stores(extract.stores).print(out)
+    if result.seconds is None:
         out.print("never measured on this machine: `reelmill plan --calibrate` does it", soft_wrap=True)
-    elif figures["seconds"]:
-        finish = datetime.fromisoformat(figures["finish"]).astimezone()
+    elif result.seconds and result.finish is not None:
+        finish = datetime.fromisoformat(result.finish).astimezone()
         out.print(
-            f"started now it ends about {finish:%Y-%m-%d %H:%M}, and the root grows by {amount(figures['bytes'])}",
+            f"started now it ends about {finish:%Y-%m-%d %H:%M}, and the root grows by {amount(result.bytes)}",
             soft_wrap=True,
         )
-    elif "download" in stages or "extract" in stages:
+    elif download is not None or extract is not None:
         out.print("nothing is missing that would be downloaded or extracted")
-    if figures.get("dry_run"):
+    if result.dry_run:
         out.print("nothing was done (--dry-run)")
 
 
@@ -117,16 +118,16 @@ def lasting(seconds: float | None) -> str:
     return f"{whole // 86400} days {whole % 86400 // 3600} h"
 
 
-def _extract_note(found: Mapping[str, Any]) -> str:
-    notes = [f"{lasting(found['load_seconds'])} for weights"] if found["seconds"] else []
-    notes += [f"{found['not_fetched']:,} not fetched yet"] if found["not_fetched"] else []
-    notes += [f"{found['left']:,} not selected"] if found["left"] else []
+def _extract_note(found: "ExtractPlan") -> str:
+    notes = [f"{lasting(found.load_seconds)} for weights"] if found.seconds else []
+    notes += [f"{found.not_fetched:,} not fetched yet"] if found.not_fetched else []
+    notes += [f"{found.left:,} not selected"] if found.left else []
     return ", ".join(notes)
 
 
-def _stores(stores: Mapping[str, Mapping[str, int]]) -> Table:
+def _stores(stores: "Mapping[str, StorePlan]") -> Table:
     table = Table("feature store", "present", "missing", "rows", "bytes", numbers=(1, 2, 3, 4))
     for name, cells in stores.items():
-        row = f"{cells['there']:,}", f"{cells['videos']:,}", f"{cells['rows']:,}", amount(cells["bytes"])
+        row = f"{cells.there:,}", f"{cells.videos:,}", f"{cells.rows:,}", amount(cells.bytes)
         table.add(safe(name), *row)
     return table

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,6 +11,10 @@ from reelmill.flows.cli.job import find_root
 from reelmill.flows.cli.options import Json, Root, SettingsFile
 from reelmill.flows.cli.output import Table, show
 from reelmill.flows.progress import safe
+
+if TYPE_CHECKING:
+    from reelmill.flows.jobs.recommend import RecommendResult
+    from reelmill.models.recommendations import Recommendations
 
 COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "rank": lambda row: str(row["rank"]),
@@ -52,32 +56,32 @@ def recommend(
     show(job(found, user, video, run, top, why, gif), json, render)
 
 
-def render(out: Console, figures: dict[str, Any]) -> None:
+def render(out: Console, result: "RecommendResult") -> None:
     """The list, for which user it was computed, and notes on it."""
-    user, rows = figures["user"], figures["recommended"]
-    who = "nobody in particular" if user["id"] is None else safe(user["id"])
-    out.print(f"{_what(figures)} for {who}, by {safe(figures['run'])}", soft_wrap=True)
-    _table(rows).print(out)
-    out.print(f"user: {'known' if user['known'] else 'not known'}: {safe(user['how'])}", soft_wrap=True)
-    if figures["about"]:
-        out.print(f"video: {_listed(figures['about'])}", soft_wrap=True)
-    for note in figures["notes"]:
+    answer = result.answer
+    user = answer.user
+    who = "nobody in particular" if user.id is None else safe(user.id)
+    out.print(f"{_what(answer)} for {who}, by {safe(answer.run)}", soft_wrap=True)
+    _table(answer.recommended).print(out)
+    out.print(f"user: {'known' if user.known else 'not known'}: {safe(user.how)}", soft_wrap=True)
+    if answer.about:
+        out.print(f"video: {_listed(answer.about)}", soft_wrap=True)
+    for note in answer.notes:
         out.print(f"note: {safe(note)}", soft_wrap=True)
-    if left := {what: count for what, count in figures["left_out"].items() if count}:
+    if left := {what: count for what, count in answer.left_out.items() if count}:
         out.print(f"left out: {_listed(left)}", soft_wrap=True)
-    if "gif" in figures:
-        cut = figures["gif"]
+    if (cut := result.gif) is not None:
         seconds = (cut["stop_ms"] - cut["start_ms"]) / 1000
         out.print(f"cut: {safe(cut['file'])}, {seconds:.1f} s of {safe(cut['video_id'])}", soft_wrap=True)
 
 
-def _what(figures: dict[str, Any]) -> str:
+def _what(answer: "Recommendations") -> str:
     """`3 of 12 segments of v041`; a whole video is just named."""
-    unit, video = figures["unit"], figures["video"]
+    unit, video = answer.unit, answer.video
     if video is not None and unit in ("item", "video"):
         return f"{unit} {safe(video)}"
     where = f" of {safe(video)}" if video is not None else ""
-    return f"{len(figures['recommended'])} of {figures['candidates']:,} {unit}s{where}"
+    return f"{len(answer.recommended)} of {answer.candidates:,} {unit}s{where}"
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
@@ -113,7 +117,7 @@ def _figure(pair: Mapping[str, Any]) -> float:
     return next(float(value) for name, value in pair.items() if name != "fields")
 
 
-def _listed(figures: Mapping[str, Any]) -> str:
+def _listed(result: Mapping[str, Any]) -> str:
     """`rating 0.412, new no`."""
 
     def word(value: Any) -> str:
@@ -121,4 +125,4 @@ def _listed(figures: Mapping[str, Any]) -> str:
             return "yes" if value else "no"
         return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
 
-    return ", ".join(f"{safe(name.replace('_', ' '))} {word(value)}" for name, value in figures.items())
+    return ", ".join(f"{safe(name.replace('_', ' '))} {word(value)}" for name, value in result.items())

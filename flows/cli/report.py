@@ -1,6 +1,6 @@
 """`reelmill report`: the HTML page."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -9,16 +9,19 @@ from reelmill.flows.cli.options import Json, Root, Set, SettingsFile
 from reelmill.flows.cli.output import show
 from reelmill.flows.progress import safe
 
+if TYPE_CHECKING:
+    from reelmill.flows.jobs.report import ReportResult
+
 
 def report(settings_file: SettingsFile = None, root: Root = None, set: Set = None, json: Json = False) -> None:
     """Write the HTML page over everything in the root."""
     chosen = load_settings(settings_file, root, set)
     from reelmill.flows.jobs.report import report as job
 
-    show(vars(job(chosen)), json, render)
+    show(job(chosen), json, render)
 
 
-def render(out: Console, figures: dict[str, Any]) -> None:
+def render(out: Console, result: "ReportResult") -> None:
     """Where the page is."""
-    unchanged = "" if figures["report_written"] else " (unchanged)"
-    out.print(f"report: {safe(figures['report'])}{unchanged}", soft_wrap=True)
+    unchanged = "" if result.report_written else " (unchanged)"
+    out.print(f"report: {safe(result.report)}{unchanged}", soft_wrap=True)

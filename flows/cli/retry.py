@@ -1,7 +1,6 @@
 """`reelmill retry`: failures of a class, tried again."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -10,6 +9,9 @@ from reelmill.flows.cli.job import load_settings, work
 from reelmill.flows.cli.options import DryRun, Json, Root, Set, SettingsFile
 from reelmill.flows.cli.output import Table, show
 from reelmill.flows.progress import safe
+
+if TYPE_CHECKING:
+    from reelmill.flows.jobs.retry import RetryResult
 
 
 def retry(
@@ -33,22 +35,20 @@ def retry(
 
     found = jobs.failures(chosen, kind or (), stage or ())
     if dry_run or not found:
-        return show({**jobs.described(chosen, kind or (), found), "dry": dry_run}, json, render)
+        return show(jobs.described(chosen, kind or (), found, dry_run), json, render)
     return work(jobs.retry, chosen, json, render, classes=kind or (), stages=stage or ())
 
 
-def render(out: Console, figures: Mapping[str, Any]) -> None:
+def render(out: Console, result: "RetryResult") -> None:
     """What is tried again, and what came of it."""
-    if not figures["retried"]:
-        out.print(
-            f"nothing of {safe(', '.join(figures['classes']))} has failed; {safe(figures['else'])}", soft_wrap=True
-        )
+    if not result.retried:
+        out.print(f"nothing of {safe(', '.join(result.classes))} has failed; {safe(result.others)}", soft_wrap=True)
         return
     table = Table("tried again", "failures", "now done", "failed again", numbers=(1, 2, 3))
-    for what, count in figures["retried"].items():
-        again = figures["again"].get(what, 0)
-        came = ("", "") if figures["dry"] else (f"{count - again:,}", f"{again:,}")
+    for what, count in result.retried.items():
+        again = result.again.get(what, 0)
+        came = ("", "") if result.dry else (f"{count - again:,}", f"{again:,}")
         table.add(safe(what), f"{count:,}", *came)
     table.print(out)
-    if figures["dry"]:
+    if result.dry:
         out.print("nothing was done (--dry-run)")

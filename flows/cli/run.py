@@ -1,6 +1,6 @@
 """`reelmill run`: the main job."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -9,6 +9,9 @@ from reelmill.flows.cli.job import load_settings, work
 from reelmill.flows.cli.options import DryRun, Json, Root, Set, SettingsFile
 from reelmill.flows.cli.output import Table
 from reelmill.flows.cli.plan import show_plan
+
+if TYPE_CHECKING:
+    from reelmill.flows.jobs.run import RunResult
 
 
 def run(
@@ -23,17 +26,17 @@ def run(
     return work(job, chosen, json, render)
 
 
-def render(out: Console, figures: dict[str, Any]) -> None:
+def render(out: Console, result: "RunResult") -> None:
     """All stages, the metrics, the report."""
-    stages(figures).print(out)
-    train.render(out, figures["train"])
-    report.render(out, figures)
+    stages(result).print(out)
+    train.render(out, result.train)
+    report.render(out, result.page)
 
 
-def stages(figures: dict[str, Any]) -> Table:
+def stages(result: "RunResult") -> Table:
     """The stages of the main job as one table."""
     table = ingest.stage_table()
-    ingest.add_ingest(table, figures["ingest"])
-    extract.add_extract(table, figures["extract"])
-    train.add_train(table, figures["train"])
+    ingest.add_ingest(table, result.ingest)
+    extract.add_extract(table, result.extract)
+    train.add_train(table, result.train)
     return table

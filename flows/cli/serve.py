@@ -1,7 +1,7 @@
 """`reelmill serve`: deployments on a Prefect server."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -10,6 +10,9 @@ from reelmill.flows.cli.options import Json, Root, Set, SettingsFile
 from reelmill.flows.cli.output import Table, show
 from reelmill.flows.progress import safe
 from reelmill.storage.errors import InputError
+
+if TYPE_CHECKING:
+    from reelmill.flows.serve.deployments import ServeResult
 
 
 def serve(settings_file: SettingsFile = None, root: Root = None, set: Set = None, json: Json = False) -> None:
@@ -27,22 +30,22 @@ def serve(settings_file: SettingsFile = None, root: Root = None, set: Set = None
     overrides = [override for override in set or () if not override.startswith("root=")]
     if root is not None or len(overrides) != len(set or ()):
         overrides.append(f"root={root_of(chosen)}")
-    deployments, figures = serving.register(chosen, Path(path).resolve(), overrides)
-    show(figures, json, render)
+    deployments, result = serving.register(chosen, Path(path).resolve(), overrides)
+    show(result, json, render)
     if chosen.serve.work_pool is None:
         serving.serve(deployments)
 
 
-def render(out: Console, figures: dict[str, Any]) -> None:
+def render(out: Console, result: "ServeResult") -> None:
     """Deployments with their schedules, and how their runs are done."""
     table = Table("deployment", "schedule")
-    for row in figures["deployments"]:
-        when = f"{row['schedule']} {row['timezone']}" if row["schedule"] else "by hand"
-        table.add(safe(row["deployment"]), safe(when))
+    for row in result.deployments:
+        when = f"{row.schedule} {row.timezone}" if row.schedule else "by hand"
+        table.add(safe(row.deployment), safe(when))
     table.print(out)
-    first = figures["deployments"][0]["deployment"]
-    if figures["work_pool"] is not None:
-        out.print(f"workers do their runs: prefect worker start --pool {safe(figures['work_pool'])}", soft_wrap=True)
+    first = result.deployments[0].deployment
+    if result.work_pool is not None:
+        out.print(f"workers do their runs: prefect worker start --pool {safe(result.work_pool)}", soft_wrap=True)
     else:
         out.print("this process does their runs; Ctrl-C ends it", soft_wrap=True)
     out.print(f"to start one now: prefect deployment run {safe(first)}", soft_wrap=True)

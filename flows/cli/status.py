@@ -1,7 +1,6 @@
 """`reelmill status`: what a root holds, what is missing, what has failed."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -9,6 +8,9 @@ from reelmill.flows.cli.job import find_root
 from reelmill.flows.cli.options import Json, Root, SettingsFile
 from reelmill.flows.cli.output import Table, show
 from reelmill.flows.progress import safe
+
+if TYPE_CHECKING:
+    from reelmill.flows.jobs.status import StatusResult
 
 LISTED = 10
 """Most failures of the terminal table; `status --json` has them all."""
@@ -22,34 +24,34 @@ def status(settings_file: SettingsFile = None, root: Root = None, json: Json = F
     show(job(found), json, render)
 
 
-def render(out: Console, figures: Mapping[str, Any]) -> None:
+def render(out: Console, result: "StatusResult") -> None:
     """Stages and stores, failures by class, the newest failures, tables."""
-    out.print(f"root: {safe(figures['root'])}", soft_wrap=True)
+    out.print(f"root: {safe(result.root)}", soft_wrap=True)
     table = Table("stage or store", "done", "missing", "failed", "rows", "dimension", numbers=(1, 2, 3, 4, 5))
-    for name, counts in figures["stages"].items():
-        table.add(f"{name} ({counts['of']})", *(f"{counts[key]:,}" for key in ("done", "missing", "failed")))
-    for name, counts in figures["stores"].items():
-        of = "" if counts["of"] == "videos" else f" ({counts['of']})"
-        row = (f"{counts[key]:,}" for key in ("videos", "missing", "failed", "rows", "dim"))
-        table.add(safe(f"{name}{of}"), *row)
+    for name, counts in result.stages.items():
+        table.add(f"{name} ({counts.of})", *(f"{n:,}" for n in (counts.done, counts.missing, counts.failed)))
+    for name, store in result.stores.items():
+        of = "" if store.of == "videos" else f" ({store.of})"
+        cells = (f"{n:,}" for n in (store.videos, store.missing, store.failed, store.rows, store.dim))
+        table.add(safe(f"{name}{of}"), *cells)
     table.print(out)
-    if figures["failures"]:
+    if result.failures:
         table = Table("failed", "class", "count", "examples", numbers=(2,))
-        for what, count in figures["failures"].items():
+        for what, count in result.failures.items():
             stage, _, kind = what.partition(": ")
-            examples = ", ".join(safe(key) for key in figures["examples"][what])
+            examples = ", ".join(safe(key) for key in result.examples[what])
             table.add(safe(stage), safe(kind), f"{count:,}", examples)
         table.print(out)
-    failed = figures["newest_failures"]
+    failed = result.newest_failures
     if failed:
         table = Table("newest failure", "key", "next run", "message")
         for row in failed[:LISTED]:
-            again = "not tried again" if row["permanent"] else "tried again"
-            table.add(safe(f"{row['stage']} {row['class']}"), safe(row["key"]), again, safe(row["message"]))
+            again = "not tried again" if row.permanent else "tried again"
+            table.add(safe(f"{row.stage} {row.error_class}"), safe(row.key), again, safe(row.message))
         table.print(out)
         more = f"{len(failed) - LISTED:,} more: see `--json`; " if len(failed) > LISTED else ""
         out.print(f"{more}try them again with `reelmill retry --class …`", soft_wrap=True)
     table = Table("table", "rows", numbers=(1,))
-    for name, rows in figures["tables"].items():
+    for name, rows in result.tables.items():
         table.add(name, f"{rows:,}")
     table.print(out)

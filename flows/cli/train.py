@@ -1,7 +1,7 @@
 """`reelmill train`: feature stores and tables → fitted recommenders with their metrics."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +12,10 @@ from reelmill.flows.cli.output import Table, classes, show
 from reelmill.flows.cli.plan import show_plan
 from reelmill.flows.progress import safe
 from reelmill.storage.errors import InputError
+
+if TYPE_CHECKING:
+    from reelmill.flows.jobs.places import DataResult
+    from reelmill.flows.jobs.train import TrainResult
 
 SHOWN = ("map", "hr@1", "ndcg@5")
 """Metrics of the terminal table, where a recommender has them; the report and metrics.json have them all."""
@@ -85,43 +89,44 @@ def show_recommenders(json: bool) -> None:
     show({name: entry.title for name, entry in RECOMMENDERS.items()}, json, table)
 
 
-def render(out: Console, figures: dict[str, Any]) -> None:
+def render(out: Console, result: "TrainResult") -> None:
     """What was read, if anything was; metrics of each recommender beside chance."""
-    if "data" in figures:
-        render_data(out, figures["data"])
-    for name, fitted in figures["fits"].items():
-        if fitted["skipped"]:
+    if result.data is not None:
+        render_data(out, result.data)
+    for name, fitted in result.fits.items():
+        if fitted.skipped:
             out.print(f"{name}: skipped, this run is complete already")
-        metrics_table(name, fitted["metrics"]).print(out)
-        out.print(f"run: {safe(fitted['folder'])}", soft_wrap=True)
-    for name, message in figures["unfitted"].items():
+        metrics_table(name, fitted.metrics).print(out)
+        out.print(f"run: {safe(fitted.folder)}", soft_wrap=True)
+    for name, message in result.unfitted.items():
         out.print(f"[bold]{safe(name)}[/]: not fitted, {safe(message)}", soft_wrap=True)
-    if "reason" in figures:
-        out.print(f"train: skipped, {safe(figures['reason'])}", soft_wrap=True)
+    if result.reason is not None:
+        out.print(f"train: skipped, {safe(result.reason)}", soft_wrap=True)
 
 
-def render_data(out: Console, data: dict[str, Any]) -> None:
+def render_data(out: Console, data: "DataResult") -> None:
     """The parts of a published data set, its stores, and what is missing."""
-    table = Table(data["kind"], "rows", "events", "rejected", "videos", numbers=(1, 2, 4))
-    for source in data["sources"]:
-        counts = (f"{source[key]:,}" for key in ("rows", "events"))
-        table.add(safe(source["source"]), *counts, classes(source["reasons"]), f"{source['videos']:,}")
+    found = data.found
+    table = Table(found.kind, "rows", "events", "rejected", "videos", numbers=(1, 2, 4))
+    for source in found.sources:
+        counts = (f"{count:,}" for count in (source.rows, source.events))
+        table.add(safe(source.source), *counts, classes(source.reasons), f"{source.videos:,}")
     table.print(out)
-    for modality, store in data["stores"].items():
+    for modality, store in found.stores.items():
         out.print(f"{safe(modality)}: {safe(store)}", soft_wrap=True)
-    for what, reason in data["without"].items():
+    for what, reason in data.without.items():
         out.print(f"without {what}: {safe(reason)}", soft_wrap=True)
-    for note in data["notes"]:
+    for note in found.notes:
         out.print(safe(note), soft_wrap=True)
 
 
-def add_train(table: Table, figures: dict[str, Any]) -> None:
+def add_train(table: Table, result: "TrainResult") -> None:
     """Fits as rows of the table of stages."""
-    for name, fitted in figures["fits"].items():
-        on = ", ".join(fitted["stores"].values())
-        done = ("0", "1") if fitted["skipped"] else ("1", "0")
+    for name, fitted in result.fits.items():
+        on = ", ".join(fitted.stores.values())
+        done = ("0", "1") if fitted.skipped else ("1", "0")
         table.add(f"train {name}", *done, "", f"on {safe(on)}" if on else "")
-    for name in figures["unfitted"]:
+    for name in result.unfitted:
         table.add(f"train {safe(name)}", "0", "0", "1")
 
 

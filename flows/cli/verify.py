@@ -1,7 +1,6 @@
 """`reelmill verify`: is every stored part sound?"""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -10,6 +9,9 @@ from reelmill.flows.cli.job import find_root
 from reelmill.flows.cli.options import DryRun, Json, Root, SettingsFile
 from reelmill.flows.cli.output import show
 from reelmill.flows.progress import safe
+
+if TYPE_CHECKING:
+    from reelmill.flows.jobs.keep import VerifyResult
 
 
 def verify(
@@ -26,37 +28,38 @@ def verify(
     found = find_root(settings_file, root)
     from reelmill.flows.jobs.keep import check
 
-    figures = check(found, media=media, quarantine=quarantine, dry=dry_run)
-    show(figures, json, render)
-    if figures["damaged"]:
+    result = check(found, media=media, quarantine=quarantine, dry=dry_run)
+    show(result, json, render)
+    if result.damaged:
         raise typer.Exit(1)
 
 
-def render(out: Console, figures: Mapping[str, Any]) -> None:
+def render(out: Console, result: "VerifyResult") -> None:
     """How many are sound; what is damaged, and what makes it again."""
-    for kind in ("stores", "tables", "encoders"):
-        wrong = {name: messages for name, messages in figures[kind].items() if messages}
-        if figures[kind]:
-            out.print(f"{kind}: {len(figures[kind]) - len(wrong)} of {len(figures[kind])} sound")
+    kinds = {"stores": result.stores, "tables": result.tables, "encoders": result.encoders}
+    for kind, found in kinds.items():
+        wrong = {name: messages for name, messages in found.items() if messages}
+        if found:
+            out.print(f"{kind}: {len(found) - len(wrong)} of {len(found)} sound")
         for name, messages in wrong.items():
             out.print(f"[bold red]{safe(name)}[/]: {len(messages)} damaged", soft_wrap=True)
             for line in messages:
                 out.print(f"  {safe(line)}", soft_wrap=True)
-    for video, line in figures.get("media", {}).items():
+    for video, line in (result.media or {}).items():
         out.print(f"[bold red]{safe(video)}[/]: {safe(line)}", soft_wrap=True)
-    if figures.get("media") == {}:
+    if result.media == {}:
         out.print("media: sound")
-    for name, constant in figures["constant"].items():
-        some = ", ".join(safe(video) for video in constant["videos"])
+    for name, constant in result.constant.items():
+        some = ", ".join(safe(video) for video in constant.videos)
         out.print(
-            f"[yellow]{safe(name)}[/]: {constant['rows']:,} rows hold one value throughout, such as those of {some}",
+            f"[yellow]{safe(name)}[/]: {constant.rows:,} rows hold one value throughout, such as those of {some}",
             soft_wrap=True,
         )
-    for place in figures["quarantined"]:
-        said = "would be moved to ROOT/quarantine" if figures["dry"] else "moved to"
+    for place in result.quarantined:
+        said = "would be moved to ROOT/quarantine" if result.dry else "moved to"
         out.print(f"{said}: {safe(place)}", soft_wrap=True)
-    for name, videos in figures["lost"].items():
+    for name, videos in result.lost.items():
         out.print(f"{safe(name)}: {len(videos):,} videos are missing without it", soft_wrap=True)
-    if figures["repair"]:
-        first = "" if figures["quarantined"] and not figures["dry"] else "`reelmill verify --quarantine`, then "
-        out.print(f"to make it again: {first}{', '.join(f'`{line}`' for line in figures['repair'])}", soft_wrap=True)
+    if result.repair:
+        first = "" if result.quarantined and not result.dry else "`reelmill verify --quarantine`, then "
+        out.print(f"to make it again: {first}{', '.join(f'`{line}`' for line in result.repair)}", soft_wrap=True)

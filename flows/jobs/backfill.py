@@ -1,12 +1,11 @@
 """Features that lack: `extract` for chosen extractors and videos, the most wanted first."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from reelmill.extractors.registry import EXTRACTORS, reads_text, settings_for
 from reelmill.flows.jobs.check import check_extract
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Executor
-from reelmill.flows.jobs.extract import extract
+from reelmill.flows.jobs.extract import ExtractResult, extract
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline.planning.select import Order, Selection
 from reelmill.storage.errors import InputError, nearest
@@ -20,7 +19,7 @@ def backfill(
     where: str | None = None,
     limit: int | None = None,
     order: Order = "labels",
-) -> dict[str, Any]:
+) -> ExtractResult:
     """Exactly the missing (video, spec) cells of these extractors (the settings' own if none is named), in order.
 
     `since`: only videos fetched at this time or later. `where`: only videos of which the filter is true (see

@@ -6,16 +6,16 @@ second table says when they watched what, and what the videos are called: all fi
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reelmill.flows.jobs import steps
-from reelmill.flows.jobs.ingest import ingest
+from reelmill.flows.jobs.ingest import IngestResult, ingest
 from reelmill.flows.jobs.report import report
-from reelmill.flows.jobs.run import run
-from reelmill.flows.jobs.status import status
-from reelmill.flows.jobs.train import train
+from reelmill.flows.jobs.run import RunResult, run
+from reelmill.flows.jobs.status import StoreStatus, status
+from reelmill.flows.jobs.train import TrainResult, train
 from reelmill.flows.progress import current
 from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings, SourceSettings
@@ -84,12 +84,29 @@ def settings_of(
     )
 
 
+@dataclass(frozen=True)
+class ControlResult:
+    """What came of the noise twin."""
+
+    ingest: IngestResult
+    train: TrainResult
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What came of the planted corpus and of its control."""
+
+    run: RunResult
+    control: ControlResult
+    stores: dict[str, StoreStatus]
+
+
 def demo(
     folder: Path,
     plan: CorpusPlan = PLAN,
     networks: dict[str, dict[str, Any]] = NETWORKS,
     models: dict[str, dict[str, Any]] = MODELS,
-) -> dict[str, Any]:
+) -> DemoResult:
     """Render, serve, run, and fit the control; a second call in the same folder does only what is missing."""
     folder = folder.resolve()
     corpus = folder / "corpus"
@@ -106,11 +123,10 @@ def demo(
         steps.read_source(watched(chosen, corpus / "watches.csv"))
         figures = run(chosen)
         twin = settings_of(folder, url, "twin", networks, {name: models[name] for name in list(models)[:1]})
-        control = control_run(twin, chosen, figures["extract"]["stores"])
-    fits = [fitted for part in (figures, control) for fitted in part["train"]["fits"].values()]
-    page = report(chosen, [place(fitted["folder"]) for fitted in fits])
-    stores = status(steps.root_of(chosen))["stores"]
-    return {"run": {**figures, "report": page.report}, "control": control, "stores": stores}
+        control = control_run(twin, chosen, figures.extract.stores)
+    fits = [fitted for part in (figures, control) for fitted in part.train.fits.values()]
+    page = report(chosen, [place(fitted.folder) for fitted in fits])
+    return DemoResult(replace(figures, page=page), control, status(steps.root_of(chosen)).stores)
 
 
 def watched(settings: Settings, table: Path) -> Settings:
@@ -119,7 +135,7 @@ def watched(settings: Settings, table: Path) -> Settings:
     return settings.model_copy(update={"source": source})
 
 
-def control_run(twin: Settings, planted: Settings, stores: Sequence[str]) -> dict[str, Any]:
+def control_run(twin: Settings, planted: Settings, stores: Sequence[str]) -> ControlResult:
     """Fit the noise twin on the planted corpus's own media and features: nothing is fetched or extracted again."""
     root, home = Path(steps.root_of(twin)), Path(steps.root_of(planted))
     root.mkdir(parents=True, exist_ok=True)
@@ -128,4 +144,4 @@ def control_run(twin: Settings, planted: Settings, stores: Sequence[str]) -> dic
     known = Tables(root).units("media")
     media = [row for row in Tables(home).read("media").to_pylist() if row["video_id"] not in known]
     Tables(root).write("media", [{**row, "uri": str(home / row["uri"])} for row in media])
-    return {"ingest": ingest(twin), "train": train(twin, stores=stores)}
+    return ControlResult(ingest(twin), train(twin, stores=stores))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import imageio_ffmpeg
 import numpy as np
@@ -42,14 +42,22 @@ class Check:
     """What to do; empty where all is well."""
 
 
-def doctor(root: str | Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class DoctorResult:
+    """Every check."""
+
+    checks: list[Check]
+    errors: int
+
+
+def doctor(root: str | Path) -> DoctorResult:
     """Every check, and whether any is an error. `root`: where the disk is looked at; it need not be there yet."""
     checks: list[Callable[[], Iterator[Check]]] = [
         _python, _packages, _device, _weights, _decoder, _downloader, _javascript, _ffmpeg,
         lambda: _disk(root), _server,
     ]  # fmt: skip
-    rows = [vars(row) for check in checks for row in check()]
-    return {"checks": rows, "errors": sum(row["state"] == "error" for row in rows)}
+    rows = [row for check in checks for row in check()]
+    return DoctorResult(rows, sum(row.state == "error" for row in rows))
 
 
 def _python() -> Iterator[Check]:

@@ -3,23 +3,45 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from reelmill.extractors.registry import reads_text
 from reelmill.flows.jobs import known_specs, steps, texts
 from reelmill.flows.jobs.check import check_engine
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Block, Executor
 from reelmill.flows.progress import current
-from reelmill.flows.settings.document import plain
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline.extract.missing import Todo
+from reelmill.pipeline.extract.texts import TextSummary
 from reelmill.pipeline.planning.select import Selection
 from reelmill.storage import Spec
 
 
+@dataclass(frozen=True)
+class ExtractResult:
+    """What was extracted. Counts are of videos; `texts` has its own."""
+
+    done: int
+    skipped: int
+    """Every feature was present."""
+    failed: dict[str, int]
+    """By class."""
+    without: int
+    """Failed permanently before."""
+    left: int
+    """Features are missing, but the video was not selected."""
+    segments: int
+    video_seconds: float
+    seconds: float
+    stores: list[str]
+    """Names of the stores that these settings write."""
+    texts: dict[str, TextSummary]
+    """By extractor."""
+
+
 def extract(
     settings: Settings, executor: Executor = IN_THIS_PROCESS, selection: Selection | None = None
-) -> dict[str, Any]:
+) -> ExtractResult:
     """Run every network on the videos whose features are missing, in blocks; then every encoder of text.
 
     `selection`: which videos, and in which order; all, and in any order, if not given. Texts are not selected from."""
@@ -46,18 +68,18 @@ def extract(
         for name in settings.extract.extractors
         if reads_text(name)
     }
-    return {
-        "done": fresh,
-        "skipped": there - fresh,
-        "failed": dict(failed),
-        "without": videos - there - failed.total() - left,
-        "left": left,
-        "segments": sum(s.segments for s in done),
-        "video_seconds": round(sum(s.video_seconds for s in done), 3),
-        "seconds": round(sum(s.seconds for s in done), 3),
-        "stores": [*stores, *(store for summary in read.values() for store in summary.stores)],
-        "texts": {name: plain(summary) for name, summary in read.items()},
-    }
+    return ExtractResult(
+        done=fresh,
+        skipped=there - fresh,
+        failed=dict(failed),
+        without=videos - there - failed.total() - left,
+        left=left,
+        segments=sum(s.segments for s in done),
+        video_seconds=round(sum(s.video_seconds for s in done), 3),
+        seconds=round(sum(s.seconds for s in done), 3),
+        stores=[*stores, *(store for summary in read.values() for store in summary.stores)],
+        texts=read,
+    )
 
 
 def _missing(settings: Settings) -> tuple[list[list[Spec]], list[Todo]]:

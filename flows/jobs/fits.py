@@ -1,6 +1,7 @@
 """What the train flow does: plain functions over settings, as in `steps`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from reelmill.flows import interrupt
@@ -34,7 +35,24 @@ def choose(settings: Settings, names: Sequence[str], options: Sequence[str] = ()
     return settings.model_copy(update={"train": settings.train.model_copy(update={"models": models})})
 
 
-def fit(settings: Settings, name: str, stores: Sequence[str] = ()) -> dict[str, Any]:
+@dataclass(frozen=True)
+class FitFigures:
+    """What came of one fit."""
+
+    folder: str
+    """Of the run."""
+    skipped: bool
+    """A complete run of the same identity was found."""
+    metrics: list[dict[str, Any]]
+    """Rows of the evaluation: row, metric, mean, low, high, cases."""
+    counts: dict[str, int]
+    stores: dict[str, str]
+    """{role: feature store} that it read."""
+    written: dict[str, str]
+    """{layer: feature store} that others can read."""
+
+
+def fit(settings: Settings, name: str, stores: Sequence[str] = ()) -> FitFigures:
     """Fit one recommender on the root's tables and stores; does nothing if the same run is complete.
 
     `stores`: names that these settings' networks write; where a prefix fits one of them, it means that one, whatever
@@ -68,11 +86,8 @@ def fit(settings: Settings, name: str, stores: Sequence[str] = ()) -> dict[str, 
             on_epoch=seen,
             logger=settings.train.logger,
         )
-    return {
-        "folder": str(result.folder), "skipped": result.skipped, "metrics": result.metrics["rows"],
-        "counts": result.counts, "stores": {role: store for role, store in named.items() if store},
-        "written": result.written,
-    }  # fmt: skip
+    read = {role: store for role, store in named.items() if store}
+    return FitFigures(str(result.folder), result.skipped, result.metrics["rows"], result.counts, read, result.written)
 
 
 def whole_names(settings: Settings, name: str, stores: Sequence[str] = ()) -> dict[str, str]:

@@ -2,22 +2,44 @@
 
 import threading
 from collections.abc import Collection
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from reelmill.flows.jobs import steps
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Executor
+from reelmill.flows.jobs.results import OPTIONAL
 from reelmill.flows.progress import current
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline.download.ingest import KnownVideos, Wanted
+from reelmill.pipeline.labels import LabelCounts
 from reelmill.storage import Outcome
 
 BLOCK = 32
 """Most videos in one download task."""
 
 
+@dataclass(frozen=True)
+class DownloadResult:
+    """Videos."""
+
+    done: int
+    skipped: int
+    """Their media was there."""
+    failed: dict[str, int]
+    """By class."""
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What came of each stage."""
+
+    source: steps.SourceResult
+    download: DownloadResult | None = field(default=None, metadata=OPTIONAL)
+    labels: LabelCounts | None = None
+
+
 def ingest(
     settings: Settings, executor: Executor = IN_THIS_PROCESS, videos: Collection[str] | None = None
-) -> dict[str, Any]:
+) -> IngestResult:
     """Read the source, download the missing media (so many at a time as the settings say; of these videos only, if they
     are given), build segments and labels."""
     executor.step(steps.tidy, settings)
@@ -26,18 +48,27 @@ def ingest(
     outcomes = _fetch(settings, executor, wanted)
     done = sum(outcome.status == "done" for outcome in outcomes)
     if done:
-        before = source  # durations are measured now: rows may fit that did not, and the reverse
-        source = executor.step(steps.read_source, settings)
-        source |= {key: before[key] or source[key] for key in source if key.endswith("written")}
-    return {
-        "source": source,
-        "download": {
-            "done": done,
-            "skipped": len(steps.media_videos(settings)) - done,
-            "failed": steps.by_class(outcomes),
-        },
-        "labels": executor.step(steps.label, settings),
-    }
+        # durations are measured now: rows may fit that did not, and the reverse
+        source = _both(source, executor.step(steps.read_source, settings))
+    downloaded = DownloadResult(done, len(steps.media_videos(settings)) - done, steps.by_class(outcomes))
+    return IngestResult(source, downloaded, executor.step(steps.label, settings))
+
+
+def _both(first: steps.SourceResult, second: steps.SourceResult) -> steps.SourceResult:
+    """The counts of the second reading, with what either of them wrote."""
+    if first.counts is None or second.counts is None:
+        return second
+    before, now = first.counts, second.counts
+    return replace(
+        second,
+        counts=replace(
+            now,
+            videos_written=before.videos_written or now.videos_written,
+            users_written=before.users_written or now.users_written,
+            events_written=before.events_written or now.events_written,
+            written=before.written or now.written,
+        ),
+    )
 
 
 def _fetch(settings: Settings, executor: Executor, wanted: list[Wanted]) -> list[Outcome]:

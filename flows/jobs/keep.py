@@ -1,7 +1,8 @@
 """What keeps a root in order: verify, compact, export. Plain functions; each returns its figures."""
 
-from typing import Any
+from dataclasses import dataclass, field
 
+from reelmill.flows.jobs.results import OPTIONAL
 from reelmill.pipeline import verify as verifying
 from reelmill.storage import Outcomes, Tables, parts, verify
 from reelmill.storage import compact as packing
@@ -23,32 +24,65 @@ REPAIR = {
 """What makes the rows of a lost part again. Key frames come with their features; logs do not come back."""
 
 
-def check(root: str, *, media: bool = False, quarantine: bool = False, dry: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Constant:
+    """Rows that hold one number throughout."""
+
+    rows: int
+    videos: list[str]
+    """A few of theirs."""
+
+
+@dataclass
+class VerifyResult:
+    """What is damaged."""
+
+    stores: dict[str, list[str]] = field(default_factory=dict)
+    """{name: messages}, empty where all is sound; as `tables` and `encoders`."""
+    tables: dict[str, list[str]] = field(default_factory=dict)
+    encoders: dict[str, list[str]] = field(default_factory=dict)
+    constant: dict[str, Constant] = field(default_factory=dict)
+    """By store."""
+    lost: dict[str, list[str]] = field(default_factory=dict)
+    """Videos that are missing without the damaged parts, by store."""
+    dry: bool = False
+    quarantined: list[str] = field(default_factory=list)
+    """Parts that were moved, or would be."""
+    repair: list[str] = field(default_factory=list)
+    """Commands that make the lost rows again."""
+    media: dict[str, str] | None = field(default=None, metadata=OPTIONAL)
+    """{video: message}, if media were read."""
+    damaged: int = 0
+
+
+def check(root: str, *, media: bool = False, quarantine: bool = False, dry: bool = False) -> VerifyResult:
     """Read every part of every store, table and encoder, with `media` every media file too, and say what is wrong.
 
     `quarantine`: move damaged parts to ROOT/quarantine, after which their videos are missing again; `dry`: only say
-    which. The figures say what makes them again."""
-    figures: dict[str, Any] = {kind: {} for kind in EVERY} | {"constant": {}, "lost": {}, "dry": dry}
-    figures |= {"quarantined": [], "repair": []}
-    found = [(kind, one) for kind, look in EVERY.items() for one in look(root)]
-    for kind, one in found:
-        figures[kind][one.name] = [message for _, message in one.wrong]
-        if one.constant:
-            figures["constant"][one.name] = {"rows": one.constant, "videos": one.constant_videos[:MOST]}
-        if not one.wrong:
-            continue
-        for path, _ in one.wrong:
-            if quarantine and parts.size(path) is not None:
-                figures["quarantined"].append(str(path if dry else verify.quarantine(root, path)))
-        if kind == "stores":
-            figures["lost"][one.name] = sorted(one.lost | _done_without_block(root, one))
-        figures["repair"].append(_repair(kind, one.name))
+    which. The result says what makes them again."""
+    result, repair = VerifyResult(dry=dry), []
+    messages = {"stores": result.stores, "tables": result.tables, "encoders": result.encoders}
+    for kind, look in EVERY.items():
+        for one in look(root):
+            messages[kind][one.name] = [message for _, message in one.wrong]
+            if one.constant:
+                result.constant[one.name] = Constant(one.constant, list(one.constant_videos[:MOST]))
+            if not one.wrong:
+                continue
+            result.damaged += len(one.wrong)
+            lost = one.lost | _done_without_block(root, one) if kind == "stores" else set()
+            for path, _ in one.wrong:
+                if quarantine and parts.size(path) is not None:
+                    result.quarantined.append(str(path if dry else verify.quarantine(root, path)))
+            if kind == "stores":
+                result.lost[one.name] = sorted(lost)
+            repair.append(_repair(kind, one.name))
     if media:
-        figures["media"] = verifying.media(root)
-        figures["repair"] += ["reelmill ingest SETTINGS"] if figures["media"] else []
-    figures["repair"] = list(dict.fromkeys(filter(None, figures["repair"])))
-    figures["damaged"] = sum(len(one.wrong) for _, one in found) + len(figures.get("media", ()))
-    return figures
+        result.media = verifying.media(root)
+        result.damaged += len(result.media)
+        repair += ["reelmill ingest SETTINGS"] if result.media else []
+    result.repair = list(dict.fromkeys(filter(None, repair)))
+    return result
 
 
 def _repair(kind: str, name: str) -> str | None:
@@ -77,26 +111,57 @@ def _done_without_block(root: str, store: verify.Found) -> set[str]:
     return done - there
 
 
-def compact(root: str, dry: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Compacted:
+    """Parts of a store or a table."""
+
+    before: int
+    after: int
+    dropped: int
+    """Blocks that newer ones had replaced."""
+
+
+@dataclass(frozen=True)
+class CompactResult:
+    """What was merged, or would be."""
+
+    stores: dict[str, Compacted]
+    tables: dict[str, Compacted]
+    dry: bool
+
+
+def compact(root: str, dry: bool = False) -> CompactResult:
     """Merge small parts of every store and table, and drop what newer parts replaced."""
-    figures: dict[str, Any] = {"stores": {}, "tables": {}, "dry": dry}
+    result = CompactResult({}, {}, dry)
     for name in list_stores(root):
         done = packing.planned(root, name) if dry else packing.compact(root, name)
-        figures["stores"][name] = {"before": done.parts_before, "after": done.parts_after, "dropped": done.dropped}
+        result.stores[name] = Compacted(done.parts_before, done.parts_after, done.dropped)
     tables = Tables(root)
     for name in SCHEMAS:
         before = len(parts.list_parts(tables.folder / name))
         if before:
             _, after = (before, tables.compacted(name)) if dry else tables.compact(name)
-            figures["tables"][name] = {"before": before, "after": after, "dropped": 0}
-    return figures
+            result.tables[name] = Compacted(before, after, 0)
+    return result
 
 
-def export(root: str, name: str, to: str, format: Format, dry: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ExportResult:
+    """What was copied, or would be. Counts are of videos."""
+
+    store: str
+    to: str
+    format: str
+    copied: int
+    there: int
+    dry: bool
+
+
+def export(root: str, name: str, to: str, format: Format, dry: bool = False) -> ExportResult:
     """Copy a store into the same store under another root, in a format; what is there stays."""
     store = open_store(root, name)
     if format not in SUFFIX:
         raise InputError(f"--format {format!r}: {nearest(format, list(SUFFIX))}")
     there = present(to, store.spec) & set(store.keys())
     copied = len(store) - len(there) if dry else exporting.export(root, store.spec.name, to, format)
-    return {"store": store.spec.name, "to": to, "format": format, "copied": copied, "there": len(there), "dry": dry}
+    return ExportResult(store.spec.name, to, format, copied, len(there), dry)

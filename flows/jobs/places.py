@@ -3,14 +3,14 @@
 import hashlib
 import json
 import shutil
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from reelmill.extractors.registry import settings_for
+from reelmill.flows.jobs.results import INLINE
 from reelmill.flows.jobs.steps import root_of
-from reelmill.flows.settings.document import plain
 from reelmill.flows.settings.load import value
 from reelmill.flows.settings.sections import ModelSettings, Settings
 from reelmill.pipeline import dataset
@@ -18,8 +18,20 @@ from reelmill.storage import parts
 from reelmill.storage.errors import InputError, nearest
 from reelmill.storage.place import AnyPath, place
 
+Knob = int | float | bool | str
+"""Value of a knob of a planted world."""
 
-def of_data(settings: Settings, path: Path) -> tuple[Settings, dict[str, Any]]:
+
+@dataclass(frozen=True)
+class DataResult:
+    """What was read of a data set."""
+
+    found: dataset.Dataset = field(metadata=INLINE)
+    without: dict[str, str] = field(default_factory=dict)
+    """What is not there, and why."""
+
+
+def of_data(settings: Settings, path: Path) -> tuple[Settings, DataResult]:
     """Read a data set into the root; the settings with each recommender's stores as the data set has them, where the
     settings do not say, and what was read. Nothing is downloaded: what needs pictures gets what lies beside the table.
 
@@ -44,10 +56,8 @@ def of_data(settings: Settings, path: Path) -> tuple[Settings, dict[str, Any]]:
             options["modalities"] = "none"
             without["modalities"] = f"there are no vectors beside the table; {name} reads the other fields"
         models[name] = ModelSettings(stores=stores, options={**options, **model.options})
-    return settings.model_copy(update={"train": settings.train.model_copy(update={"models": models})}), {
-        **plain(found),
-        "without": without,
-    }
+    train = settings.train.model_copy(update={"models": models})
+    return settings.model_copy(update={"train": train}), DataResult(found, without)
 
 
 def of_world(settings: Settings, name: str, knobs: str) -> Settings:
@@ -69,7 +79,7 @@ def of_world(settings: Settings, name: str, knobs: str) -> Settings:
     return settings.model_copy(update={"root": str(root), "train": train})
 
 
-def _written(root: AnyPath, write: Any, world: Any, turned: dict[str, Any]) -> dict[str, str]:
+def _written(root: AnyPath, write: Any, world: Any, turned: dict[str, Knob]) -> dict[str, str]:
     """Write a world beside its place and move it there as a whole, so that half of one is never fitted. On an object
     store nothing moves: `world.json` comes last, and what a killed writer left is replaced video by video."""
     if not isinstance(root, Path):
@@ -86,17 +96,17 @@ def _written(root: AnyPath, write: Any, world: Any, turned: dict[str, Any]) -> d
     return stores
 
 
-def _knobs(world: type[Any], name: str, text: str) -> dict[str, Any]:
+def _knobs(world: type[Any], name: str, text: str) -> dict[str, Knob]:
     """The knobs that are turned, by name. Raises InputError for one that the world does not have, or a wrong value."""
-    turned: dict[str, Any] = {}
-    known = {field.name: type(field.default) for field in fields(world)}
+    turned: dict[str, Knob] = {}
+    known: dict[str, type[Any]] = {knob.name: type(knob.default) for knob in fields(world)}
     for pair in () if text == "default" else text.split(","):
         key, equals, said = pair.partition("=")
         if not equals:
             raise InputError(f"--world {pair!r}: give default, or knob=value,…, such as {next(iter(known))}=…")
         if key not in known:
             raise InputError(f"--world {key!r}: the world of {name} has no such knob; {nearest(key, list(known))}")
-        given = value(said)
+        given: Any = value(said)
         given = float(given) if known[key] is float and type(given) is int else given
         if type(given) is not known[key]:
             raise InputError(f"--world {pair!r}: {key} must be of type {known[key].__name__}")

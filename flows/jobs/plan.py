@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
 
 from reelmill.extractors.text import fitted
 from reelmill.flows.jobs import steps, texts
+from reelmill.flows.jobs.results import OPTIONAL
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline.extract.missing import ExtractOptions, Todo, Video
 from reelmill.pipeline.extract.texts import UNITS
@@ -27,32 +29,103 @@ UNKNOWN_MS = 60_000
 """Taken for the length of a video of which nothing is known."""
 
 
+@dataclass(frozen=True)
+class DownloadPlan:
+    """What is to be downloaded; None: not known."""
+
+    videos: int
+    bytes: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class StorePlan:
+    """What is missing of a feature store."""
+
+    there: int
+    """Videos in it."""
+    videos: int
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class ExtractPlan:
+    """What is to be extracted."""
+
+    videos: int
+    not_fetched: int
+    """Of these, still to be downloaded."""
+    left: int
+    """Features are missing, but the video was not selected."""
+    frames: int
+    segments: int
+    video_seconds: float
+    bytes: int
+    picture_bytes: int
+    load_seconds: float
+    """To build the networks and read their weights."""
+    seconds: float | None
+    stores: dict[str, StorePlan]
+
+
+@dataclass(frozen=True)
+class TextPlan:
+    """What an extractor of text has to do. Counts are of videos, or of users with posts."""
+
+    missing: int
+    there: int
+    fitted: bool
+
+
+@dataclass(frozen=True)
+class StagePlans:
+    """Those that were asked for."""
+
+    download: DownloadPlan | None = field(default=None, metadata=OPTIONAL)
+    extract: ExtractPlan | None = field(default=None, metadata=OPTIONAL)
+    texts: dict[str, TextPlan] | None = field(default=None, metadata=OPTIONAL)
+    train: dict[str, str | dict[str, str]] | None = field(default=None, metadata=OPTIONAL)
+    """{recommender: its stores}."""
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """What is missing, and what it will cost on this machine."""
+
+    root: str
+    stages: StagePlans
+    seconds: float | None
+    bytes: int
+    finish: str | None
+    """When it would end if it was started now, ISO 8601."""
+    dry_run: bool | None = field(default=None, metadata=OPTIONAL)
+    source: str | None = field(default=None, metadata=OPTIONAL)
+    """The table that would be read first."""
+
+
 def plan(
     settings: Settings, selection: Selection | None = None, stages: Sequence[str] = STAGES, calibrate: bool = False
-) -> dict[str, Any]:
-    """What each stage lacks: videos, frames, rows, bytes, and the seconds that it will take on this machine, as far as
-    it has been measured here; with `calibrate` it is measured now, on a piece of a missing video."""
-    found: dict[str, Any] = {}
-    if "download" in stages:
-        found["download"] = _download(settings)
-    if "extract" in stages:
-        found["extract"] = _extract(settings, selection, calibrate, ahead="download" in stages)
-    if "texts" in stages:
-        found["texts"] = _texts(settings)
-    if "train" in stages:
-        found["train"] = {name: model.stores for name, model in settings.train.models.items()}
-    parts = [found[stage] for stage in ("download", "extract") if stage in found]
-    unknown = [part["seconds"] is None for part in parts]
-    seconds = None if any(unknown) else sum(part["seconds"] for part in parts)
+) -> PlanResult:
+    """What is missing of each stage: videos, frames, rows, bytes, and the seconds that it will take on this machine, as
+    far as it has been measured here; with `calibrate` it is measured now, on a piece of a missing video."""
+    found = StagePlans(
+        _download(settings) if "download" in stages else None,
+        _extract(settings, selection, calibrate, ahead="download" in stages) if "extract" in stages else None,
+        _texts(settings) if "texts" in stages else None,
+        {name: model.stores for name, model in settings.train.models.items()} if "train" in stages else None,
+    )
+    parts = [part for part in (found.download, found.extract) if part is not None]
+    known = [part.seconds for part in parts if part.seconds is not None]
+    seconds = sum(known) if len(known) == len(parts) else None
     finish = None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
-    return {
-        "root": steps.root_of(settings), "stages": found, "seconds": seconds,
-        "bytes": sum(part["bytes"] or 0 for part in parts),
-        "finish": finish.isoformat(timespec="seconds") if finish else None,
-    }  # fmt: skip
+    return PlanResult(
+        steps.root_of(settings), found, seconds, sum(part.bytes or 0 for part in parts),
+        finish.isoformat(timespec="seconds") if finish else None,
+    )  # fmt: skip
 
 
-def _download(settings: Settings) -> dict[str, Any]:
+def _download(settings: Settings) -> DownloadPlan:
     """Videos to fetch, taking them to be as large and as slow as those fetched before."""
     wanted, tables = steps.download_plan(settings), Tables(steps.root_of(settings))
     mean = pc.mean(tables.read("media", ["bytes"])["bytes"]).as_py()
@@ -61,11 +134,10 @@ def _download(settings: Settings) -> dict[str, Any]:
     each = pc.mean(done["seconds"]).as_py()
     count = len(wanted)
     seconds = 0.0 if not count else None if each is None else count * each / min(settings.download.workers, count)
-    return {"videos": count, "bytes": 0 if not count else None if mean is None else round(count * mean),
-            "seconds": seconds}  # fmt: skip
+    return DownloadPlan(count, 0 if not count else None if mean is None else round(count * mean), seconds)
 
 
-def _extract(settings: Settings, selection: Selection | None, calibrate: bool, ahead: bool) -> dict[str, Any]:
+def _extract(settings: Settings, selection: Selection | None, calibrate: bool, ahead: bool) -> ExtractPlan:
     """`ahead`: count also the videos that will be fetched before, by their claimed lengths."""
     began = time.monotonic()
     networks, options = steps.extractors(settings), steps.extract_options(settings)
@@ -85,15 +157,24 @@ def _extract(settings: Settings, selection: Selection | None, calibrate: bool, a
     seconds = _seconds(whole, networks, rates, options.workers)
     blocks = -(-whole.videos // settings.extract.block)
     whole.seal(blocks + int((seconds or 0.0) // options.seal_seconds))
-    return {
-        "videos": whole.videos, "not_fetched": whole.videos - here, "left": left,
-        "frames": whole.frames, "segments": whole.segments,
-        "video_seconds": round(whole.video_seconds, 3), "bytes": whole.bytes, "picture_bytes": whole.picture_bytes,
-        "load_seconds": round(loading, 3) if whole.videos else 0.0,
-        "seconds": None if seconds is None else round(seconds + (loading if whole.videos else 0.0), 3),
-        "stores": {name: {"there": there[name], **(vars(whole.stores[name]) if name in whole.stores else
-                          {"videos": 0, "rows": 0, "bytes": 0})} for name in names},
-    }  # fmt: skip
+    stores = {}
+    for name in names:
+        cost_of = whole.stores.get(name)
+        counts = (cost_of.videos, cost_of.rows, cost_of.bytes) if cost_of is not None else (0, 0, 0)
+        stores[name] = StorePlan(there[name], *counts)
+    return ExtractPlan(
+        videos=whole.videos,
+        not_fetched=whole.videos - here,
+        left=left,
+        frames=whole.frames,
+        segments=whole.segments,
+        video_seconds=round(whole.video_seconds, 3),
+        bytes=whole.bytes,
+        picture_bytes=whole.picture_bytes,
+        load_seconds=round(loading, 3) if whole.videos else 0.0,
+        seconds=None if seconds is None else round(seconds + (loading if whole.videos else 0.0), 3),
+        stores=stores,
+    )
 
 
 def _coming(
@@ -130,12 +211,12 @@ def _seconds(whole: Cost, networks: "Sequence[Extractor]", rates: Rates, workers
     return total
 
 
-def _texts(settings: Settings) -> dict[str, Any]:
+def _texts(settings: Settings) -> dict[str, TextPlan]:
     """Videos, or users with posts, that each encoder has not encoded."""
     root, found = steps.root_of(settings), {}
     for encoder, refit in texts.encoders(settings.extract):
         units = {unit.key for unit in UNITS[encoder.rows](root)[0]}
         known = fitted.find(root, encoder) and not refit
         there = set.intersection(*(present(root, spec) for spec in encoder.specs().values())) if known else set()
-        found[encoder.name] = {"missing": len(units - there), "there": len(units & there), "fitted": known}
+        found[encoder.name] = TextPlan(len(units - there), len(units & there), known)
     return found

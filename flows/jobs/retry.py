@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from reelmill.flows.jobs import steps
 from reelmill.flows.jobs.backfill import narrowed
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Executor
-from reelmill.flows.jobs.extract import extract
-from reelmill.flows.jobs.ingest import ingest
+from reelmill.flows.jobs.extract import ExtractResult, extract
+from reelmill.flows.jobs.failures import Failure, newest_failures
+from reelmill.flows.jobs.ingest import IngestResult, ingest
+from reelmill.flows.jobs.results import OPTIONAL
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline.errors import BY_CLASS
 from reelmill.pipeline.planning.select import Selection
@@ -20,63 +22,76 @@ STAGES = ("download", "extract")
 CLASSES = (*BY_CLASS, "unknown")
 
 
+@dataclass(frozen=True)
+class RetryResult:
+    """What was tried again."""
+
+    classes: list[str]
+    retried: dict[str, int]
+    """Failures by stage and store."""
+    again: dict[str, int]
+    """Of these, those that have failed again."""
+    dry: bool
+    others: str = field(metadata={"key": "else"})
+    """What else has failed."""
+    ingest: IngestResult | None = field(default=None, metadata=OPTIONAL)
+    extract: ExtractResult | None = field(default=None, metadata=OPTIONAL)
+
+
 def retry(
     settings: Settings, executor: Executor = IN_THIS_PROCESS, classes: Sequence[str] = (), stages: Sequence[str] = ()
-) -> dict[str, Any]:
+) -> RetryResult:
     """Try again what failed with these classes (in these stages): download and measure, or extract, of those videos
     alone. Raises InputError for a class or stage that there is not."""
     found = failures(settings, classes, stages)
-    figures = described(settings, classes, found)
+    result = described(settings, classes, found)
     if not found:
-        return figures
+        return result
     root = steps.root_of(settings)
     forget(root, found)
-    videos = {stage: frozenset(row["key"] for row in found if row["stage"] == stage) for stage in STAGES}
-    if videos["download"]:
-        figures["ingest"] = executor.job(ingest, settings, videos["download"])
+    videos = {stage: frozenset(one.key for one in found if one.stage == stage) for stage in STAGES}
+    ingested = executor.job(ingest, settings, videos["download"]) if videos["download"] else None
+    extracted = None
     if videos["extract"]:
         selection = Selection(videos=videos["extract"])
-        figures["extract"] = executor.job(extract, narrowed(settings, (), selection), selection)
-    asked = {_identity(row) for row in found}
-    figures["again"] = _counts([row for row in steps.newest_failures(root) if _identity(row) in asked])
-    return figures
+        extracted = executor.job(extract, narrowed(settings, (), selection), selection)
+    asked = {one.identity for one in found}
+    again = _counts([one for one in newest_failures(root) if one.identity in asked])
+    return replace(result, again=again, ingest=ingested, extract=extracted)
 
 
-def failures(settings: Settings, classes: Sequence[str], stages: Sequence[str] = ()) -> list[dict[str, Any]]:
+def failures(settings: Settings, classes: Sequence[str], stages: Sequence[str] = ()) -> list[Failure]:
     """The newest failures of these classes. Raises InputError for a class or stage that there is not."""
-    newest = steps.newest_failures(steps.root_of(settings))
+    newest = newest_failures(steps.root_of(settings))
     for name in classes:
         if name not in CLASSES:
             raise InputError(f"--class {name!r}: {nearest(name, CLASSES)}")
     if not classes:
-        there = sorted({row["class"] for row in newest})
+        there = sorted({one.error_class for one in newest if one.stage in STAGES})
         raise InputError(
             f"name a --class; what has failed: {', '.join(there) or 'nothing'}; known: {', '.join(CLASSES)}"
         )
     for name in stages:
         if name not in STAGES:
             raise InputError(f"--stage {name!r}: {nearest(name, STAGES)}")
-    return [row for row in newest if row["class"] in classes and row["stage"] in (stages or STAGES)]
+    return [one for one in newest if one.error_class in classes and one.stage in (stages or STAGES)]
 
 
-def forget(root: str, found: Sequence[dict[str, Any]]) -> None:
+def forget(root: str, found: Sequence[Failure]) -> None:
     """Have these failures keep no run from trying again: each gets a newer row in the log, which says so."""
     Outcomes(root).write(
-        Outcome(row["stage"], row["key"], "failed", spec=row["spec"], error_class=row["class"], permanent=False,
-                message=f"to be tried again: {row['message']}") for row in found
+        Outcome(one.stage, one.key, "failed", spec=one.spec, error_class=one.error_class, permanent=False,
+                message=f"to be tried again: {one.message}") for one in found
     )  # fmt: skip
 
 
-def described(settings: Settings, classes: Sequence[str], found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def described(settings: Settings, classes: Sequence[str], found: Sequence[Failure], dry: bool = False) -> RetryResult:
     """What would be tried again."""
-    there = Counter(row["class"] for row in steps.newest_failures(steps.root_of(settings)))
+    newest = newest_failures(steps.root_of(settings))
+    there = Counter(one.error_class for one in newest if one.stage in STAGES)
     others = ", ".join(f"{count} {name}" for name, count in sorted(there.items())) or "nothing"
-    return {"classes": list(classes), "retried": _counts(found), "again": {}, "dry": False, "else": f"failed: {others}"}
+    return RetryResult(list(classes), _counts(found), {}, dry, f"failed: {others}")
 
 
-def _identity(failure: dict[str, Any]) -> tuple[str, str, str | None]:
-    return failure["stage"], failure["key"], failure["spec"]
-
-
-def _counts(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
-    return dict(Counter(" ".join(filter(None, (row["stage"], row["spec"]))) for row in rows))
+def _counts(found: Sequence[Failure]) -> dict[str, int]:
+    return dict(Counter(one.where for one in found))

@@ -3,11 +3,11 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from reelmill.flows.jobs.results import INLINE
 from reelmill.flows.progress import current
-from reelmill.flows.settings.document import plain
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline import labels, sources
 from reelmill.pipeline.decode import Limits
@@ -23,9 +23,11 @@ from reelmill.pipeline.extract.missing import (
     still_missing,
 )
 from reelmill.pipeline.extract.videos import ExtractSummary, extract_missing
+from reelmill.pipeline.labels import LabelCounts
 from reelmill.pipeline.planning import rates
 from reelmill.pipeline.planning.select import Selection, first, ordered
-from reelmill.storage import Outcome, Outcomes, Root, Spec, Tables
+from reelmill.pipeline.sources.ingest import IngestCounts
+from reelmill.storage import Outcome, Root, Spec, Tables
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import Snapshot, sweep
 from reelmill.storage.parts import list_parts
@@ -43,11 +45,20 @@ def root_of(settings: Settings) -> str:
     return address(settings.root)
 
 
-def read_source(settings: Settings) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SourceResult:
+    """What a source held."""
+
+    read: bool
+    """False: the settings name no source."""
+    counts: IngestCounts | None = field(metadata=INLINE)
+
+
+def read_source(settings: Settings) -> SourceResult:
     """Source table → events, rejects, videos. Does nothing when the source stands in the tables already."""
     source = settings.source
     if source is None:
-        return {"read": False}
+        return SourceResult(False, None)
     root = root_of(settings)
     if source.format == "folder":
         result = sources.read_folder(source.path, source.name)
@@ -58,7 +69,7 @@ def read_source(settings: Settings) -> dict[str, Any]:
             source.path, source.format, mapping=source.mapping or None, url_template=source.url_template,
             name=source.name, durations=measured,
         )  # fmt: skip
-    return {"read": True, **plain(sources.write_source(root, result))}
+    return SourceResult(True, sources.write_source(root, result))
 
 
 def download_plan(settings: Settings) -> list[Wanted]:
@@ -81,10 +92,10 @@ def fetch_block(
     return fetch_media(root_of(settings), wanted, download_options(settings), limits(settings), seen, stop, known)
 
 
-def label(settings: Settings) -> dict[str, Any]:
+def label(settings: Settings) -> LabelCounts:
     """Grid and labels of every video that has a duration."""
     grid = settings.segments
-    return plain(labels.write_labels(root_of(settings), grid.segment_ms, grid.theta))
+    return labels.write_labels(root_of(settings), grid.segment_ms, grid.theta)
 
 
 def extractors(settings: Settings) -> "list[Extractor]":
@@ -226,29 +237,6 @@ def has_events(settings: Settings) -> bool:
     return Tables(root_of(settings)).read("events", ["video_id"]).num_rows > 0
 
 
-def floors(root: str | Path, data: Path | None = None) -> dict[str, Any]:
-    """Rankings without features or training on a root's labels, after a published table was read into it, if given."""
-    from reelmill.models.protocols.segments.floors import floors as measured
-    from reelmill.pipeline import dataset
-
-    read = plain(dataset.read(root, data)) if data is not None else None
-    return {**measured(root), **({"data": {**read, "without": {}}} if read is not None else {})}
-
-
-def newest_failures(root: str) -> list[dict[str, Any]]:
-    """Every (stage, key, spec) whose newest outcome is a failure, the newest first, with one line of its message."""
-    columns = ["status", "error_class", "permanent", "message", "time"]
-    newest = Outcomes(root).newest(columns, join_probe=True).to_pylist()
-    failed = sorted((row for row in newest if row["status"] == "failed"), key=lambda row: row["time"], reverse=True)
-    return [
-        {
-            "stage": r["stage"], "key": r["key"], "spec": r["spec"], "class": r["error_class"],
-            "permanent": bool(r["permanent"]), "message": _line(r["message"]), "time": r["time"].isoformat(),
-        }
-        for r in failed
-    ]  # fmt: skip
-
-
 def download_options(settings: Settings) -> DownloadOptions:
     """The downloader's own options."""
     chosen = settings.download.model_dump(exclude={"workers"})
@@ -277,9 +265,3 @@ def limits(settings: Settings) -> Limits:
 def by_class(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """Failures by class."""
     return dict(Counter(str(o.error_class) for o in outcomes if o.status == "failed"))
-
-
-def _line(message: str | None) -> str:
-    """The first line of a message; of a traceback the last, which says what it was."""
-    lines = (message or "").strip().splitlines() or [""]
-    return lines[-1 if any(line.startswith(("Traceback ", '  File "')) for line in lines) else 0]

@@ -1,14 +1,30 @@
 """Stores and tables → fitted recommenders with their metrics."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from reelmill.flows.jobs import fits, places
 from reelmill.flows.jobs.check import check_train
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Executor
+from reelmill.flows.jobs.fits import FitFigures
+from reelmill.flows.jobs.places import DataResult
+from reelmill.flows.jobs.results import OPTIONAL
 from reelmill.flows.settings.sections import Settings
 from reelmill.storage.errors import ReelmillError
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came of each recommender."""
+
+    fits: dict[str, FitFigures]
+    unfitted: dict[str, str]
+    """Why one could not be fitted."""
+    data: DataResult | None = field(default=None, metadata=OPTIONAL)
+    """What was read of a data set, if one was given."""
+    reason: str | None = field(default=None, metadata=OPTIONAL)
+    """Why nothing was to be fitted."""
 
 
 def train(
@@ -19,7 +35,7 @@ def train(
     *,
     data: Path | None = None,
     world: str | None = None,
-) -> dict[str, Any]:
+) -> TrainResult:
     """Fit and evaluate the recommenders that the settings name, first of all on `stores`. One that cannot be fitted
     does not keep others from it, if there are any; with `keep_going` its failure is a figure like others also alone.
     What one writes (`audiovisual`) those after it can read.
@@ -30,16 +46,18 @@ def train(
     read = None
     if data is not None:
         settings, read = executor.step(places.of_data, settings, data, name="read-data", retry=False)
-    names, fitted, unfitted, known = list(settings.train.models), {}, {}, list(stores)
+    names, known = list(settings.train.models), list(stores)
+    fitted: dict[str, FitFigures] = {}
+    unfitted: dict[str, str] = {}
     for name in names:
         try:
             chosen = settings
             if world is not None:
                 chosen = executor.step(places.of_world, settings, name, world, name=f"world-{name}", retry=False)
             fitted[name] = executor.step(fits.fit, chosen, name, known, name=f"fit-{name}")
-            known += fitted[name]["written"].values()
+            known += fitted[name].written.values()
         except ReelmillError as error:
             if len(names) == 1 and not keep_going:
                 raise
             unfitted[name] = str(error)
-    return {"fits": fitted, "unfitted": unfitted, **({"data": read} if read is not None else {})}
+    return TrainResult(fitted, unfitted, read)

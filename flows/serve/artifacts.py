@@ -21,6 +21,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from reelmill.flows import progress
 from reelmill.flows.jobs import steps
+from reelmill.flows.jobs.failures import newest_failures
 from reelmill.flows.progress import Reporter
 from reelmill.flows.settings.sections import Settings
 from reelmill.storage import Outcomes
@@ -136,7 +137,7 @@ class Kept:
             create_link_artifact(link, path, key=key(self.name, "report"), description="Report page")
 
     def _failures(self) -> set[tuple[str, str, str | None, str]]:
-        return {(row["stage"], row["key"], row["spec"], row["class"]) for row in steps.newest_failures(self.root)}
+        return {(*one.identity, one.error_class) for one in newest_failures(self.root)}
 
 
 def outcomes_by_class(root: str) -> Counter[tuple[str, str, str]]:

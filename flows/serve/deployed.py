@@ -14,9 +14,12 @@ from prefect.states import Completed
 
 from reelmill.flows.jobs.backfill import backfill as backfill_job
 from reelmill.flows.jobs.executor import Executor
+from reelmill.flows.jobs.extract import ExtractResult
 from reelmill.flows.jobs.extract import extract as extract_job
 from reelmill.flows.jobs.fits import choose
+from reelmill.flows.jobs.run import RunResult
 from reelmill.flows.jobs.run import run as run_job
+from reelmill.flows.jobs.train import TrainResult
 from reelmill.flows.jobs.train import train as train_job
 from reelmill.flows.serve import artifacts
 from reelmill.flows.serve.start import flow_run
@@ -93,17 +96,18 @@ def _settings(file: str, overrides: list[str] | None) -> Settings:
 
 def _deployed(
     settings: Settings,
-    job: Callable[Concatenate[Settings, Executor, P], dict[str, Any]],
+    job: Callable[Concatenate[Settings, Executor, P], RunResult | ExtractResult | TrainResult],
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> State[Any]:
     """Do the job; ends as `Partial` where something failed that had not failed before."""
     with artifacts.kept(settings) as kept:
-        figures = flow_run(job, settings, *args, **kwargs)
+        result = flow_run(job, settings, *args, **kwargs)
         fresh = kept.outcomes()
-        if "report" in figures:
-            kept.report(figures["report"])
-    unfitted = figures.get("train", figures).get("unfitted") or {}
+        if isinstance(result, RunResult):
+            kept.report(result.page.report)
+    trained = result.train if isinstance(result, RunResult) else result
+    unfitted = trained.unfitted if isinstance(trained, TrainResult) else {}
     if not fresh and not unfitted:
         return Completed()
     parts = [f"{count} × {kind}" for kind, count in fresh.items()]

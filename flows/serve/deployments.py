@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,30 @@ def server_url() -> str:
     return url
 
 
-def register(settings: Settings, file: Path, overrides: Sequence[str]) -> tuple[list[RunnerDeployment], dict[str, Any]]:
-    """Register the deployments of one root and the automations on the server; return them, and figures to tell.
+@dataclass(frozen=True)
+class Deployed:
+    """A deployment on the server."""
+
+    deployment: str
+    """Its whole name."""
+    schedule: str | None
+    """Cron; None: it is started by hand."""
+    timezone: str
+
+
+@dataclass(frozen=True)
+class ServeResult:
+    """What was registered."""
+
+    server: str
+    root: str
+    work_pool: str | None
+    deployments: list[Deployed]
+    automations: list[str]
+
+
+def register(settings: Settings, file: Path, overrides: Sequence[str]) -> tuple[list[RunnerDeployment], ServeResult]:
+    """Register the deployments of one root and the automations on the server; return them, and what to print.
 
     `file`: the settings file, by its absolute path also on workers. Raises InputError for a schedule that is none, a
     name that another settings file has, and overrides that hold a password.
@@ -70,11 +93,8 @@ def register(settings: Settings, file: Path, overrides: Sequence[str]) -> tuple[
     rows = []
     for verb, made in zip(FLOWS, deployments, strict=True):
         made.apply()
-        rows.append({"deployment": made.full_name, "schedule": chosen.schedules.get(verb), "timezone": chosen.timezone})
-    return deployments, {
-        "server": url, "root": steps.root_of(settings), "work_pool": chosen.work_pool, "deployments": rows,
-        "automations": automations,
-    }  # fmt: skip
+        rows.append(Deployed(made.full_name, chosen.schedules.get(verb), chosen.timezone))
+    return deployments, ServeResult(url, steps.root_of(settings), chosen.work_pool, rows, automations)
 
 
 def deployment(verb: str, settings: Settings, file: Path, overrides: Sequence[str]) -> RunnerDeployment:

@@ -1,7 +1,6 @@
 """The settings as text and as rows: every key with its meaning and its default, read off the models."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +56,6 @@ def described(model: type[BaseModel] = Settings, prefix: str = "") -> list[dict[
         default = None if required else _default(field)
         rows.append({"key": key, "required": required, "default": default, "meaning": field.description})
     return rows
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, models and paths as plain data, for JSON."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if hasattr(value, "__dataclass_fields__"):
-        return asdict(value)
-    return str(value) if isinstance(value, Path) else value
 
 
 def _extractors(chosen: Mapping[str, ExtractorSettings]) -> list[str]:

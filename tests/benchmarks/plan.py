@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from reelmill.flows.jobs import steps
 from reelmill.flows.jobs.demo import NETWORKS, PLAN
-from reelmill.flows.jobs.plan import plan
+from reelmill.flows.jobs.plan import ExtractPlan, plan
 from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline.decode import Limits
@@ -44,9 +44,11 @@ def corpus(folder: Path) -> Path:
     return root
 
 
-def planned(root: Path, calibrate: bool) -> dict[str, Any]:
+def planned(root: Path, calibrate: bool) -> ExtractPlan:
     """What a plan says of the next videos."""
-    return plan(settings(root), CHOSEN, ("extract",), calibrate)["stages"]["extract"]
+    found = plan(settings(root), CHOSEN, ("extract",), calibrate).stages.extract
+    assert found is not None
+    return found
 
 
 def extracted(root: Path) -> float:
@@ -79,8 +81,8 @@ def main() -> None:
             said, before = alone(planned, root, calibrate), size(root)
             took, grown = alone(extracted, root), size(root) - before
             how = "calibrated" if calibrate else "from rates"
-            time_row = said["seconds"], took, said["seconds"] / took
-            rows.append((how, said["videos"], *time_row, said["bytes"] / 1e6, grown / 1e6, said["bytes"] / grown))
+            time_row = said.seconds, took, (said.seconds or 0) / took
+            rows.append((how, said.videos, *time_row, said.bytes / 1e6, grown / 1e6, said.bytes / grown))
     head = ("rates", "videos", "s planned", "s taken", "ratio", "MB planned", "MB written", "ratio")
     table(machine(), head, rows)
 

@@ -3,12 +3,10 @@
 import gzip
 import hashlib
 import io
-import json
 import os
 import pickle
 import subprocess
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from reelmill.extractors.text.words import Document, TooLittleText, read_vectors
 from reelmill.flows.cli import extract as extract_verb
 from reelmill.flows.jobs import steps, texts
 from reelmill.flows.jobs.check import check_extract
+from reelmill.flows.jobs.extract import ExtractResult
 from reelmill.flows.settings.load import load
 from reelmill.pipeline.extract.texts import TextSummary, extract_texts, post_units
 from reelmill.storage import Outcomes, Tables, open_store
@@ -297,9 +296,8 @@ def test_settings_reach_the_encoders_and_mistakes_are_named(root: str, tmp_path:
         "text": (61, True), "topics": (61, True), "post_topics": (20, True),
     }  # fmt: skip
     out = Console(record=True, width=200, file=io.StringIO())
-    none = dict.fromkeys(("done", "skipped", "without", "left", "segments", "video_seconds", "seconds"), 0)
-    figures = {**none, "failed": {}, "stores": [s for r in read.values() for s in r.stores], "texts": read}
-    extract_verb.render(out, json.loads(json.dumps(figures, default=asdict)))
+    result = ExtractResult(0, 0, {}, 0, 0, 0, 0.0, 0.0, [s for r in read.values() for s in r.stores], read)
+    extract_verb.render(out, result)
     told = out.export_text()
     assert "1 of 61 without text" in told
     assert "1 posts without a time left out" in told
@@ -319,7 +317,7 @@ def test_settings_reach_the_encoders_and_mistakes_are_named(root: str, tmp_path:
 
 
 def test_a_summary_has_the_figures_of_the_table() -> None:
-    assert extract_verb.text_note(asdict(TextSummary(reason="no [word]"))) == r"no \[word]"
+    assert extract_verb.text_note(TextSummary(reason="no [word]")) == r"no \[word]"
 
 
 def test_what_reads_no_text_pays_for_none() -> None:

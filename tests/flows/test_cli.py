@@ -17,6 +17,7 @@ from reelmill.flows.cli import main as cli
 from reelmill.flows.cli import status as status_verb
 from reelmill.flows.cli import train as train_verb
 from reelmill.flows.jobs import fits, steps
+from reelmill.flows.jobs.results import plain
 from reelmill.flows.jobs.run import NOTHING
 from reelmill.flows.jobs.status import status
 from reelmill.flows.progress import safe
@@ -153,7 +154,8 @@ def test_status_counts_what_is_missing_per_stage_and_store(tmp_path: Path) -> No
             writer.add(block(key, spec))
     failed = Outcome("extract", "b", "failed", spec=segments.name, error_class="corrupt", permanent=True)
     Outcomes(tmp_path).write([failed])
-    figures = status(root)
+    result = status(root)
+    figures = plain(result)
     assert figures["stages"]["download"] == {"of": "videos", "done": 2, "missing": 1, "failed": 1}
     found = {
         name: [one[key] for key in ("of", "videos", "missing", "failed")] for name, one in figures["stores"].items()
@@ -161,7 +163,7 @@ def test_status_counts_what_is_missing_per_stage_and_store(tmp_path: Path) -> No
     assert found == {segments.name: ["videos", 1, 1, 1], posts.name: ["users", 1, 1, 0]}
     assert figures["examples"] == {"download: not_found": ["gone"], f"extract {segments.name}: corrupt": ["b"]}
     out = Console(file=io.StringIO(), width=80)
-    status_verb.render(out, figures)
+    status_verb.render(out, result)
     assert f"{posts.name} (users)" in out.file.getvalue()
 
 
@@ -212,12 +214,13 @@ def test_status_lists_the_newest_failures(tmp_path: Path) -> None:
     ]  # fmt: skip
     for outcome in outcomes:
         Outcomes(tmp_path).write([outcome])
-    figures = status(str(tmp_path))
+    result = status(str(tmp_path))
+    figures = plain(result)
     assert figures["failures"] == {"download: removed": 1, "extract c3d-fc6-0: unknown": 1}
     found = {f["key"]: (f["class"], f["permanent"], f["message"]) for f in figures["newest_failures"]}
     assert found == {"gone": ("removed", True, "404 [/b]"), "odd": ("unknown", False, "KeyError: 1")}
     out = Console(file=io.StringIO(), width=150)
-    status_verb.render(out, figures)
+    status_verb.render(out, result)
     assert "404 [/b]" in out.file.getvalue()
     assert figures["examples"]["download: removed"] == ["gone"]
 
@@ -229,7 +232,7 @@ def test_rows_that_were_replaced_are_not_counted(tmp_path: Path) -> None:
             for video in videos:
                 writer.add(block(video, spec))
     assert len(list((tmp_path / "features" / spec.name).iterdir())) == 2
-    found = status(str(tmp_path))["stores"][spec.name]
+    found = plain(status(str(tmp_path)))["stores"][spec.name]
     assert (found["videos"], found["rows"], found["dim"]) == (3, 9, 4)
 
 

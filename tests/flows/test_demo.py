@@ -24,7 +24,7 @@ CODE = """
 import json, sys
 from pathlib import Path
 from reelmill.flows.jobs.demo import MODELS, NETWORKS, demo
-from reelmill.flows.settings.document import plain
+from reelmill.flows.jobs.results import plain
 from reelmill.pipeline.demo.planted import CorpusPlan
 networks = {name: NETWORKS[name] for name in ("c3d", "logmel", "topics")}
 networks["c3d"] = {**networks["c3d"], "layers": ["fc6", "conv5"]}
@@ -35,7 +35,7 @@ models = {
     "drnn": {**MODELS["drnn"], "stores": {"frames": "", "text": ""}},
 }
 figures = demo(Path(sys.argv[1]), CorpusPlan(size=(160, 90)), networks, models)
-json.dump(figures, sys.stdout, default=plain)
+json.dump(plain(figures), sys.stdout)
 """
 
 

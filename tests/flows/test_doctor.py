@@ -58,7 +58,7 @@ def test_this_machine_can_do_the_work(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "25 frames of 25" in found["decoder"]["found"]
     assert str(tmp_path) in found["disk"]["found"]
     out = Console(width=80, file=io.StringIO())
-    doctor_verb.render(out, figures)
+    doctor_verb.render(out, doctor.DoctorResult([doctor.Check(**row) for row in figures["checks"]], 0))
     lines = out.file.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert sum(line.lstrip().startswith(("ok ", "warning ", "error ")) for line in lines) == len(found)

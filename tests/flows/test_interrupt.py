@@ -149,5 +149,5 @@ def test_a_fit_goes_on_after_its_last_epoch(tmp_path: Path) -> None:
     settings = choose(load(None, [f"root={tmp_path / 'worlds'}"]), ["jifr"], ["epochs=4", "patience=0"])
     again = train(settings, world="users=30,items=20")
     whole = train(settings.model_copy(update={"root": str(tmp_path / "others")}), world="users=30,items=20")
-    assert again["fits"]["jifr"]["metrics"] == whole["fits"]["jifr"]["metrics"]
+    assert again.fits["jifr"].metrics == whole.fits["jifr"].metrics
     assert len((folder / "history.csv").read_text().splitlines()) == 1 + 4

@@ -18,6 +18,8 @@ from reelmill.extractors.video import c3d_network
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs import fits, steps, texts
 from reelmill.flows.jobs.demo import watched
+from reelmill.flows.jobs.report import report
+from reelmill.flows.jobs.results import plain
 from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings
 from reelmill.models.recommendations import recommend
@@ -39,10 +41,9 @@ PLAN = CorpusPlan(videos=6, new_videos=2, segments=(2, 3), tastes=2, users=30, s
 CODE = """
 import json, sys
 from pathlib import Path
-from reelmill.flows.settings.document import plain
 from tests.flows.test_job_s3 import by_flow, thin
 thin(setattr)
-json.dump([by_flow(Path(sys.argv[1]), root) for root in sys.argv[2:]], sys.stdout, default=plain)
+json.dump([by_flow(Path(sys.argv[1]), root) for root in sys.argv[2:]], sys.stdout)
 """
 OWN = {
     "media": {"fetched_at"},
@@ -113,10 +114,10 @@ def chosen(file: Path, root: str) -> Settings:
 
 
 def by_flow(file: Path, root: str) -> dict[str, Any]:
-    """Figures of the real flow."""
+    """Figures of the real job."""
     from reelmill.flows.jobs.run import run
 
-    return run(chosen(file, root))
+    return plain(run(chosen(file, root)))
 
 
 def by_steps(file: Path, root: str) -> dict[str, Any]:
@@ -136,8 +137,8 @@ def by_steps(file: Path, root: str) -> dict[str, Any]:
     return {
         "ingest": {"download": {"done": sum(o.status == "done" for o in fetched), "failed": steps.by_class(fetched)}},
         "extract": {"done": len(todo), "segments": extracted.segments, "stores": stores},
-        "train": {"fits": {"transgrec": fitted}},
-        "report": str(steps.report(settings)),
+        "train": {"fits": {"transgrec": plain(fitted)}},
+        "report": report(settings).report,
     }
 
 

@@ -17,6 +17,7 @@ from reelmill.flows.cli import retry as retry_verb
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs import retry, steps
 from reelmill.flows.jobs.keep import check
+from reelmill.flows.jobs.results import plain
 from reelmill.pipeline.download.ingest import missing_media
 from reelmill.pipeline.extract.missing import missing
 from reelmill.pipeline.extract.videos import extract_missing
@@ -60,7 +61,7 @@ def test_a_flipped_byte_is_quarantined_and_exactly_its_videos_are_made_again(ext
     root, chosen = extracted, settings(extracted)
     networks, options = steps.extractors(chosen), steps.extract_options(chosen)
     (name,) = steps.spec_names(chosen, networks)
-    assert check(str(root), media=True)["damaged"] == 0
+    assert check(str(root), media=True).damaged == 0
     store = open_store(root, name)
     before = {video: store.read(video).features for video in store.keys()}  # noqa: SIM118
     shard = store.shards[0]
@@ -89,7 +90,7 @@ def test_of_a_part_that_says_nothing_the_log_knows_the_videos(tmp_path: Path, da
     part = list_parts(folder)[0]
     content = {"cut": part.read_bytes()[:700], "empty": b"", "text": b"hello"}[damage]
     part.write_bytes(content)
-    found = check(str(tmp_path), quarantine=True)
+    found = plain(check(str(tmp_path), quarantine=True))
     assert found["lost"] == {SPEC.name: ["a", "b"]}
     assert (tmp_path / "quarantine" / "features" / SPEC.name / part.name).read_bytes() == content
     assert open_store(tmp_path, SPEC.name).keys() == ["c"]
@@ -130,7 +131,7 @@ def test_constant_rows_are_counted_and_named_and_are_no_damage(tmp_path: Path) -
     for one in blocks[1:]:
         one.features[3:] = 0.25
     fill(tmp_path, blocks, per_shard=4)
-    found = check(str(tmp_path))
+    found = plain(check(str(tmp_path)))
     assert found["constant"] == {SPEC.name: {"rows": 10, "videos": ["v1", "v2", "v3"]}}
     assert found["damaged"] == 0
 
@@ -179,7 +180,7 @@ def test_a_retry_forgets_the_failures_of_a_class_and_no_other(tmp_path: Path) ->
     nothing = told("retry", "--root", root, "--class", "network")
     assert (nothing["retried"], nothing["else"]) == ({}, "failed: 1 corrupt, 1 decoder_crash, 1 not_found, 1 private")
     out = Console(file=io.StringIO(), width=80)
-    retry_verb.render(out, {**found, "dry": False, "again": {"download": 1}})
+    retry_verb.render(out, retry.RetryResult([], found["retried"], {"download": 1}, False, ""))
     rows = [line.split() for line in out.file.getvalue().splitlines()]
     assert [row[-3:] for row in rows if row[:1] in (["download"], ["extract"])] == [["1", "0", "1"], ["1", "1", "0"]]
     retry.forget(str(root), retry.failures(chosen, ["corrupt", "not_found"]))
@@ -227,12 +228,12 @@ def test_a_damaged_encoder_is_found_and_set_aside(tmp_path: Path) -> None:
     encoder = LDA(TopicSettings(topics=2))
     encoder.fit(planted(40, 20)[0])
     path = Path(str(keep(tmp_path, encoder)))
-    assert check(str(tmp_path))["encoders"] == {encoder.label: []}
+    assert check(str(tmp_path)).encoders == {encoder.label: []}
     flip(path, path.stat().st_size // 2)
-    found = check(str(tmp_path), quarantine=True)
+    found = plain(check(str(tmp_path), quarantine=True))
     (message,) = found["encoders"][encoder.label]
     assert str(path) in message
     assert (found["damaged"], found["repair"]) == (1, ["reelmill extract SETTINGS"])
     assert found["quarantined"] == [str(tmp_path / "quarantine" / "encoders" / encoder.label / path.name)]
     assert not find(tmp_path, LDA(TopicSettings(topics=2)))
-    assert check(str(tmp_path))["encoders"] == {}
+    assert check(str(tmp_path)).encoders == {}

@@ -15,6 +15,8 @@ from reelmill.flows.cli import plan as plan_verb
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs import steps
 from reelmill.flows.jobs.plan import plan
+from reelmill.flows.jobs.results import plain
+from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline.planning.cost import facts_of, windows_of
 from reelmill.pipeline.planning.rates import Rates, label
@@ -46,7 +48,7 @@ def test_rows_windows_and_bytes_are_those_that_are_then_there(
     monkeypatch.setattr(c3d_network.C3D, "about", thinner)
     root = with_videos(tmp_path, (10, 130, 350))
     chosen = settings(root, C3D, f"extract.rows={rows}", f"extract.format={format}", "extract.thumbnail_height=32")
-    found = plan(chosen, stages=("extract",))["stages"]["extract"]
+    found = plain(plan(chosen, stages=("extract",)))["stages"]["extract"]
     assert (found["videos"], found["frames"], found["segments"], found["seconds"]) == (3, 490, 6, None)
     networks, facts = steps.extractors(chosen), facts_of(str(root))
     expected = {n.name: sum(windows_of(n, fact, 5000) for fact in facts.values()) for n in networks}
@@ -58,7 +60,7 @@ def test_rows_windows_and_bytes_are_those_that_are_then_there(
         if format == "hdf5":  # what is not vectors is known to some kB
             there = size(root, f"features/{name}")
             assert abs(cells["bytes"] - there) < 0.02 * there + 8000, name
-    again = plan(chosen, stages=("extract",))["stages"]["extract"]
+    again = plain(plan(chosen, stages=("extract",)))["stages"]["extract"]
     assert (again["videos"], again["bytes"], again["seconds"]) == (0, 0, 0)
     assert {cells["there"] for cells in again["stores"].values()} == {3}
 
@@ -67,14 +69,14 @@ def test_a_plan_writes_nothing_and_knows_what_was_measured(tmp_path: Path) -> No
     root = with_videos(tmp_path, (50, 50, 50))
     chosen = settings(root)
     before = sorted(root.rglob("*"))
-    assert plan(chosen)["seconds"] is None
-    measured = plan(chosen, calibrate=True, stages=("extract",))
+    assert plan(chosen).seconds is None
+    measured = plain(plan(chosen, calibrate=True, stages=("extract",)))
     assert measured["seconds"] > 0
     assert sorted(root.rglob("*")) == before
     networks = steps.extractors(chosen)
     todo, _ = steps.selected(chosen, steps.extract_plan(chosen, networks), Selection(limit=1))
     steps.extract_block(chosen, todo, set())
-    found = plan(chosen, Selection(limit=1), ("extract",))
+    found = plain(plan(chosen, Selection(limit=1), ("extract",)))
     assert found["seconds"] > 0
     assert (found["stages"]["extract"]["videos"], found["stages"]["extract"]["left"]) == (1, 1)
     rates = Rates.read(str(root))
@@ -126,7 +128,9 @@ def test_dry_runs_say_what_each_verb_would_do_and_do_nothing(tmp_path: Path) -> 
     assert told("train", "jifr", file, "--dry-run")["stages"] == {"train": {"jifr": {}}}
     assert sorted(root.rglob("*")) == before
     out = Console(file=io.StringIO(), width=80)
-    plan_verb.render(out, whole)
+    result = replace(plan(load(file)), dry_run=True, source=whole["source"])
+    assert {**plain(result), "finish": whole["finish"]} == whole
+    plan_verb.render(out, result)
     text = out.file.getvalue()
     assert "1 not fetched yet" in text
     assert "nothing was done (--dry-run)" in text

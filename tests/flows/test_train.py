@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelmill.flows.jobs import fits, places
+from reelmill.flows.jobs.results import plain
 from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import ModelSettings
 from reelmill.models.registry import RECOMMENDERS, find, of_papers, settings_for, world_of
@@ -86,7 +87,8 @@ def test_what_is_no_data_set_is_told(tmp_path: Path) -> None:
 
 def test_a_recommender_takes_what_the_data_set_has(tmp_path: Path, micro: Path) -> None:
     settings = fits.choose(load(None, [f"root={tmp_path / 'root'}"]), ["multimodal", "transgrec"], ["epochs=1"])
-    chosen, told = places.of_data(settings, micro)
+    chosen, read = places.of_data(settings, micro)
+    told = plain(read)
     assert chosen.train.models["multimodal"] == ModelSettings(
         stores={"picture": told["stores"]["picture"], "sound": told["stores"]["sound"], "text": ""},
         options={"split": "given", "epochs": 1},
@@ -169,8 +171,8 @@ def test_a_click_through_model_goes_without_modalities_where_a_data_set_has_none
     settings = load(None, [f"root={tmp_path / 'root'}"])
     chosen, read = places.of_data(fits.choose(settings, ["multimodal"], ["epochs=1"]), micro)
     assert chosen.train.models["multimodal"].options == {"split": "given", "modalities": "none", "epochs": 1}
-    assert read["without"] == {"modalities": "there are no vectors beside the table; multimodal reads the other fields"}
-    assert fits.fit(chosen, "multimodal")["stores"] == {}
+    assert read.without == {"modalities": "there are no vectors beside the table; multimodal reads the other fields"}
+    assert fits.fit(chosen, "multimodal").stores == {}
     asked, _ = places.of_data(fits.choose(settings, ["multimodal"], ["modalities=fused"]), micro)
     with pytest.raises(InputError, match="no store for picture, sound or text; name one, or say modalities: none"):
         fits.fit(asked, "multimodal")

@@ -15,6 +15,7 @@ from rich.console import Console
 from reelmill.flows.cli import recommend as recommend_verb
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs.recommend import recommend
+from reelmill.flows.jobs.results import plain
 from reelmill.models.fit import train
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.world import World, write
@@ -169,7 +170,8 @@ def test_the_first_recommendation_is_cut(tmp_path: Path, capsys: pytest.CaptureF
     for video in range(16):
         facts = {**probe(path), "fetched_at": datetime(2026, 1, 1, tzinfo=UTC)}
         Tables(tmp_path).write("media", [{"video_id": f"v{video:04d}", "uri": "video.mp4", **facts}])
-    figures = recommend(tmp_path, "u0001", why=True, top=2, gif=tmp_path / "cut.gif")
+    result = recommend(tmp_path, "u0001", why=True, top=2, gif=tmp_path / "cut.gif")
+    figures = plain(result)
     first = figures["recommended"][0]
     assert figures["gif"]["video_id"] == first["video_id"]
     assert figures["gif"]["start_ms"] <= first["start_ms"] < first["stop_ms"] <= figures["gif"]["stop_ms"]
@@ -178,7 +180,7 @@ def test_the_first_recommendation_is_cut(tmp_path: Path, capsys: pytest.CaptureF
     with pytest.raises(InputError, match="must end in"):
         recommend(tmp_path, "u0001", gif=tmp_path / "cut.png")
     out = Console(width=200, record=True, file=io.StringIO())
-    recommend_verb.render(out, figures)
+    recommend_verb.render(out, result)
     told = out.export_text()
     for text in ("2 of ", "segments for u0001, by transgrec-", first["clock"], f"{first['score']:.3f}", "user: known",
                  "like ", "left out: videos marked", "cut: "):  # fmt: skip

@@ -439,8 +439,9 @@ def test_the_settings_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (place / "settings.yaml").write_text(block)
     monkeypatch.chdir(tmp_path)
     settings = load(Path("mine", "settings.yaml"))
-    figures = read_source(settings)
-    assert (figures["events"], figures["rejects"]) == (2, 0)
+    counts = read_source(settings).counts
+    assert counts is not None
+    assert (counts.events, counts.rejects) == (2, 0)
     assert Tables(settings.root).read("events")["kind"].to_pylist() == ["highlight", "highlight"]
     urls = dict(zip(*(Tables(settings.root).read("videos")[c].to_pylist() for c in ("video_id", "url")), strict=True))
     assert urls == {"a": "https://example.org/a", "b": str(place / "clips" / "b.mp4")}

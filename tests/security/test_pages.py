@@ -137,19 +137,26 @@ def rows(name: str) -> list[dict[str, Any]]:
 
 
 def test_a_terminal_is_not_driven(root: Path) -> None:
+    from reelmill.flows.jobs.keep import Constant, VerifyResult
+    from reelmill.flows.jobs.recommend import RecommendResult
     from reelmill.flows.jobs.status import status
+    from reelmill.flows.jobs.train import TrainResult
+    from reelmill.models.recommendations import AskedUser, Recommendations
 
     recommended = [{"rank": 1, "video_id": WILD, "title": WILD, "clock": "0:00", "score": 1.0, "segment_index": 0}]
-    answer = {"unit": "segment", "video": WILD, "user": {"id": WILD, "known": False, "how": WILD}, "run": WILD,
-              "recommended": recommended, "candidates": 3, "left_out": {WILD: 2}, "notes": [WILD], "about": {WILD: 2},
-              "gif": {"file": WILD, "video_id": WILD, "start_ms": 0, "stop_ms": 900}}  # fmt: skip
-    checked = {"stores": {WILD: [WILD]}, "tables": {}, "encoders": {WILD: [WILD]}, "media": {WILD: WILD},
-               "quarantined": [WILD], "dry": False, "constant": {WILD: {"rows": 3, "videos": [WILD]}},
-               "lost": {WILD: [WILD]}, "repair": ["x"]}  # fmt: skip
-    fits = {"fits": {}, "unfitted": {WILD: WILD}, "reason": WILD}
+    answer = Recommendations(
+        run=WILD, model=WILD, user=AskedUser(WILD, False, WILD), video=WILD, unit="segment", recommended=recommended,
+        candidates=3, left_out={WILD: 2}, notes=[WILD], about={WILD: 2},
+    )  # fmt: skip
+    cut = {"file": WILD, "video_id": WILD, "start_ms": 0, "stop_ms": 900}
+    checked = VerifyResult(
+        stores={WILD: [WILD]}, encoders={WILD: [WILD]}, media={WILD: WILD}, quarantined=[WILD],
+        constant={WILD: Constant(3, [WILD])}, lost={WILD: [WILD]}, repair=["x"],
+    )  # fmt: skip
+    fits = TrainResult({}, {WILD: WILD}, reason=WILD)
     shown = [
         screen(status_verb.render, status(str(root))),
-        screen(recommend_verb.render, answer),
+        screen(recommend_verb.render, RecommendResult(answer, cut)),
         screen(verify_verb.render, checked),
         screen(train_verb.render, fits),
         screen(lambda out, _: train_verb.metrics_table(WILD, rows(WILD)).print(out), {}),

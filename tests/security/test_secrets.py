@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from reelmill.flows.jobs.results import plain
 from reelmill.flows.jobs.status import status
 from reelmill.flows.jobs.steps import download_options
 from reelmill.flows.settings.load import load
@@ -74,7 +75,7 @@ def test_outcomes_hold_no_secret(tmp_path: Path, base: str, options: DownloadOpt
     assert any("Proxy-Authorization" in headers for _, headers, _ in world.requests)
     messages = json.dumps(Outcomes(tmp_path / "root").tables.read("outcomes").to_pylist(), default=str)
     assert not told(messages)
-    assert not told(json.dumps(status(str(tmp_path / "root")), default=str))
+    assert not told(json.dumps(plain(status(str(tmp_path / "root"))), default=str))
 
 
 def test_the_last_words_of_a_process_hold_no_secret(tmp_path: Path, base: str, options: DownloadOptions) -> None:

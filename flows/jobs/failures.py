@@ -1,0 +1,58 @@
+"""What has failed and not succeeded since."""
+
+from dataclasses import dataclass, field
+
+from reelmill.storage import Outcomes
+from reelmill.storage.place import AnyRoot
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The newest outcome of a key, which is a failure."""
+
+    stage: str
+    key: str
+    spec: str | None
+    """Name of the feature store, of a failure to extract."""
+    error_class: str = field(metadata={"key": "class"})
+    permanent: bool = False
+    """Not tried again unless that is asked for."""
+    message: str = ""
+    """One line of it."""
+    time: str = ""
+    """ISO 8601, UTC."""
+
+    @property
+    def identity(self) -> tuple[str, str, str | None]:
+        """Two failures with the same are of the same thing."""
+        return self.stage, self.key, self.spec
+
+    @property
+    def where(self) -> str:
+        """`extract c3d-fc6-1f0c22ab`: stage and store."""
+        return " ".join(filter(None, (self.stage, self.spec)))
+
+    @property
+    def kind(self) -> str:
+        """`extract c3d-fc6-1f0c22ab: unsupported`."""
+        return f"{self.where}: {self.error_class}"
+
+
+def newest_failures(root: AnyRoot) -> list[Failure]:
+    """Every (stage, key, spec) whose newest outcome is a failure, the newest first."""
+    columns = ["status", "error_class", "permanent", "message", "time"]
+    newest = Outcomes(root).newest(columns, join_probe=True).to_pylist()
+    failed = sorted((row for row in newest if row["status"] == "failed"), key=lambda row: row["time"], reverse=True)
+    return [
+        Failure(
+            row["stage"], row["key"], row["spec"], row["error_class"], bool(row["permanent"]), _line(row["message"]),
+            row["time"].isoformat(),
+        )
+        for row in failed
+    ]  # fmt: skip
+
+
+def _line(message: str | None) -> str:
+    """The first line of a message; of a traceback the last, which says what it was."""
+    lines = (message or "").strip().splitlines() or [""]
+    return lines[-1 if any(line.startswith(("Traceback ", '  File "')) for line in lines) else 0]
