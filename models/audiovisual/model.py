@@ -1,6 +1,6 @@
 """The audio-visual feature network of the multimodal click-through model, over feature stores (Hasama and Li, §3.1 and
-3.4; its equations are in `multimodal_features`): one vector of a video's picture and one of its sound, each a private
-and a public half, learnt by classifying videos. `audiovisual_write` puts them into stores, where that model reads them.
+3.4; its equations are in `features`): one vector of a video's picture and one of its sound, each a private
+and a public half, learnt by classifying videos. `write` puts them into stores, where that model reads them.
 
 N videos, W columns, D dimensions. The paper's towers are I3D, trained along with the rest. Here towers are what wrote
 the stores (`i3d` and `i3d_sound` are the paper's) and stay as they are; only the layers above them are trained:

@@ -1,4 +1,4 @@
-"""The protocol of the audio-visual feature network (`audiovisual`): split, batches, and how well it classifies videos.
+"""The protocol of the audio-visual feature network: split, batches, and how well it classifies videos.
 
 Videos are divided at random. A name is a class if enough training videos have it; a video without a class is left out.
 The case is a video: `hit@1` is whether the likeliest class is among its own, `log_likelihood` the mean of log ŷ over

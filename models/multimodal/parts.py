@@ -1,4 +1,4 @@
-"""The three attentions of the multimodal click-through model (`multimodal`): over modalities, fields and pairs."""
+"""The three attentions of the multimodal click-through model (`model`): over modalities, fields and pairs."""
 
 import math
 from collections.abc import Sequence

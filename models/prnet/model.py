@@ -1,5 +1,5 @@
 """PR-Net: preference reasoning for personalised video highlight detection (Chen et al., ICCV 2021). Equation numbers
-are the paper's; the encoders and the losses are in `prnet_parts`.
+are the paper's; the encoders and the losses are in `parts`.
 
 A step is one row of the store, a 16-frame C3D window; the paper calls it a frame. B windows of T steps, each with the
 history of its user: n past highlights, out of C clips of L steps in the whole batch. d dimensions. Vectors are rows.

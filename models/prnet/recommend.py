@@ -64,7 +64,7 @@ class History:
 
     @classmethod
     def read(cls, question: Question, store: FeatureStore, window: int) -> "History":
-        """As `prnet_data` reads them for everybody, of one user; clips are cut to `window` steps."""
+        """One user's, as `protocols.highlights.data` reads those of all users; clips are cut to `window` steps."""
         events = question.events(*EVENT[1:], kinds=["highlight"])
         read = (Steps.read(store, v) for v in sorted(set(events["video_id"].to_pylist())) if v in store)
         videos = [steps for steps in read if steps.usable.any()]

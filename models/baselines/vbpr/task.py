@@ -1,4 +1,4 @@
-"""The protocol of BPR and VBPR: split, batches, validation and full-ranking tests. The equations are in `vbpr`.
+"""The protocol of BPR and VBPR: split, batches, validation and full-ranking tests. The equations are in `model`.
 
 Each user is one case: the list holds every item of the training without the user's own training positives, and their
 test positives are relevant. Validation positives stay in the list, and are not relevant. Test positives of items that

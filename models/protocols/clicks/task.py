@@ -1,5 +1,5 @@
 """The protocol of click-through prediction (paper 003, §4): split, batches, validation and test, for every model over
-fields. The equations are in `multimodal` and `fm`.
+fields.
 
 Vocabularies come from the training examples: a user, item or tag that training never saw has no code. What the fields
 hold of users and items is on the device once, one row each; an example is a pair of row numbers until scored.
@@ -17,7 +17,7 @@ from reelmill.models.data.columns import Column
 from reelmill.models.data.events import PARTS
 from reelmill.models.data.spread import Spread
 from reelmill.models.data.vectors import CHUNK
-from reelmill.models.metrics import clicks as metrics_ctr
+from reelmill.models.metrics import clicks
 from reelmill.models.protocols.clicks.cases import Examples, split, with_negatives
 from reelmill.models.protocols.clicks.data import Clicks
 from reelmill.models.protocols.clicks.fields import Batch, Field, FieldModel, sizes
@@ -109,7 +109,7 @@ class ClickTask:
         if not 0 < label.sum() < len(label):
             return {}
         p = self.predict(model, self.validation)
-        return {"auc": metrics_ctr.auc(p, label), "log_loss": metrics_ctr.log_loss(p, label)}
+        return {"auc": clicks.auc(p, label), "log_loss": clicks.log_loss(p, label)}
 
     def evaluate(self, model: FieldModel) -> dict[str, Any]:
         test = self.test()
@@ -129,17 +129,17 @@ class ClickTask:
             here = (seen >= low) & (seen < high)
             if 0 < label[here].sum() < here.sum():
                 some = {name: p[here] for name, p in every.items()}
-                table = metrics_ctr.table(some, label[here], test.user[here], seed)
+                table = clicks.table(some, label[here], test.user[here], seed)
                 groups += [{"group": group, **row} for row in table]
-        return {"rows": metrics_ctr.table(every, label, test.user, seed), "by_sparsity": groups}
+        return {"rows": clicks.table(every, label, test.user, seed), "by_sparsity": groups}
 
     def floors(self, test: Examples) -> dict[str, np.ndarray]:
         """Predictors without training. `random`: the share of clicks, whatever the example. `most popular`: the item's
         share of clicks. `rates`: the item's and the user's, their log-odds added."""
         train = self._with_negatives("train", 3)
         base = _odds(train.label.mean())
-        of_item = _odds(metrics_ctr.rates(train.label, train.item, len(self.data.items)))[test.item]
-        of_user = _odds(metrics_ctr.rates(train.label, train.user, len(self.data.users)))[test.user]
+        of_item = _odds(clicks.rates(train.label, train.item, len(self.data.items)))[test.item]
+        of_user = _odds(clicks.rates(train.label, train.user, len(self.data.users)))[test.user]
         logits = {"random": np.full(len(test), base), "most popular": of_item, "rates": of_item + of_user - base}
         return {name: 1 / (1 + np.exp(-logit)) for name, logit in logits.items()}
 

@@ -1,4 +1,5 @@
-"""The split of JIFR (§4) and its two tests (§4.1) as cases for `metrics`: items among unrated ones, frames of one."""
+"""The split of JIFR (§4) and its two tests (§4.1) as cases for `metrics.ranking`: items among unrated ones, frames of
+one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Settings of the Dynamic RNN, and of its protocol alone. Equation and section numbers are the paper's (see `drnn`)."""
+"""Settings of the protocol of the next videos (Dynamic RNN, §4.1 and 4.2)."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
