@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reelmill.models.audiovisual.settings import MODALITIES
-from reelmill.models.data.columns import LISTS, NAMES, Column, facts
+from reelmill.models.data.columns import LISTS, NAMES, Column, video_columns
 from reelmill.models.data.vectors import mean_vectors
 from reelmill.storage import Root
 from reelmill.storage.errors import InputError
@@ -42,17 +42,17 @@ def load(root: AnyRoot, picture: str, sound: str) -> Clips:
     root = Root(root)
     tables = root.tables
     videos = sorted(tables.units("videos"))
-    said = [column for column in facts(tables, videos) if column.name in (*LISTS, *NAMES)]
-    told = np.zeros(len(videos), bool)
-    for column in said:
-        told |= (column.table >= 0).any(1)
-    if not told.any():
+    named = [column for column in video_columns(tables, videos) if column.name in (*LISTS, *NAMES)]
+    has_name = np.zeros(len(videos), bool)
+    for column in named:
+        has_name |= (column.table >= 0).any(1)
+    if not has_name.any():
         raise InputError(
             f"no video of {root} has categories, tags or an uploader, of which its class could be made; ingest a "
             "source that names them (source.mapping), or download the videos from pages that do (reelmill ingest)"
         )
-    counts = {"videos": len(videos), "videos_without_a_name": int((~told).sum())}
-    chosen = [videos[n] for n in np.flatnonzero(told)]
+    counts = {"videos": len(videos), "videos_without_a_name": int((~has_name).sum())}
+    chosen = [videos[n] for n in np.flatnonzero(has_name)]
     vectors, specs, stores = {}, [], {}
     for role, name in zip(MODALITIES, (picture, sound), strict=True):
         store = root.features.open(name)
@@ -61,14 +61,14 @@ def load(root: AnyRoot, picture: str, sound: str) -> Clips:
         specs.append(store.spec.to_json())
         stores[role] = store.spec.name
     seen = ~np.isnan(vectors["picture"][:, 0])
-    kept, place = [chosen[n] for n in np.flatnonzero(seen)], np.flatnonzero(told)[seen]
-    named = {c.name: Column(c.name, c.kind, c.side, c.table[place], c.names) for c in said}
+    kept, place = [chosen[n] for n in np.flatnonzero(seen)], np.flatnonzero(has_name)[seen]
+    classes = {c.name: Column(c.name, c.kind, c.side, c.table[place], c.names) for c in named}
     both = {role: table[seen] for role, table in vectors.items()}
     if np.isnan(both["sound"][:, 0]).all():
         raise InputError(f"no video has both a picture in {stores['picture']} and sound in {stores['sound']}")
     sha = hashlib.sha256("\0".join([*kept, "", *specs]).encode())
-    for column in named.values():
+    for column in classes.values():
         sha.update("\0".join([column.name, *column.names, str(column.table.shape)]).encode() + column.table.tobytes())
     for table in both.values():
         sha.update(table.tobytes())
-    return Clips(kept, both["picture"], both["sound"], named, stores, counts, sha.hexdigest())
+    return Clips(kept, both["picture"], both["sound"], classes, stores, counts, sha.hexdigest())

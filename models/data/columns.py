@@ -1,5 +1,5 @@
-"""What the tables say of users and items, as one column a field: attributes of users, and tags, categories, uploader
-and duration of videos."""
+"""Columns of the tables `users` and `videos` as arrays: attributes of users; tags, categories, uploader and duration of
+videos."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,10 +31,11 @@ class Column:
     """Of the codes."""
 
 
-def attributes(tables: Tables, users: list[str]) -> Iterable[Column]:
-    """One field for each name among the users' attributes, in order of the names."""
-    said = tables.read("users", ["user_id", "attributes"])
-    owner, text = _flat(said["user_id"], said["attributes"], users)
+def user_columns(tables: Tables, users: list[str]) -> Iterable[Column]:
+    """One column for each name among the attributes of these users, in order of the names. Raises InputError for an
+    attribute that is not name=value."""
+    table = tables.read("users", ["user_id", "attributes"])
+    owner, text = _flat(table["user_id"], table["attributes"], users)
     if not len(owner):
         return
     split = pc.find_substring(text, "=")
@@ -48,16 +49,17 @@ def attributes(tables: Tables, users: list[str]) -> Iterable[Column]:
         yield _category(one, "user", owner[here], value.filter(pa.array(here)), len(users))
 
 
-def facts(tables: Tables, items: list[str]) -> Iterable[Column]:
-    """Fields of the items out of the tables; one that no item has is none."""
-    said = tables.read("videos", ["video_id", *LISTS, *NAMES, "claimed_duration_ms"])
+def video_columns(tables: Tables, items: list[str]) -> Iterable[Column]:
+    """The columns of the table `videos` that any of these items has a value in, and the logarithm of their duration in
+    milliseconds, measured where media exist, else claimed."""
+    claimed = tables.read("videos", ["video_id", *LISTS, *NAMES, "claimed_duration_ms"])
     for name in (*LISTS, *NAMES):
-        owner, text = _flat(said["video_id"], said[name], items)
+        owner, text = _flat(claimed["video_id"], claimed[name], items)
         if len(owner):
             yield _category(name, "item", owner, text, len(items))
     long = np.full(len(items), np.nan)
     media = tables.read("media", ["video_id", "duration_ms"])
-    for table, name in ((said, "claimed_duration_ms"), (media, "duration_ms")):
+    for table, name in ((claimed, "claimed_duration_ms"), (media, "duration_ms")):
         place, ms = codes(table["video_id"], items), pc.fill_null(table[name], 0).to_numpy()
         known = (place >= 0) & (ms > 0)
         long[place[known]] = np.log(ms[known])

@@ -2,7 +2,7 @@
 there is something for it, a killed fit goes on, a checkpoint scores the same."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,24 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+Planted = Callable[..., tuple[Path, dict[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    """Roots and stores of planted worlds by their knobs, written once; a fit that is there is not made again."""
+    there: dict[World, tuple[Path, dict[str, str]]] = {}
+
+    def root(**knobs: Any) -> tuple[Path, dict[str, str]]:
+        world = World(**knobs)
+        if world not in there:
+            folder = tmp_path_factory.mktemp("planted")
+            there[world] = folder, write(folder, world)
+        return there[world]
+
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +132,12 @@ def test_the_floors_learn_too(world: tuple[Path, dict[str, str]], model: str, se
 
 
 def gains(
-    better: str, worse: str, tmp_path: Path, fields: str, modalities: str | None = None, **knobs: Any
+    better: str, worse: str, planted: Planted, fields: str, modalities: str | None = None, **knobs: Any
 ) -> list[float]:
     """AUC of one ablation less that of another, in two worlds."""
     found = []
     for seed in range(2):
-        root = tmp_path / str(seed)
-        stores = write(root, World(seed=seed, **knobs))
+        root, stores = planted(seed=seed, **knobs)
         scores = []
         for name in (better, worse):
             settings = MultimodalSettings.ablation(name, **COMMON, hidden="16", seed=seed, fields=fields)
@@ -138,16 +155,16 @@ CROSSED = {"main": 0.0, "pairs": 2.0, "third": 0.0, "content": 0.0, "users": 120
 BASIC = "a0,a1,a2,a3,tags,categories,uploader"
 
 
-def test_modalities_help_where_content_decides(tmp_path: Path) -> None:
-    assert min(gains("concatenated", "basic", tmp_path, WATCHED + ",item_id", **CONTENT, spread=0.0)) > 0.05
+def test_modalities_help_where_content_decides(planted: Planted) -> None:
+    assert min(gains("concatenated", "basic", planted, WATCHED + ",item_id", **CONTENT, spread=0.0)) > 0.05
 
 
-def test_fusion_guided_by_the_user_helps_where_users_differ(tmp_path: Path) -> None:
-    assert np.mean(gains("fused", "concatenated", tmp_path / "on", WATCHED, **CONTENT, spread=4.0)) > 0.005
+def test_fusion_guided_by_the_user_helps_where_users_differ(planted: Planted) -> None:
+    assert np.mean(gains("fused", "concatenated", planted, WATCHED, **CONTENT, spread=4.0)) > 0.005
 
 
-def test_fusion_guided_by_the_user_does_not_help_where_they_do_not(tmp_path: Path) -> None:
-    assert np.mean(gains("fused", "concatenated", tmp_path / "off", WATCHED, **CONTENT, spread=0.0)) < 0.005
+def test_fusion_guided_by_the_user_does_not_help_where_they_do_not(planted: Planted) -> None:
+    assert np.mean(gains("fused", "concatenated", planted, WATCHED, **CONTENT, spread=0.0)) < 0.005
 
 
 def test_crossing_looks_at_the_pairs_that_decide(tmp_path: Path) -> None:
@@ -166,19 +183,18 @@ def test_crossing_looks_at_the_pairs_that_decide(tmp_path: Path) -> None:
         assert {model.pair_names[pair] for pair in first} == {("a0", "categories"), ("a1", "uploader")}  # type: ignore[index]
 
 
-def test_the_learnt_weights_are_in_the_order_of_the_true_ones(tmp_path: Path) -> None:
+def test_the_learnt_weights_are_in_the_order_of_the_true_ones(planted: Planted) -> None:
     """By order, not by level: a level can be made up for by the length of the vectors."""
-    planted = World(**CONTENT, spread=4.0)
-    stores = write(tmp_path, planted)
+    root, stores = planted(**CONTENT, spread=4.0)
     settings = MultimodalSettings.ablation("fused", **COMMON, hidden="16", fields=WATCHED)
-    result = train(tmp_path, stores, settings, model="multimodal", pictures=False)
-    task = ClickTask("multimodal", Multimodal, load_clicks(tmp_path, **stores), settings, CPU)
+    result = train(root, stores, settings, model="multimodal", pictures=False)
+    task = ClickTask("multimodal", Multimodal, load_clicks(root, **stores), settings, CPU)
     users, items = len(task.data.users), len(task.data.items)
     values = task.values(torch.arange(users).repeat_interleave(items), torch.arange(items).repeat(users))
     weights = runs.load(result.folder).model.explain(values).modalities  # type: ignore[operator]
     both = ~(values["picture"].isnan().any(1) | values["sound"].isnan().any(1))
     picture = torch.where(both, weights[:, 0], torch.nan).reshape(users, items).nanmean(1).numpy()
-    sight = ceiling(planted).sight
+    sight = ceiling(World(**CONTENT, spread=4.0)).sight
     assert auc(picture, sight > np.median(sight)) > 0.75
     alone = ~values["sound"].isnan().any(1) & values["picture"].isnan().any(1)
     assert float(weights[alone, 0].abs().max()) == 0

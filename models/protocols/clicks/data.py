@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reelmill.models.data.columns import Column, attributes, facts
+from reelmill.models.data.columns import Column, user_columns, video_columns
 from reelmill.models.data.events import Newest
 from reelmill.models.data.vectors import mean_vectors
 from reelmill.storage import Root
@@ -45,8 +45,8 @@ def load_clicks(root: AnyRoot, **roles: str) -> Clicks:
     columns = [
         Column("user_id", "category", "user", np.arange(len(users))[:, None], tuple(users)),
         Column("item_id", "category", "item", np.arange(len(items))[:, None], tuple(items)),
-        *attributes(tables, users),
-        *facts(tables, items),
+        *user_columns(tables, users),
+        *video_columns(tables, items),
     ]
     counts = {"events": newest.events, "events_repeated": newest.repeated}
     specs, stores = [], {}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from reelmill.models.core.advice import WHY, Adviser, Answer, Question, meant
-from reelmill.models.data.columns import Column, attributes, facts
+from reelmill.models.data.columns import Column, user_columns, video_columns
 from reelmill.models.data.vectors import means
 from reelmill.models.protocols.clicks.fields import Field, FieldModel
 from reelmill.models.protocols.clicks.task import AT_ONCE
@@ -34,7 +34,7 @@ class FieldsAdviser(Adviser):
         }
         user = question.user or ""
         own = Column("user_id", "category", "user", np.zeros((1, 1), np.int64), (user,))
-        self.user = self._values([own, *attributes(self.tables, [user])], "user", 1)
+        self.user = self._values([own, *user_columns(self.tables, [user])], "user", 1)
         self.known = user in self.words.get("user_id", [])
         self.how = self._how()
 
@@ -94,7 +94,7 @@ class FieldsAdviser(Adviser):
         """What the fields of items (n,) hold."""
         own = Column("item_id", "category", "item", np.arange(len(items))[:, None], tuple(items))
         modalities = [Column(role, "modality", "item", means(store, items)) for role, store in self.stores.items()]
-        return self._values([own, *facts(self.tables, items), *modalities], "item", len(items))
+        return self._values([own, *video_columns(self.tables, items), *modalities], "item", len(items))
 
     def _values(self, columns: Iterable[Column], side: str, count: int) -> dict[str, Tensor]:
         """The fields of one side, (count, ·) each, of columns by their names; one that has no column is absent."""
