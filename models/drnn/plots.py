@@ -1,4 +1,4 @@
-"""Plots of a Dynamic RNN fit: how the past is weighed by its age, and how far ahead its lists reach."""
+"""Plots of a Dynamic RNN fit: weight of the past by its age, and how many months ahead its lists are right."""
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ MONTHS = 12
 
 
 def plots(task: DRNNTask, model: DRNN) -> Plots:
-    """What a deed's age leaves of its weight in u (eq. 2), on average over the test users; and precision, recall and F
-    of their lists against each later month alone."""
+    """Weight in u (eq. 2) of watches and posts by their age, mean over the test users; and precision, recall and F of
+    the users' lists against each later month alone."""
     chosen, who = task.settings, torch.from_numpy(task.test).to(task.device)
     until = int(task.split.moments[chosen.known_months - 1])
     when = torch.full_like(who, until)
@@ -28,7 +28,7 @@ def plots(task: DRNNTask, model: DRNN) -> Plots:
     if shares:
         ticks = [str(month) if month % 2 == 0 else "" for month in range(MONTHS)] + [f"{MONTHS}+"]
         each = {name: share / len(shares) for name, share in shares.items()}
-        drawn["memory"] = charts.stacked(ticks, each, "age of the deed, months", "share of u")
+        drawn["memory"] = charts.stacked(ticks, each, "age of the watch or post, months", "share of u")
 
     lists = numbers(model.recommend(watched, posted, chosen.list_length)[0])
     given, seen = _ahead(task, until, lists)
@@ -36,12 +36,12 @@ def plots(task: DRNNTask, model: DRNN) -> Plots:
     recall = (given / np.maximum(seen, 1)).sum(axis=0) / np.maximum((seen > 0).sum(axis=0), 1)
     f = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     lines = {"precision": precision, "recall": recall, "F": f}
-    return drawn | {"months": charts.curves(lines, "month after what is known", "of the list")}
+    return drawn | {"months": charts.curves(lines, "month after the known history", "metric of the list")}
 
 
 def _ages(past: Past, decay: float) -> np.ndarray:
-    """(MONTHS + 1,) mean share of a deed's weight e^{−λ·age} in its row's sum, by whole months of age; over the rows
-    that have a deed."""
+    """(MONTHS + 1,) mean share of the weights e^{−λ·age} in the sum of their row, by whole months of age; over the rows
+    that have any watch or post."""
     age, row = numbers(past.age), numbers(past.row)
     weight = np.exp(-decay * age)
     share = weight / np.bincount(row, weight)[row]

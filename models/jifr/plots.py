@@ -14,8 +14,8 @@ FRAMED = 6
 
 
 def plots(task: JIFRTask, model: JIFR) -> Plots:
-    """α over the frames of the most rated items, each with its raters' mean weight of sight (β₂); and how that weight
-    spreads over the items."""
+    """α over the frames of the most rated items, each with the mean weight of the visual part (β₂) for the users who
+    rated it; and a histogram of that weight over the items."""
     drawn: Plots = {}
     counts = task.data.frame_count[task.split.items]
     rated = np.bincount(task.split.train[1], minlength=task.n)
@@ -33,5 +33,5 @@ def plots(task: JIFRTask, model: JIFR) -> Plots:
         drawn["frames"] = charts.small_bars(list(panels), "frame", "α")
     if model.rating is not None:
         percent = np.rint(100 * sight[counts > 0]).astype(int)
-        drawn["sight"] = charts.histogram(percent, "β₂ of an item, per cent (by sight)", "items")
+        drawn["sight"] = charts.histogram(percent, "β₂ of an item, per cent (visual part)", "items")
     return drawn

@@ -1,4 +1,4 @@
-"""Plots of a PR-Net fit: which past highlights speak for each step of a video (fig. 7)."""
+"""Plots of a PR-Net fit: attention over past highlights, for each step of a video (fig. 7)."""
 
 import numpy as np
 
@@ -10,12 +10,12 @@ from reelmill.models.prnet.task import PRNetTask
 CASES = 3
 """Test users whose attention is drawn; the paper has four."""
 HISTORIES = 8
-"""Past highlights of each, those that ever weigh most."""
+"""Past highlights shown for each, those with the largest weight at any step."""
 
 
 def plots(task: PRNetTask, model: PRNet) -> Plots:
-    """Fig. 7 over whole videos: the weights of past highlights and of the generic preference at every step, and which
-    steps the user marked; of the test users with the longest histories."""
+    """Fig. 7 over whole videos: the weights of past highlights and of the generic preference at every step, and the
+    steps that the user marked, for the test users with the longest histories."""
     if model.settings.pooling == "mean" or model.settings.history_size == 0:
         return {}
     cases, data, drawn = task.test, task.data, {}

@@ -1,4 +1,4 @@
-"""What is in a root, as plain data for the report: counts, failures, stores, charts of the labels, sample pictures."""
+"""Contents of a root as plain data for the report: counts, failures, stores, charts of labels, sample pictures."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ EXAMPLES = 3
 
 
 def corpus(tables: Tables, labels: pa.Table) -> dict[str, Any]:
-    """Counts of the tables, and what the media are like."""
+    """Counts of the tables, and lengths, sizes and codecs of the media."""
     media = tables.read("media")
     events, grid = tables.read("events", ["user_id", "kind"]), tables.read("segments", ["video_id"])
     kinds = {v["values"]: v["counts"] for v in pc.value_counts(events["kind"]).to_pylist()}
@@ -58,7 +58,7 @@ def _common(values: list[str], most: int = 3) -> str:
 
 
 def rejects(tables: Tables) -> list[dict[str, Any]]:
-    """Source rows that were not used: one dict a reason, the most frequent first, with its first row."""
+    """Rejected source rows: one dict for each reason, the most frequent first, with its first row."""
     table = tables.read("rejects", ["reason", "source_row", "detail"]).sort_by("source_row")
     groups = table.group_by("reason", use_threads=False).aggregate(
         [([], "count_all"), ("source_row", "first"), ("detail", "first")]
@@ -76,7 +76,7 @@ def rejects(tables: Tables) -> list[dict[str, Any]]:
 
 
 def stores(root: Root) -> list[dict[str, Any]]:
-    """One dict a feature store: its spec, its rows by mask, how many segments of the grid it covers."""
+    """One dict for each feature store: its spec, its rows by mask, the share of all segments that it covers."""
     grid = root.tables.read("segments", ["segment_index"]).num_rows
     found: list[dict[str, Any]] = []
     for name in root.features.list():

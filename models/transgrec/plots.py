@@ -8,12 +8,12 @@ from reelmill.models.transgrec.model import TransGRec
 from reelmill.models.transgrec.task import TransGRecTask
 
 ITEMS = 1000
-"""That t-SNE places, as in TransGRec's fig. 5."""
+"""At most so many items are embedded by t-SNE, as in fig. 5 of the paper."""
 
 
 def plots(task: TransGRecTask, model: TransGRec) -> Plots:
-    """Fig. 5: t-SNE of v⁰, v and v̂ of up to `ITEMS` training items, placed together, in the paper's colours. At depth
-    0, v is v⁰ and left out."""
+    """Fig. 5: t-SNE of v⁰, v and v̂ of up to `ITEMS` training items, embedded together, in the paper's colours. At
+    depth 0, v equals v⁰ and is left out."""
     from sklearn.manifold import TSNE  # takes a second or two to import, and nothing else needs it
 
     _, y, _, v = model.propagate(task.graph)
