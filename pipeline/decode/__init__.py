@@ -1,15 +1,15 @@
-"""Frames of a video, each proven by its timestamp. One interface, three decoders.
+"""Frames of a video with their timestamps. One interface, three decoders.
 
-    container    the file: what is let in, what its packets say, the limits
-    pyav         the default: right for every kind of file in the tests
+    container    the file: which formats are accepted, times of packets, limits
+    pyav         the default: correct for every kind of file in the tests
     decord       for comparison; wrong for some kinds of files
     torchcodec   for comparison; wrong for some kinds of files, and it needs the system's FFmpeg libraries
-    scale        frames upright, scaled, cut
-    excerpt      frames of a part, behind a seek that proves itself
+    scale        frames turned upright, scaled, cropped
+    excerpt      frames of a part, after a seek whose result is checked
 
-Each decoder's file has the same three functions: `load`, `identity`, `frames`. All read once forward and never seek,
-since every segment of a video is wanted anyway (but for `excerpt`). Which decoder gives which frame back is a table in
-`pipeline/README.md`, held by `tests/pipeline/test_decoders.py` from videos that carry each frame's index in its pixels.
+Each decoder's file has the same three functions: `load`, `identity`, `frames`. All read forward once and never seek,
+since every segment of a video is needed anyway (except in `excerpt`). Which decoder returns which frame is a table in
+`pipeline/README.md`, tested by `tests/pipeline/test_decoders.py` on videos with the index of each frame in its pixels.
 """
 
 from collections.abc import Iterator
@@ -35,16 +35,16 @@ Decoder: TypeAlias = Literal["pyav", "decord", "torchcodec"]
 FRAMES = {"pyav": pyav.frames, "decord": decord.frames, "torchcodec": torchcodec.frames}
 
 LOADED_BYTES = {"pyav": 0, "decord": 0, "torchcodec": 1 << 30}
-"""What a library takes before it opens a file: torchcodec imports torch, 0.9 GiB of private memory."""
+"""Memory of a library before it opens a file: torchcodec imports torch, 0.9 GiB of private memory."""
 
 
 def frames(
     path: str | Path, decoder: Decoder, start: float, limits: Limits, tally: Tally
 ) -> Iterator[tuple[int, Frame]]:
-    """(time in ms since `start`, frame), in the order and at the times that the decoder says.
+    """(time in ms since `start`, frame), in the order and at the times that the decoder gives.
 
-    `start`: seconds on the container's clock, from the probe. What happens is counted in `tally`: PyAV goes on after a
-    packet that it cannot decode, the others end there, and what came before is kept. Raises NotFound, Unsupported,
+    `start`: seconds on the container's clock, from the probe. Errors are counted in `tally`: PyAV continues after a
+    packet that it cannot decode, the others end there, and the frames before it are kept. Raises NotFound, Unsupported,
     Corrupt, NoVideoStream, TooManyPixels, TooLong.
     """
     return FRAMES[decoder](path, start, limits, tally)
@@ -52,10 +52,10 @@ def frames(
 
 @cache
 def identity(decoder: Decoder) -> str:
-    """Goes into every spec: decoder and scaler change the pixels.
+    """Decoder and scaler, which change the pixels and so are part of every spec.
 
-    Raises InputError if the library cannot be loaded here. That is tried in a process of its own, where it cannot get
-    in the way of the libraries that the networks have loaded in this one.
+    Raises InputError if the library cannot be loaded here. That is tried in a child process, where it cannot
+    conflict with the libraries of the networks.
     """
     if decoder == "pyav":
         return pyav.identity()
@@ -70,7 +70,8 @@ def identity(decoder: Decoder) -> str:
 
 
 def loader(decoder: Decoder) -> str:
-    """What a decoding process runs while it starts, so that loading a library is not part of the first video's time."""
+    """What a decoding process runs at its start, so that loading the library does not count as time of the first
+    video."""
     return f"reelmill.pipeline.decode.{decoder}:load"
 
 

@@ -1,6 +1,6 @@
-"""The file around the frames: what is let in, what its packets say. Nothing is decoded here.
+"""The container file: which formats are accepted, and the times of its packets. Nothing is decoded here.
 
-The file's bytes are looked at before a library opens it: a text file named .mp4 can make a demuxer read other files.
+The first bytes are checked before a library opens the file: a text file named .mp4 can make a demuxer read other files.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import numpy as np
 from reelmill.pipeline.errors import Corrupt, NotFound, NoVideoStream, TooLong, TooManyPixels, Unsupported
 
 ROUNDING = 1 << 20
-"""Pixels by which a coded frame may be larger than the shown one: codecs round its sides up to blocks."""
+"""Pixels by which a coded frame may be larger than the one that is shown: codecs round its sides up to blocks."""
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,asf,ogg"
 
 
@@ -26,31 +26,31 @@ class Limits:
     max_frames: int = 2_000_000
     max_pixels: int = 4096 * 2304
     max_channels: int = 64
-    """Of sound; with more it is taken for none."""
+    """Most channels of sound; sound with more is ignored."""
     sound_rates: tuple[int, int] = (1_000, 768_000)
-    """Least and most samples a second; others are taken for no sound."""
+    """Fewest and most samples per second; sound with another rate is ignored."""
     wall_seconds: float = 3600
-    """Time for one video; then its process is killed."""
+    """Longest time for one video; then its process is killed."""
     memory_bytes: int = 4 << 30
     """Private memory of a decoding process."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What the packets of the video stream say, in seconds on the container's clock. Nothing is decoded for it."""
+    """Times of the packets of the video stream, in seconds on the container's clock. Read without decoding."""
 
     start: float
     stop: float
     """End of the last frame that is in the file."""
     whole_stop: float
-    """End of the last frame that the file's index lists: later than `stop` if the file was cut short."""
+    """End of the last frame that the file's index lists: later than `stop` if the file is truncated."""
     times: np.ndarray
-    """(packets,) float64, presentation times in ascending order; hidden ones (edit lists) left out."""
+    """(packets,) float64, presentation times in ascending order; without hidden ones (edit lists)."""
 
 
 @dataclass
 class Tally:
-    """What happened while a video was decoded."""
+    """What was decoded of a video, and the errors."""
 
     frames: int = 0
     errors: int = 0
@@ -58,11 +58,11 @@ class Tally:
     damaged: int = 0
     """Frames that the decoder itself flags as corrupt; they are used."""
     sound_seconds: float = 0.0
-    """How much sound was decoded."""
+    """Seconds of sound that were decoded."""
     sound_errors: int = 0
     """Packets of sound that could not be decoded."""
     cpu_seconds: float = 0.0
-    """What decoding, scaling and cutting took of the processor."""
+    """Processor time for decoding, scaling and cutting."""
 
 
 @contextlib.contextmanager
@@ -118,8 +118,8 @@ def check_magic(path: Path) -> None:
 
 
 def scan(container: av.container.InputContainer, stream: av.VideoStream, limits: Limits) -> Scan:
-    """Read every packet's times without decoding. Raises Corrupt if there is none, TooLong if there are more than
-    frames are allowed. The container is at its end then."""
+    """Read the times of all packets without decoding. Raises Corrupt if there are none, TooLong if there are more than
+    allowed. Afterwards the container is at its end."""
     times: list[float] = []
     stops: list[float] = []
     came = 0
@@ -150,7 +150,7 @@ def scan(container: av.container.InputContainer, stream: av.VideoStream, limits:
 
 
 def bounded_sound(channels: int, rate: int, limits: Limits) -> bool:
-    """Whether sound is of a form that may be decoded and resampled."""
+    """Whether the channels and rate of sound are within the limits."""
     return 0 < channels <= limits.max_channels and limits.sound_rates[0] <= rate <= limits.sound_rates[1]
 
 
@@ -159,6 +159,6 @@ def _is_cover(stream: av.VideoStream) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """What a library says, without the native stack that some add."""
+    """The message of a library, without the native stack trace that some add."""
     words = str(getattr(error, "strerror", None) or error).strip()
     return words.splitlines()[0] if words else type(error).__name__

@@ -1,7 +1,7 @@
 """decord, from its first frame to its last. For comparison: `pipeline/README.md` says what it gets wrong.
 
-It takes any file, of any size and format, so our own checks come first. It turns rotated videos upright by itself, and
-its times begin at the start of the stream.
+It opens any file, of any size and format, so our own checks come first. It turns rotated videos upright itself, and its
+times begin at the start of the stream.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from reelmill.pipeline.errors import Corrupt, TooLong, Unsupported
 
 
 def load() -> ModuleType:
-    """The library. Raises Unsupported if it is not there."""
+    """The library. Raises Unsupported if it is not installed."""
     try:
         import decord
     except (ImportError, OSError, RuntimeError) as error:
@@ -25,7 +25,7 @@ def load() -> ModuleType:
 
 
 def identity() -> str:
-    """Decoder, and the scaler that gets its full-size pictures."""
+    """Decoder, and the scaler, which gets full-size pictures."""
     return f"decord-{load().__version__}-in-order-rgb24-pyav-{av.__version__}-swscale"
 
 
@@ -35,7 +35,7 @@ def identify(job: None) -> Iterator[str]:
 
 
 def frames(path: str | Path, start: float, limits: Limits, tally: Tally) -> Iterator[tuple[int, Frame]]:
-    """See `reelmill.pipeline.decode.frames`. `start` is not used: decord has taken it off its times already."""
+    """See `reelmill.pipeline.decode.frames`. `start` is not used: decord has subtracted it from its times."""
     with open_video(path, limits):
         decord = load()
     try:

@@ -1,8 +1,8 @@
 """Frames of a part of a video, without decoding all that comes before it.
 
-Everything else here reads once forward. A few seconds behind an hour are worth a seek, but only one that is proven by
-what it gives: a key frame with a timestamp of its own, not later than what is wanted. Else the video is read from its
-beginning, like any other.
+All other code here reads forward once. For a few seconds after an hour a seek is worth it, but only if its result can
+be checked: a key frame with its own timestamp, not later than the wanted time. Otherwise the video is read from its
+beginning.
 """
 
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from reelmill.pipeline.decode.pyav import read_frames
 from reelmill.pipeline.decode.scale import Frame
 
 AHEAD_S = 2.0
-"""How long before the part the seek aims at: containers seek by decoding time, which runs ahead of what is shown."""
+"""How long before the part to seek to: containers seek by decoding time, which is earlier than presentation time."""
 WORTH_MS = 10_000
-"""Less than this is read through."""
+"""For a part that begins earlier than this there is no seek."""
 
 
 def excerpt(path: str | Path, start: float, begin_ms: int, limits: Limits, tally: Tally) -> Iterator[tuple[int, Frame]]:
-    """(time in ms since `start`, frame) to the end of the video, from a frame on that is shown at or before `begin_ms`
-    if there is one. `start`, limits and errors as in `reelmill.pipeline.decode.frames`."""
+    """(time in ms since `start`, frame) to the end of the video, beginning with a frame at or before `begin_ms` if
+    there is one. `start`, limits and errors as in `reelmill.pipeline.decode.frames`."""
     if begin_ms > WORTH_MS:
         with open_video(path, limits) as (container, stream):
             rest = _sought(container, stream, start, begin_ms, limits, tally)
@@ -42,7 +42,7 @@ def _sought(
     limits: Limits,
     tally: Tally,
 ) -> Iterator[tuple[int, Frame]] | None:
-    """Frames from a key frame on that is not too late, or None if seeking does not lead to one."""
+    """Frames from a key frame that is early enough, or None if the seek does not lead to one."""
     if not stream.time_base:
         return None
     seconds = start + begin_ms / 1000 - AHEAD_S

@@ -1,7 +1,7 @@
 """PyAV: one forward pass in presentation order, never a seek.
 
-The decoder's *order* is trusted; where its timestamps are out of order (packed B-frames in AVI), they are sorted over a
-few frames. A packet that cannot be decoded is counted, and the next one tried.
+The *order* of the decoder is trusted; timestamps that are out of order (packed B-frames in AVI) are sorted over a few
+frames. A packet that cannot be decoded is counted, and decoding continues with the next.
 """
 
 import heapq
@@ -20,11 +20,11 @@ REORDER = 4
 
 
 def load() -> None:
-    """Nothing is left to load: every decoding process has PyAV, which opens the file for the others as well."""
+    """Does nothing: every decoding process has loaded PyAV, which also opens the file for the other decoders."""
 
 
 def identity() -> str:
-    """Decoder and scaler, both PyAV's."""
+    """Decoder and scaler, both of PyAV."""
     return f"pyav-{av.__version__}-in-order-swscale"
 
 
@@ -37,7 +37,8 @@ def frames(path: str | Path, start: float, limits: Limits, tally: Tally) -> Iter
 def read_frames(
     container: av.container.InputContainer, stream: av.VideoStream, start: float, limits: Limits, tally: Tally
 ) -> Iterator[tuple[int, Frame]]:
-    """(time in ms since `start`, frame), in presentation order, times never falling; errors are counted in `tally`."""
+    """(time in ms since `start`, frame), in presentation order, times never decreasing; errors are counted in
+    `tally`."""
     waiting: deque[Frame] = deque()
     times: list[float] = []
     latest = 0

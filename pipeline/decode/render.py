@@ -1,4 +1,4 @@
-"""The only writer of video: frames and samples become one MP4 file, H.264 (yuv420p) and AAC."""
+"""Writes frames and samples to an MP4 file, H.264 (yuv420p) and AAC."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,14 +9,14 @@ import numpy as np
 from reelmill.storage import parts
 
 PRESET = {"preset": "superfast", "crf": "23", "g": "50", "threads": "1"}
-"""Quick, small, and with a key frame every 50 frames, so that a reader can seek."""
+"""Fast, small, and with a key frame every 50 frames, so that a reader can seek."""
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], fps: int, samples: np.ndarray | None, rate: int) -> Path:
     """Write a video; return its path. The file appears under its name when it is complete, and not before.
 
-    frames: (height, width, 3) uint8 RGB each, even sizes, at `fps` a second. samples: (n,) float32 in −1 to 1, mono, at
-    `rate` a second, or None for a video without sound. Frames are drawn from the iterable one by one, so that memory
+    frames: (height, width, 3) uint8 RGB each, even sizes, at `fps` per second. samples: (n,) float32 in −1 to 1, mono,
+    at `rate` per second, or None for a video without sound. Frames are taken from the iterable one by one, so memory
     does not grow with the length.
     """
     path = Path(path)

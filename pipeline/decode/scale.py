@@ -1,4 +1,4 @@
-"""Frames made upright, scaled and cut, by PyAV's swscale whoever decoded them."""
+"""Turns frames upright, scales and crops them, with the swscale of PyAV for every decoder."""
 
 from io import BytesIO
 from typing import TypeAlias
@@ -15,14 +15,15 @@ Frame: TypeAlias = av.VideoFrame
 
 
 class Scaler:
-    """Scales, turns upright and cuts frames. One for each geometry and video; frames may change size on the way."""
+    """Scales, turns upright and crops frames. One for each geometry and video; frames of a video may differ in size."""
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
         self._scaler = VideoReformatter()
 
     def __call__(self, frame: Frame) -> np.ndarray:
-        """(crop height, crop width, 3) uint8 RGB. Scaling comes before turning: they commute, and fewer bytes move."""
+        """(crop height, crop width, 3) uint8 RGB. Scaling comes before turning: the result is the same, and fewer bytes
+        are moved."""
         turns = quarter_turns(frame)
         height, width = (frame.width, frame.height) if turns % 2 else (frame.height, frame.width)
         height, width = self.geometry.scaled(height, width)

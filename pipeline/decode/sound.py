@@ -1,7 +1,7 @@
 """Sound of a video on the clock of its picture: one forward pass, each run of samples placed by its timestamp.
 
-Within a run samples follow one another, so that timestamps that a container rounds do not tear it; a jump begins a new
-run. What is before the first frame of the picture is cut; a gap stays a gap.
+Within a run samples are consecutive, so that timestamps that a container rounds do not split it; a jump begins a new
+run. Sound before the first frame of the picture is dropped; a gap stays a gap.
 """
 
 from collections.abc import Iterator
@@ -14,25 +14,25 @@ import numpy as np
 from reelmill.pipeline.decode import Limits, Tally, bounded_sound, open_video
 
 JUMP_S = 0.015
-"""Timestamps further than this from where the run has got to begin a new one. Containers round them to 1 ms or less,
-and the shortest frame that is usual, lost, leaves a gap of 20 ms."""
+"""A timestamp further than this from the end of the run begins a new one. Containers round timestamps to 1 ms or less,
+and losing the shortest usual frame leaves a gap of 20 ms."""
 
 LOUDEST = 1000.0
-"""Samples beyond this (60 dB over full scale) come from damaged data and are taken for none."""
+"""Samples beyond this (60 dB over full scale) come from damaged data and are ignored."""
 
 Samples: TypeAlias = tuple[int, np.ndarray]
 """Number of the first sample, counted from the first frame of the picture, and the samples (n,) float32."""
 
 
 def identity() -> str:
-    """Goes into the specs of sound: decoders and the resampler change the samples."""
+    """Decoders and resampler, which change the samples and so are part of the specs of sound."""
     libraries = (f"{name}-{'.'.join(map(str, av.library_versions[name]))}" for name in ("libavcodec", "libswresample"))
     return f"pyav-{av.__version__}-in-order-{'-'.join(libraries)}"
 
 
 def read_sound(path: str | Path, start_ms: int, rate: int, limits: Limits, tally: Tally) -> Iterator[Samples]:
     """Samples of the first sound stream in ascending order, never overlapping, channels averaged, `rate` a second; NaN
-    where a sample is no number. Nothing, if there is no such stream or none of it can be decoded.
+    where a sample is not a number. Yields nothing if there is no such stream or none of it can be decoded.
 
     `start_ms`: time of the first frame of the picture on the container's clock, sample 0. Raises what `open_video`
     raises.
@@ -75,9 +75,9 @@ class _Run:
     def __init__(self, frame: av.AudioFrame, time: float, rate: int) -> None:
         self.format = self._format(frame)
         self.until = time
-        """End of what was taken in, seconds."""
+        """End of the sound so far, in seconds."""
         self.next = round(time * rate)
-        """Number of the sample that comes out next: only the first timestamp counts."""
+        """Number of the next sample; only the first timestamp of a run is used."""
         # packed: PyAV counts the planes of 8 channels or more past the end of their list, and crashes
         self.resampler = av.AudioResampler(format="flt", rate=rate)
 
@@ -85,7 +85,7 @@ class _Run:
         return self._format(frame) == self.format and abs(time - self.until) <= JUMP_S
 
     def take(self, frame: av.AudioFrame | None) -> Iterator[Samples]:
-        """Resampled; None at the end, for what the resampler held back."""
+        """Resample a frame; None at the end, for what the resampler has kept."""
         if frame is not None:
             self.until += frame.samples / frame.sample_rate
         elif self.resampler.is_passthrough:

@@ -1,7 +1,7 @@
 """torchcodec in exact mode, frame after frame. For comparison: `pipeline/README.md` says what it gets wrong.
 
-It takes any file, of any size and format, so our own checks come first. It turns rotated videos upright by itself, and
-its times are the container's. It imports torch, and it loads the FFmpeg libraries of the system.
+It opens any file, of any size and format, so our own checks come first. It turns rotated videos upright itself, and its
+times are those of the container. It imports torch, and it loads the FFmpeg libraries of the system.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from reelmill.pipeline.errors import Corrupt, TooLong, Unsupported
 
 
 def load() -> ModuleType:
-    """The library. Raises Unsupported if it, or the FFmpeg that it needs, is not there."""
+    """The library. Raises Unsupported if it, or the FFmpeg that it needs, is not installed."""
     try:
         import torchcodec
     except (ImportError, OSError, RuntimeError) as error:
@@ -27,7 +27,7 @@ def load() -> ModuleType:
 
 
 def identity() -> str:
-    """Decoder with its FFmpeg, and the scaler that gets its full-size pictures."""
+    """Decoder with its FFmpeg, and the scaler, which gets full-size pictures."""
     torchcodec = load()
     version = torchcodec.__version__.partition("+")[0]  # behind the plus stands for which CUDA it was built
     return (

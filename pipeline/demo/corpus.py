@@ -1,9 +1,9 @@
-"""The planted corpus of the demo: the videos, and the table of who highlighted what in them, of a plan (`planted.py`).
+"""The planted corpus of the demo: the videos, and the table of highlights, both made from a plan (`planted.py`).
 
-The hidden taste of a segment decides what it looks and sounds like (`tastes.py`), and users highlight what is of their
-tastes. So a recommender that works finds the taste in the picture, and must beat chance on videos that nobody has
-highlighted before. On the noise twin (`noise=True`), same videos, same users, same numbers of records, but each user's
-highlights of a video moved to random segments, it must stay at chance.
+The hidden taste of a segment determines how it looks and sounds (`tastes.py`), and users highlight segments of their
+own tastes. So a recommender that works finds the taste in the picture, and must beat chance on videos that nobody has
+highlighted before. On the noise twin (`noise=True`: the same videos, users and numbers of records, but each user's
+highlights of a video moved to random segments) it must stay at chance.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ COLUMNS = ("youtubeId", "start", "duration", "user_id", "video_duration", "is_la
 
 
 def _liked(user: PlantedUser, video: PlantedVideo, rng: np.random.Generator) -> list[int]:
-    """Segments that the user highlights: most of those of their tastes, now and then another one."""
+    """Segments that the user highlights: most of those of their tastes, and a few others."""
     segments: list[int] = []
     first, best = 0, max(user.tastes.values())
     for taste, run in groupby(video.tastes):
@@ -61,7 +61,8 @@ def _liked(user: PlantedUser, video: PlantedVideo, rng: np.random.Generator) -> 
 def _stretches(
     plan: CorpusPlan, user: PlantedUser, video: PlantedVideo, rng: np.random.Generator, places: np.random.Generator
 ) -> list[tuple[float, float]]:
-    """What a user highlights in a video, [(start, stop), …] in milliseconds: segments, cut as roughly as people cut."""
+    """What a user highlights in a video, [(start, stop), …] in milliseconds: segments, with edges as inexact as those
+    of people."""
     liked = _liked(user, video, rng)
     if plan.noise:  # any set of as many segments is as likely as any other, so no ranking can beat chance
         liked = places.choice(len(video.tastes), len(liked), replace=False).tolist()
@@ -78,13 +79,13 @@ def _stretches(
 
 
 def _mistakes(video: PlantedVideo) -> list[list[tuple[float, float]]]:
-    """Rows that are to be rejected, by kind: said twice, before the start, after the end, of no length."""
+    """Rows that must be rejected, by kind: duplicate, before the start, after the end, empty."""
     end = video.duration_ms
     return [[(1000, 3000)] * 2, [(-3200, -1000)], [(end + 7000, end + 12_000)], [(4000, 4000)]]
 
 
 def records(plan: CorpusPlan) -> Iterator[Row]:
-    """Rows of the source table, user by user, their videos in the order of time. As in the real one some durations are
+    """Rows of the source table, user by user, their videos in order of time. As in the real one some durations are
     unknown and some rows are wrong: every fifth user makes a mistake."""
     videos = planted_videos(plan)
     for number, user in enumerate(planted_users(plan)):
@@ -144,8 +145,8 @@ def render(
 ) -> list[Path]:
     """Write each video as `<video_id>.mp4` into the folder, and `truth.json` beside them; return the paths.
 
-    A file that is there is complete (it is renamed when it is) and of this plan (its id says so), and is kept. At most
-    `workers` processes draw at once, by default one a core. `on_video` is told the id of each video that is ready.
+    An existing file is complete (it is renamed last) and of this plan (by its id), and is kept. At most `workers`
+    processes draw at once, by default one per core. `on_video` is called with the id of each video that is ready.
     """
     folder = Path(folder)
     parts.sweep(folder)
@@ -181,7 +182,7 @@ def render(
 
 
 def draw(job: tuple[CorpusPlan, int, str]) -> Iterator[str]:
-    """Write one video of a plan to a path, and give its id: what a process of `render` does."""
+    """Target for a child process of `render`: write one video of a plan to a path, and yield its id."""
     plan, number, path = job
     write_video(Path(path), frames(plan, number), plan.fps, samples(plan, number), plan.rate)
     yield planted_videos(plan)[number].video_id

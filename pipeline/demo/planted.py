@@ -1,7 +1,7 @@
-"""What is planted: the plan of a corpus, and the hidden tastes of its videos and users that follow from it.
+"""The plan of a planted corpus, and the hidden tastes of its videos and users.
 
-Every segment has one hidden taste, and a video has three of them, in runs; a user has one or two. Everything follows
-from the plan and its seed. No code of any model is used.
+Every segment has one hidden taste; a video has three of them, in runs; a user has one or two. Everything is determined
+by the plan and its seed. No code of any model is used.
 """
 
 import functools
@@ -16,19 +16,19 @@ from reelmill.pipeline.demo.tastes import TASTES
 from reelmill.storage.errors import InputError
 
 LOOK = 1
-"""Raised when the drawing changes: it is part of each video's id, so that no video of an older look is taken over."""
+"""Increased when the drawing changes: it is part of the id of each video, so that no older video is reused."""
 TASTES_OF_A_VIDEO = 3
 VIDEOS, USERS, RECORDS, PLACES, STYLES = range(5)
-"""Streams of random numbers, one a purpose: what one draws does not move the others."""
+"""Streams of random numbers, one for each purpose, which do not influence one another."""
 
 
 @dataclass(frozen=True)
 class CorpusPlan:
-    """What to plant. Two equal plans give the same corpus."""
+    """Parameters of a corpus. Equal plans give the same corpus."""
 
     videos: int = 24
     new_videos: int = 6
-    """The last of them: only anybody's last video is one of these."""
+    """Number of videos, of the last ones, that users watch only as their last video."""
     segments: tuple[int, int] = (8, 12)
     """Fewest and most segments of a video; the last one is shorter than the others."""
     tastes: int = 6
@@ -37,10 +37,10 @@ class CorpusPlan:
     size: tuple[int, int] = (320, 180)
     """(width, height) in pixels, even."""
     rate: int = 22_050
-    """Samples of sound a second."""
+    """Samples of sound per second."""
     segment_ms: int = 5000
     noise: bool = False
-    """The twin in which highlights have nothing to do with tastes."""
+    """Whether highlights are independent of tastes."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -86,7 +86,7 @@ class PlantedUser:
 
 @functools.lru_cache(maxsize=8)
 def planted_videos(plan: CorpusPlan) -> tuple[PlantedVideo, ...]:
-    """The videos of the plan; every taste is in about as many of the new ones as any other."""
+    """The videos of the plan; every taste is in about the same number of new videos."""
     look = [LOOK, plan.videos, plan.new_videos, *plan.segments, plan.tastes, plan.fps, *plan.size, plan.rate,
             plan.segment_ms, plan.seed]  # fmt: skip
     tag = hashlib.sha256(json.dumps(look).encode()).hexdigest()[:5]
@@ -147,7 +147,7 @@ def planted_users(plan: CorpusPlan) -> tuple[PlantedUser, ...]:
 
 
 def truth(plan: CorpusPlan) -> dict[str, Any]:
-    """What is hidden: the taste of each segment and the tastes of each user, by name."""
+    """The hidden facts: the taste of each segment and the tastes of each user, by name."""
     names = [taste.name for taste in TASTES[: plan.tastes]]
     return {
         "plan": asdict(plan),

@@ -1,8 +1,8 @@
-"""What is told of the planted corpus beside its highlights: when each user watched what over a year, and titles,
-descriptions and tags of the videos, in words that go with their tastes.
+"""More about the planted corpus than its highlights: when each user watched which video over a year, and titles,
+descriptions and tags of the videos, in words that depend on their tastes.
 
-The table is one for format `mapped`, with `MAPPING`. Whom a user watches follows from the plan (`planted`), the noise
-twin included: only the highlights of the twin are noise.
+The table is for format `mapped`, with `MAPPING`. What a user watches follows from the plan (`planted`), also in the
+noise twin, of which only the highlights are noise.
 """
 
 import csv
@@ -19,7 +19,7 @@ from reelmill.storage import parts
 
 BEGIN, YEAR = datetime(2025, 1, 1, tzinfo=UTC), timedelta(days=365)
 WATCHES, WORDS = 5, 6
-"""Streams of random numbers, behind those of `planted`."""
+"""Streams of random numbers, after those of `planted`."""
 MAPPING = {
     "user_id": "user", "video_id": "video", "kind": "watch", "time": "time", "title": "title",
     "description": "description", "tags": "tags",
@@ -56,7 +56,7 @@ PLAIN = [
 
 
 def watches(plan: CorpusPlan) -> Iterator[tuple[str, ...]]:
-    """Rows of the table, user by user: her videos in their order, spread over the year."""
+    """Rows of the table, user by user: their videos in order, spread over the year."""
     videos = planted_videos(plan)
     told = [_told(plan, number, video) for number, video in enumerate(videos)]
     for number, user in enumerate(planted_users(plan)):
@@ -77,7 +77,7 @@ def write_watches(plan: CorpusPlan, path: Path) -> Path:
 
 
 def _told(plan: CorpusPlan, number: int, video: PlantedVideo) -> tuple[str, str, str]:
-    """Title, description and tags of a video: each segment says some words of its taste among plain ones."""
+    """Title, description and tags of a video: each segment adds some words of its taste among neutral ones."""
     rng = plan.rng(WORDS, number)
     names = [TASTES[taste].name for taste in video.tastes]
     words: list[str] = []

@@ -1,8 +1,8 @@
-"""What the six hidden tastes of the planted corpus look and sound like. Nothing but numpy: pictures and samples.
+"""How the six hidden tastes of the planted corpus look and sound: pictures and samples made with numpy.
 
-A taste is a row of a table: a ground that flows through a palette, shapes that move in one manner, and a sound. A
-`Style` is what one video does to all of them, whatever the taste: tint, contrast, scale, place, pitch. Recommenders are
-to find the first and to look through the second.
+A taste is a row of a table: a background that flows through a palette, shapes that move in one way, and a sound. A
+`Style` is what one video changes in all of them, whatever the taste: tint, contrast, scale, place, pitch. Recommenders
+must find the taste and ignore the style.
 """
 
 from collections.abc import Callable
@@ -14,32 +14,32 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Taste:
-    """Lengths are in heights of the picture, times in seconds, colours hex RGB."""
+    """One taste. Lengths are in picture heights, times in seconds, colours in hex RGB."""
 
     name: str
     palette: tuple[str, ...]
-    """Ground colours, dark to bright; the ground runs through them and back."""
+    """Colours of the background, dark to bright; it runs through them and back."""
     ground: Literal["waves", "stripes", "rings", "clouds", "checks", "grid"]
     period: float
-    """Length of one repeat of the ground."""
+    """Length of one period of the background."""
     flow: float
-    """Repeats of the ground that pass a point in a second."""
+    """Periods of the background that pass a point per second."""
     shape: Literal["disc", "square", "diamond", "ring", "flower"]
     inks: tuple[str, ...]
     """Colours of the shapes, taken in turn."""
     count: int
     radius: float
     speed: tuple[float, float]
-    """(right, down), heights a second."""
+    """(right, down), heights per second."""
     sway: tuple[float, float]
     """Amplitude of a swing to the right and down, one every two seconds."""
     beat: float
-    """Beats a second, of the sound; shapes of a taste with `jump` move on the beat only."""
+    """Beats per second, of the sound; shapes of a taste with `jump` move on the beat only."""
     jump: bool
     chord: tuple[float, ...]
     """Frequencies, Hz."""
     decay: float
-    """How fast a tone fades after each beat, 1/s; 0 is a tone held all the time."""
+    """How fast a tone fades after each beat, 1/s; 0 is a constant tone."""
     band: tuple[float, float]
     """Lowest and highest frequency of the noise, Hz."""
     noise: float
@@ -85,17 +85,17 @@ SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {  # distanc
 
 @dataclass(frozen=True)
 class Style:
-    """What one video does to every taste."""
+    """What one video changes in every taste."""
 
     tint: np.ndarray
     """(3,) gains of red, green, blue."""
     contrast: float
     lift: float
-    """Added to each colour, −1 to 1 being the whole range."""
+    """Added to each colour; the whole range is −1 to 1."""
     scale: float
-    """Of shapes and grounds."""
+    """Size of shapes and backgrounds."""
     pitch: float
-    """Factor on every frequency of the chord."""
+    """Factor of every frequency of the chord."""
     gain: float
     hiss: float
 

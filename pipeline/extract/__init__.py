@@ -1,1 +1,2 @@
-"""Windows of many videos into batches, vectors into feature stores; each video is decoded once."""
+"""Windows of many videos in batches through extractors into feature stores; each video is decoded once. Texts as
+well."""

@@ -1,10 +1,10 @@
-"""Adapters: each reads one published format into events and rejects, and `write_source` puts them into the tables.
+"""Adapters: each reads one published format into events and rejects, and `write_source` writes them to the tables.
 
 text, values   bytes into columns, columns into numbers, times and texts, without a loop over rows
-rows           what an adapter hands on, what comes back, what a source says of its videos
-checks         which rows become events, and why the others do not: read this one
+rows           the input and the result of `checks`, and what a source says about its videos
+checks         which rows become events, and why others are rejected: read this one
 phd2, movielens, mapped, folder    the formats
-ingest         into the tables of a root
+ingest         writes a source to the tables of a root
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from reelmill.storage.errors import InputError, nearest
 Format = Literal["phd2", "movielens", "mapped"]
 
 ADDRESS = "(?i)://|^(https?|file):"
-"""What tells an address from the path of a file; as the downloader does."""
+"""Distinguishes an address from the path of a file, as the downloader does."""
 
 __all__ = ["Format", "IngestCounts", "SourceResult", "read", "read_folder", "write_source"]
 
@@ -38,14 +38,14 @@ def read(
     name: str | None = None,
     durations: Mapping[str, int] | None = None,
 ) -> SourceResult:
-    """Read a source file. Every row of it ends in `events` or in `rejects`; the rules are those of `checks`.
+    """Read a source file. Every row becomes an event or a reject, by the rules of `checks`.
 
     `mapping`: our names to the file's columns, for format `mapped`. `url_template`: where a video is, with
     `{video_id}` in it, for videos without a URL of their own (PHD²: YouTube). `name`: name of the source in the tables,
-    else the file's. `durations`: measured milliseconds by video_id; they go before what the source claims. A URL that
-    is the path of a file is relative to the source file's folder, and absolute in the result.
+    else the file's. `durations`: measured milliseconds by video_id; they take precedence over what the source
+    claims. A URL that is the path of a file is relative to the folder of the source, and absolute in the result.
 
-    Raises InputError for an unknown format, a file that cannot be opened, or columns or a mapping that do not fit.
+    Raises InputError for an unknown format, a file that cannot be opened, or columns or a mapping that do not match.
     """
     path = Path(path)
     if format not in get_args(Format):
@@ -72,7 +72,7 @@ def read(
 
 
 def _beside(folder: Path, videos: pa.Table) -> pa.Table:
-    """The videos with the paths among their URLs taken from this folder."""
+    """The videos, with paths among their URLs resolved against this folder."""
     urls = videos["url"].combine_chunks()
     local = pa.array(is_true(pc.invert(pc.match_substring_regex(urls, ADDRESS))))
     paths = [str(folder / url) for url in urls.filter(local).to_pylist()]

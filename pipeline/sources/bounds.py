@@ -1,4 +1,4 @@
-"""How much a small file may become: what others packed is not unpacked into all of this machine's memory."""
+"""Limits for compressed files of others, so that unpacking a small file does not fill the memory."""
 
 import gzip
 import io
@@ -9,14 +9,14 @@ from reelmill.storage.errors import InputError
 
 MOST_UNPACKED = 256 << 20
 RATIO = 100
-"""A .gz may unpack to that many bytes, and to more where its own size times this allows it. Tables shrink to a tenth,
-zeros to a thousandth."""
+"""A .gz may unpack to `MOST_UNPACKED` bytes, or to `RATIO` times its own size if that is more. Tables compress to a
+tenth, zeros to a thousandth."""
 ROW_BYTES = 64
-"""Memory that a row takes at least while it becomes an event. A Parquet file of some kB can hold a billion of them."""
+"""Least memory that a row needs while it is read. A Parquet file of a few kB can hold a billion rows."""
 
 
 def unpacked(packed: bytes, path: Path) -> bytes:
-    """The content of gzip data of this file. Raises InputError if it is far more, and what gzip raises."""
+    """The content of gzip data from this file. Raises InputError if it is far larger, and what gzip raises."""
     most = max(MOST_UNPACKED, RATIO * len(packed))
     with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
         data = file.read(most + 1)
@@ -29,7 +29,7 @@ def unpacked(packed: bytes, path: Path) -> bytes:
 
 
 def check_rows(rows: int, path: Path) -> None:
-    """Raise InputError for a table that says to hold more rows than fit into memory."""
+    """Raise InputError for a table that claims more rows than fit into memory."""
     if rows > (most := memory() // ROW_BYTES):
         raise InputError(f"{path} says to hold {rows:,} rows, this machine's memory takes {most:,}; divide it")
 

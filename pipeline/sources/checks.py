@@ -1,6 +1,6 @@
-"""The one place that decides which source rows become events: nothing is lost, nothing is silent.
+"""Decides which rows of a source become events; no row is lost without a reason.
 
-Every row ends as an event or as a reject with the first reason of this list that holds (the order of precedence):
+Every row becomes an event, or a reject with the first reason of this list that applies:
 
     malformed_row        not a row of this format: number of fields, quotes, UTF-8, NUL byte, JSON
     missing_id           no user or no video
@@ -12,18 +12,18 @@ Every row ends as an event or as a reject with the first reason of this list tha
     out_of_range         a point in time after the year 9999 (milliseconds given as seconds?), a video of over a week
     missing_time         a highlight without start or stop, a frame_like without start, a stop without start
     empty_range          stop at or before start, in whole milliseconds
-    unknown_duration     a range in a video whose duration the source gives as −1, 0 or nothing, and nobody measured
+    unknown_duration     a range in a video whose duration is −1, 0 or empty in the source, and was not measured
     start_beyond_end     start at or after the end of the video
     duplicate            equal in every field to an earlier event of the source
 
 A stop beyond the end is clipped to it and counted. The end of a video is the measured duration if the caller has it,
-else the claimed one; where rows claim different durations the most frequent counts, of equally frequent ones the first,
-and such videos are counted. A row that leaves the duration unknown takes that of the other rows of its video. A source
-without a column for durations claims none, and its ranges are kept as they are.
+else the claimed one; if rows claim different durations the most frequent is used, of equally frequent ones the first,
+and such videos are counted. A row with an unknown duration gets that of the other rows of its video. A source without a
+column for durations claims none, and its ranges are kept as they are.
 
 Times become integer milliseconds by rounding (half to even): `start_ms`, and `stop_ms` from the unrounded start plus
-length, so each is within half a millisecond of what the source says, and no later comparison depends on the text or the
-binary form of a fraction.
+length, so each is within half a millisecond of the source, and no later comparison depends on how a fraction is written
+or stored.
 """
 
 from collections.abc import Iterable, Mapping
@@ -64,11 +64,11 @@ class _Rule(NamedTuple):
     broken: np.ndarray
     label: str = ""
     raw: pa.Array | pa.ChunkedArray | None = None
-    """Detail of a reject: `label` and the row's value in `raw`."""
+    """Detail of a reject: `label`, then the value of the row in `raw`."""
 
 
 def check(rows: Rows, durations: Mapping[str, int] | None, url_template: str | None = None) -> SourceResult:
-    """Make events and rejects of rows. `durations` (measured milliseconds by video), `url_template`: as in `read`."""
+    """Turn rows into events and rejects. `durations` (measured milliseconds by video), `url_template`: as in `read`."""
     videos = videos_of(rows, durations or {})
     start, stop = _range(rows)
     end = np.append(videos.end_ms, 0)[videos.code]  # the last one for −1: no video
@@ -134,7 +134,7 @@ def _ranges(rows: Rows, start: np.ndarray, stop: np.ndarray, end: np.ndarray) ->
 
 
 def _range(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """start_ms and stop_ms, (n,) int64 each, −1 where there is none or it cannot be used."""
+    """start_ms and stop_ms, (n,) int64 each, −1 where there is none or it is not usable."""
     n = len(rows.problem)
     none = np.full(n, np.nan)
     start = rows.start.values if rows.start is not None else none
@@ -151,7 +151,7 @@ def _whole(milliseconds: np.ndarray) -> np.ndarray:
 
 
 def _first_broken(rules: Iterable[_Rule], rows: int) -> np.ndarray:
-    """(rows,) int64: place of the first rule that a row breaks, −1 if none."""
+    """(rows,) int64: index of the first rule that a row violates, −1 if none."""
     verdict = np.full(rows, -1)
     for number, rule in enumerate(rules):
         verdict[(verdict < 0) & rule.broken] = number
@@ -159,7 +159,7 @@ def _first_broken(rules: Iterable[_Rule], rows: int) -> np.ndarray:
 
 
 def _event_columns(rows: Rows, start: np.ndarray, stop: np.ndarray) -> dict[str, Any]:
-    """Columns of the events table, (n,) each; rejected rows hold anything."""
+    """Columns of the table `events`, (n,) each; values of rejected rows have no meaning."""
     n = len(start)
     time = pa.nulls(n, pa.int64()) if rows.time is None else _integers(rows.time.values)
     value = pa.nulls(n, pa.float64()) if rows.value is None else pa.array(rows.value.values, from_pandas=True)
@@ -184,7 +184,7 @@ def _integers(values: np.ndarray) -> pa.Array:
 
 
 def _originals(columns: dict[str, Any], video: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """(n,) int64: the earlier row that says the same, −1 if there is none; only `kept` rows are compared."""
+    """(n,) int64: the earlier row with the same values, −1 if there is none; only `kept` rows are compared."""
     names = ("user_id", "kind", "time", "start_ms", "stop_ms", "value", "text")
     table = pa.table({**{name: columns[name] for name in names}, "video": video}).take(pa.array(kept))
     table = table.append_column("row", pa.array(kept))

@@ -14,11 +14,11 @@ SUFFIXES = (
     ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm",
     ".wmv",
 )  # fmt: skip
-"""What counts as a media file, whatever the case. That it is one, is found out by the probe."""
+"""Suffixes of media files, in upper or lower case. Whether it really is one, the probe finds out."""
 
 
 def read_folder(path: str | Path, name: str | None = None) -> SourceResult:
-    """Each regular file with a media suffix below the folder is a video, in the order of the paths.
+    """Each regular file with a media suffix below the folder is a video, sorted by path.
 
     `video_id` is the path relative to the folder, with `/` and the suffix; `url` is the absolute path. Links to files
     are followed, links to folders are not. A name that is not UTF-8 is a reject.

@@ -1,5 +1,5 @@
-"""A source into the tables of a root: `videos` and `users` merged, `events` and `rejects` replaced; a second time,
-nothing."""
+"""Writes a source to the tables of a root: `videos` and `users` are merged, `events` and `rejects` replaced. Writing
+the same source again changes nothing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from reelmill.storage.tables import Tables
 
 @dataclass(frozen=True)
 class IngestCounts:
-    """What a source held, and whether the tables had to change."""
+    """What a source contained, and what was written."""
 
     source: str
     rows: int
@@ -32,26 +32,25 @@ class IngestCounts:
     users_written: int
     """Rows of `users` that are new or changed."""
     events_written: bool
-    """Events or rejects are new or changed."""
+    """Whether events or rejects are new or changed."""
     written: bool
-    """False: the tables already said all of it."""
+    """Whether any table was changed."""
 
 
 def write_source(root: str | Path, result: SourceResult) -> IngestCounts:
     """Write a source's videos, users, events and rejects.
 
-    A fact about a video or user that the source has goes before what the table has; one that it lacks leaves the
-    table's. The events and rejects of a source of that name are replaced as a whole. What stands in the tables is not
-    written again.
+    What the source says about a video or user replaces what the table has; what it does not say stays. Events and
+    rejects of this source are replaced as a whole. Nothing is written that is in the tables already.
 
-    Which table a source's name stands for is kept as the outcome of its ingestion. Raises InputError if the name is
-    only the file's and stands for another table: it would replace that one's rows.
+    The path of the table is stored as the outcome of the ingestion. Raises InputError if the name was not given but
+    taken from the file, and another table has it already: its rows would be replaced.
     """
     tables, outcomes = Tables(root), Outcomes(root)
     before = outcomes.latest("ingest").get(result.source, {}).get("message")
     if before not in (None, result.path) and not result.named:
         raise InputError(
-            f"source name {result.source!r} stands for {before} already; give source.name: another name to keep the "
+            f"source name {result.source!r} belongs to {before} already; give source.name: another name to keep the "
             f"rows of both, or this one to replace them by those of {result.path}"
         )
     videos = _changed(tables.read("videos"), result.videos, "video_id")
@@ -83,7 +82,7 @@ def write_source(root: str | Path, result: SourceResult) -> IngestCounts:
 
 
 def _changed(old: pa.Table, new: pa.Table, key: str) -> pa.Table:
-    """The new rows, with what they leave null taken from the old ones, without those that say nothing new."""
+    """The new rows, with nulls filled from the old ones, without rows that are unchanged."""
     place = pc.index_in(new[key], value_set=old[key])
     before = old.take(place)
     merged = pa.table([pc.coalesce(new[name], before[name]) for name in new.column_names], schema=new.schema)
@@ -95,5 +94,5 @@ def _changed(old: pa.Table, new: pa.Table, key: str) -> pa.Table:
 
 
 def _comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Lists of texts as one text (Arrow compares no lists); no text of a source holds a NUL byte."""
+    """Lists of texts joined to one text, since Arrow cannot compare lists; no text of a source holds a NUL byte."""
     return pc.binary_join(column, "\0") if pa.types.is_list(column.type) else column

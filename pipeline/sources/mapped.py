@@ -1,19 +1,19 @@
-"""Any table of events, by a mapping from our names to the user's columns: CSV, TSV, JSON lines or Parquet.
+"""Any table of events, by a mapping from our names to its columns: CSV, TSV, JSON lines or Parquet.
 
     mapping:
       user_id: viewer                  needed
       video_id: clip                   needed
-      kind: highlight                  a column, or one of the kinds of `schema.EVENT_KINDS`; if it is not mapped:
-                                       highlight where a start is mapped, else rating where a value is, else watch
+      kind: highlight                  a column, or one of `schema.EVENT_KINDS`; if it is not mapped:
+                                       highlight if a start is mapped, else rating if a value is, else watch
       start_s: from                    or start_ms
       stop_s: to                       or stop_ms, duration_s, duration_ms (length of the range)
-      video_duration_s: length         or video_duration_ms; −1, 0 or nothing: unknown
-      time: when                       Unix seconds, ISO 8601 (UTC if it names no zone), or an Arrow timestamp
+      video_duration_s: length         or video_duration_ms; −1, 0 or empty: unknown
+      time: when                       Unix seconds, ISO 8601 (UTC without a zone), or an Arrow timestamp
       value: stars                     and text; of the video: url, title, description, tags, categories, uploader,
       text: =bought                    upload_date; tags and categories are lists, or texts split at `|`
 
-A value that begins with `=` is a constant for all rows, unless a column has that very name. `.gz` is unpacked. In CSV
-and TSV a quoted field may hold line ends, but no identity, kind, number or time.
+A value that begins with `=` is a constant for all rows, unless a column has exactly this name. `.gz` is unpacked. In
+CSV and TSV a quoted field may hold line ends, but no identity, kind, number or time.
 """
 
 import json
@@ -67,7 +67,7 @@ def read(
     said = {target: _column(table, target, name) for target, name in mapping.items()}
 
     def read_as(reader: Callable[..., Any], target: str, **options: Any) -> Any:
-        """A target's column, read by a function of `values`; None if it is not mapped."""
+        """The column of a target, read by a function of `values`; None if it is not mapped."""
         return reader(mapping[target], said[target], **options) if target in said else None
 
     def timed(name: str) -> Numbers | None:
@@ -100,13 +100,13 @@ def _check_targets(mapping: Mapping[str, str]) -> None:
             raise InputError(f"mapping: {target!r} is missing; map a column to it, or write '=…' for a constant")
     for rivals in (STARTS, STOPS, ENDS):
         if len(both := [target for target in rivals if target in mapping]) > 1:
-            raise InputError(f"mapping: {' and '.join(both)} say the same; keep one")
+            raise InputError(f"mapping: {' and '.join(both)} mean the same; keep one")
     if any(target in mapping for target in STOPS) and not any(target in mapping for target in STARTS):
         raise InputError("mapping: a stop or duration needs a start; map start_s or start_ms")
 
 
 def _kind(mapping: Mapping[str, str]) -> str:
-    """The kind of events that a mapping without one means."""
+    """The kind of events, for a mapping without one."""
     if any(target in mapping for target in STARTS):
         return "highlight"
     return "rating" if "value" in mapping else "watch"
@@ -120,7 +120,7 @@ def _constant(target: str, said: str) -> str | None:
 
 
 def _wanted(mapping: Mapping[str, str], names: list[str], path: Path) -> list[str]:
-    """The columns of a file that the mapping names. A column's name goes before a constant."""
+    """The columns of a file that the mapping names. The name of a column takes precedence over a constant."""
     wanted = []
     for target, said in mapping.items():
         if names.count(said) > 1:
@@ -154,7 +154,7 @@ def _read_parquet(path: Path, mapping: Mapping[str, str]) -> text.Columns:
             check_rows(rows, path)
             table = file.read(columns=wanted)
             if table.num_rows != rows and wanted:
-                raise pa.ArrowInvalid(f"it says to hold {rows} rows and has {table.num_rows}")
+                raise pa.ArrowInvalid(f"it claims {rows} rows and has {table.num_rows}")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as Parquet ({error})") from error
     problem = pa.nulls(rows, pa.string())
@@ -169,7 +169,7 @@ def _read_parquet(path: Path, mapping: Mapping[str, str]) -> text.Columns:
 
 
 def _sound_texts(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.Array]:
-    """Texts without those that are not UTF-8 or hold a NUL byte; which those were, (rows,) bool."""
+    """The texts, with those removed that are not UTF-8 or hold a NUL byte; and which those were, (rows,) bool."""
     binary = column.cast(pa.binary())
     bad = is_true(pc.greater_equal(pc.find_substring(binary, b"\0"), 0))
     try:
@@ -181,7 +181,7 @@ def _sound_texts(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.Array]:
 
 
 def _read_json(path: Path, mapping: Mapping[str, str]) -> text.Columns:
-    """JSON lines, each parsed alone: a reader of whole files gives up at the first bad line."""
+    """JSON lines, each parsed alone, since a reader of whole files fails at the first bad line."""
     lines = text.read_bytes(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -219,7 +219,7 @@ def _parse(line: bytes) -> dict[str, Any] | str:
 
 
 def _cell(value: Any, many: bool) -> Any:
-    """A JSON value as text (or list of texts), null as None, UNUSABLE if that cannot be."""
+    """A JSON value as text (or list of texts), null as None, UNUSABLE if it has no such form."""
     if value is None:
         return None
     if many:

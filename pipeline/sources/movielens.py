@@ -1,5 +1,5 @@
-"""MovieLens and its friends: who rated which film, and when. Titles and genres, and what is known of the users, come
-from files beside the ratings.
+"""MovieLens and datasets of the same format: who rated which film, and when. Titles, genres and attributes of users are
+read from files beside the ratings.
 
     file                        separator  header                                       beside it
     ratings.dat (ml-1m, ml-10m, ::         none: user, item, rating, time               movies.dat, users.dat,
@@ -8,14 +8,14 @@ from files beside the ratings.
     X.inter (RecBole's ml-100k) tab        user_id:token item_id:token rating:float …   X.item, X.user
     u.data (ml-100k)            tab        none: user, item, rating, time
 
-Of a user are taken gender, age (ml-1m: the least of a range) and occupation, and no post code. MovieTweetings'
-users.dat says another thing, and is not read.
+The attributes of a user are gender, age (ml-1m: the lower end of a range) and occupation, but not the post code. The
+users.dat of MovieTweetings has other content and is not read.
 
-The tags of a film are its genres, then the free tags that users gave it, those given most often first. There the
-encoders of text and topics read them as words of the film. Who gave a tag and when is not kept: a tag given after the
-months that a recommender learns from is among the words too.
+The tags of a film are its genres, then the free tags of users, the most frequent first. The encoders of text and topics
+read them as words of the film. Who gave a tag, and when, is not stored: tags given after the months that a recommender
+is trained on are among the words too.
 
-Which of them it is, is told from the suffix (before `.gz`), else from the first line.
+The format is recognised by the suffix (before `.gz`), else by the first line.
 """
 
 from collections.abc import Mapping
@@ -84,7 +84,7 @@ BY_SUFFIX = {".dat": DAT, ".csv": CSV, ".inter": INTER, ".data": U_DATA}
 def read(
     path: Path, source: str, *, url_template: str | None = None, durations: Mapping[str, int] | None = None
 ) -> SourceResult:
-    """Read a file of ratings. Ratings have no place in the video, so `durations` change nothing."""
+    """Read a file of ratings. Ratings have no time range in the video, so `durations` are not used."""
     data = text.read_bytes(path)
     layout = _layout(data, path)
     columns = _split(data, path, layout, layout.names)
@@ -137,7 +137,7 @@ def _split(data: bytes, path: Path, layout: _Layout, wanted: tuple[str, ...]) ->
 
 
 def _items(path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:
-    """Films in the file beside the ratings as columns id, title, tags; and what was wrong with it."""
+    """Films from the file beside the ratings as columns id, title, tags; and notes about rows that were not read."""
     empty = pa.table({"id": pa.array([], pa.string()), "title": pa.array([], pa.string()),
                       "tags": pa.array([], pa.list_(pa.string()))})  # fmt: skip
     beside = _beside(path, layout.items)
@@ -145,7 +145,7 @@ def _items(path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:
         return empty, ()
     data = text.read_bytes(beside)
     if len(text.undecodable_lines(data)):
-        data = data.decode("latin-1").encode()  # as ml-1m's films are written
+        data = data.decode("latin-1").encode()  # the encoding of ml-1m's films
     columns = _split(data, beside, layout, layout.item_names)
     good = columns.problem.is_null()
     ids, titles, genres = (values.texts(name, columns.values[name].filter(good)) for name in layout.item_names)
@@ -155,8 +155,8 @@ def _items(path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:
 
 
 def _tagged(films: pa.Table, path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:
-    """Rated films with the free tags of the file beside the ratings behind their genres: each word once, whatever its
-    case, in the first spelling; those given more often before the others. And what was left out."""
+    """Rated films with the free tags of the file beside the ratings after their genres: each tag once, regardless of
+    case, in the first spelling, the most frequent first. And notes about tags that were left out."""
     beside = _beside(path, layout.tags)
     if beside is None:
         return films, ()
@@ -172,7 +172,7 @@ def _tagged(films: pa.Table, path: Path, layout: _Layout) -> tuple[pa.Table, tup
     codes = pc.utf8_lower(words).dictionary_encode()
     key = film.astype(np.int64) * max(len(codes.dictionary), 1) + codes.indices.to_numpy()
     _, first, count = np.unique(key, return_index=True, return_counts=True)
-    own = first < len(words) - known.sum()  # genres keep their order, before all tags
+    own = first < len(words) - known.sum()  # genres come first, in their own order
     first = first[np.lexsort((first, np.where(own, -len(words), -count), film[first]))]
     end = np.cumsum(np.bincount(film[first], minlength=len(films)))
     lists = pa.ListArray.from_arrays(np.concatenate([[0], end]).astype(np.int32), words.take(pa.array(first)))
@@ -188,7 +188,7 @@ def _tagged(films: pa.Table, path: Path, layout: _Layout) -> tuple[pa.Table, tup
 
 
 def _users(path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:
-    """Users in the file beside the ratings, in the schema of the table; and what was wrong with it."""
+    """Users from the file beside the ratings, in the schema of the table; and notes about rows that were not read."""
     schema = SCHEMAS["users"]
     beside = _beside(path, layout.users)
     if beside is None:
@@ -206,7 +206,7 @@ def _users(path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:
 
 
 def _beside(path: Path, name: str | None) -> Path | None:
-    """The file of this name beside the ratings, `*` being their own; None if there is none."""
+    """The file of this name beside the ratings, `*` stands for theirs; None if there is no such file."""
     if name is None:
         return None
     found = path.with_name(name.replace("*", path.name.removesuffix(".gz").rpartition(".")[0]))

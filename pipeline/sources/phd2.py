@@ -1,8 +1,8 @@
 """PHD²: highlights that users of a GIF maker cut out of videos (Garcia del Molino and Gygli, ACM Multimedia 2018).
 
 CSV with the columns `youtubeId,start,duration,user_id,video_duration,is_last`, seconds as fractions; an unknown
-`video_duration` is −1 or 0. There are no times; `is_last` marks the rows of the user's last video, which in the
-published files stand first.
+`video_duration` is −1 or 0. There are no times of events; `is_last` marks the rows of the last video of a user,
+which come first in the published files.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What an adapter hands to `checks`, what comes back, and what a source says of its videos."""
+"""The input and the result of `checks`, and what a source says about its videos."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Rows:
 
     source: str
     problem: pa.Array
-    """(n,) string: why the row cannot be read, null where it can."""
+    """(n,) string: why the row cannot be read, null if it can."""
     user_id: pa.ChunkedArray
     video_id: pa.ChunkedArray
     kind: pa.ChunkedArray
@@ -37,31 +37,32 @@ class Rows:
     last_video: pa.ChunkedArray | None = None
     """(n,) bool: the source marks the row's video as the user's last one."""
     facts: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
-    """Columns of the `videos` table, (n,) each; of each video the first that is not null counts."""
+    """Columns of the table `videos`, (n,) each; the first non-null value of a video is used."""
 
 
 @dataclass(frozen=True)
 class SourceResult:
-    """A source in reelmill's own tables. `events` and `rejects` together have one row for each row of the source."""
+    """A source as tables. `events` and `rejects` together have one row for each row of the source."""
 
     source: str
     events: pa.Table
     rejects: pa.Table
     videos: pa.Table
-    """Videos of the events, and those that lack only a duration: once measured, their rows can be read again."""
+    """Videos of the events, and those whose rows were rejected only because the duration is missing: once it is
+    measured, they can be read again."""
     rows: int
     clipped: int = 0
     """Events whose stop was moved to the end of the video."""
     conflicting_durations: int = 0
     """Videos for which rows claim different durations."""
     notes: tuple[str, ...] = ()
-    """What a person should know of files beside the source."""
+    """Remarks about files beside the source, for the user."""
     path: str | None = None
     """Absolute path of the table; None for a folder of videos."""
     named: bool = True
-    """The name was given; False: it is the file's."""
+    """Whether the name was given; else it is taken from the file."""
     users: pa.Table = field(default_factory=SCHEMAS["users"].empty_table)
-    """What the source says of users with events, one row each."""
+    """What the source says about users with events, one row each."""
 
     def reasons(self) -> dict[str, int]:
         """How many rows were rejected for each reason that occurred."""
@@ -71,12 +72,12 @@ class SourceResult:
 
 @dataclass(frozen=True)
 class Videos:
-    """What n rows say of their videos."""
+    """What n rows say about their videos."""
 
     ids: pa.Array
-    """(videos,) string, in the order in which rows first name them."""
+    """(videos,) string, in the order of their first rows."""
     code: np.ndarray
-    """(n,) int64: place of the row's video in `ids`, −1 where the row names none."""
+    """(n,) int64: index of the video in `ids`, −1 if the row has none."""
     claimed_ms: np.ndarray
     """(videos,) int64: the claimed duration, 0 where unknown."""
     end_ms: np.ndarray
@@ -86,7 +87,7 @@ class Videos:
 
 
 def videos_of(rows: Rows, durations: Mapping[str, int]) -> Videos:
-    """The videos that rows name, and how long each is; the rule for conflicting claims is in `checks`."""
+    """The videos of rows, and their durations; the rule for conflicting claims is in `checks`."""
     named = pc.dictionary_encode(pc.if_else(rows.problem.is_null(), rows.video_id, None).combine_chunks())
     ids, code = named.dictionary, np.asarray(pc.fill_null(named.indices, -1)).astype(np.int64)
     claimed, conflicting = _claims(rows.video_duration, code, len(ids))
@@ -102,7 +103,8 @@ def videos_of(rows: Rows, durations: Mapping[str, int]) -> Videos:
 
 
 def _claims(claims: Numbers | None, code: np.ndarray, videos: int) -> tuple[np.ndarray, int]:
-    """Milliseconds that most rows claim for each video, (videos,), 0 for unknown; videos with conflicting claims."""
+    """Milliseconds that most rows claim for each video, (videos,), 0 for unknown; and the number of videos with
+    conflicting claims."""
     claimed = np.zeros(videos, np.int64)
     if claims is None:
         return claimed, 0
@@ -116,7 +118,7 @@ def _claims(claims: Numbers | None, code: np.ndarray, videos: int) -> tuple[np.n
 
 
 def video_table(rows: Rows, videos: Videos, wanted: np.ndarray, url_template: str | None) -> pa.Table:
-    """The `videos` table of the wanted places in `videos.ids`; of each fact the first row that has it counts."""
+    """The table `videos` of the wanted indices into `videos.ids`; the first row with a value gives each fact."""
     ids = videos.ids.take(pa.array(wanted, pa.int64()))
     claimed = videos.claimed_ms[wanted]
     columns = {"video_id": ids, "claimed_duration_ms": pa.array(claimed, mask=claimed <= 0)}

@@ -1,10 +1,10 @@
-"""Delimited text into columns, with numpy over bytes: no loop over rows, and no row lost.
+"""Splits delimited text into columns, with numpy over bytes: no loop over rows, and no row is lost.
 
 A row is a line. In quoted text (RFC 4180) a field in quotes may hold separators and doubled quotes, and in columns of
-free text line ends. Lines are joined only where that gives a row with the right number of fields and the breaks in such
-columns, so a stray quote spoils its own line and no other.
-Not read, and named in `problem`: a wrong number of fields, broken quotes, bytes that are not UTF-8, NUL bytes, empty
-lines. A byte order mark and `\\r\\n` are taken away. Rows count from 1, the header not among them.
+free text line breaks. Lines are joined only if that gives a row with the right number of fields and the breaks in such
+columns, so a stray quote damages only its own line.
+Rows that cannot be read are named in `problem`: a wrong number of fields, broken quotes, bytes that are not UTF-8, NUL
+bytes, empty lines. A byte order mark and `\\r\\n` are removed. Rows count from 1, without the header.
 """
 
 import csv
@@ -24,22 +24,22 @@ from reelmill.storage.errors import InputError
 
 NEWLINE, RETURN, QUOTE = b"\n"[0], b"\r"[0], b'"'[0]
 BLOCK_BYTES = 1 << 24
-"""Text is gathered in blocks of about this size: numpy needs eight bytes of index for each."""
+"""Text is processed in blocks of about this size: numpy needs eight bytes of index per byte."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of a source file, each with `rows` values; in a row with a problem they mean nothing."""
+    """Columns of a source file, each with `rows` values, which have no meaning in a row with a problem."""
 
     values: dict[str, pa.ChunkedArray]
     problem: pa.Array
-    """(rows,) string: why the row cannot be read; null where it can."""
+    """(rows,) string: why the row cannot be read; null if it can."""
     rows: int
 
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file, unpacked if its name ends in `.gz`. Raises InputError if it cannot be read, or unpacks to
-    far more than it is."""
+    far more than its size."""
     try:
         packed = path.read_bytes()
         return unpacked(packed, path) if path.suffix == ".gz" else packed
@@ -50,7 +50,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def split_header(data: bytes, separator: str, path: Path) -> tuple[list[str], bytes]:
-    """Names in the first line, and the rest."""
+    """Column names from the first line, and the rest of the data."""
     head, _, body = data.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
     try:
         names = next(csv.reader([head.decode().rstrip("\r")], delimiter=separator, strict=True), [])
@@ -73,7 +73,7 @@ def split(
     """Split lines without a header into the `wanted` ones of the columns `names` (all if None), as text.
 
     `separator`: one character, or two in unquoted text. `broken_in`: columns in which a quoted field may hold line
-    ends. A missing field is an empty text.
+    breaks. A missing field is an empty text.
     """
     data = data.removeprefix(b"\xef\xbb\xbf")
     text = np.frombuffer(data, np.uint8)
@@ -143,9 +143,9 @@ def _quotes(
     """Which lines begin inside a quoted field, which have broken quotes, which separators count.
 
     Each quote toggles inside and outside (a doubled one twice). An opening one must follow a line start, a separator or
-    a quote, a closing one must precede a line end, a separator or a quote. That is asked of each line for both states
-    it can begin in. A line with an odd number of quotes opens a row that the next such line closes, if both and all
-    between are sound so, the row has as many fields as `breakable`, (fields,) bool, and first and last break are in
+    a quote, a closing one must precede a line end, a separator or a quote. This is checked for each line in both states
+    in which it can begin. A line with an odd number of quotes opens a row that the next such line closes, if both and
+    all between are sound, the row has as many fields as `breakable`, (fields,) bool, and first and last break are in
     fields where that is true; else the line is broken, and the next one may open.
     """
     (start, end, stop), (cut, cut_line, separator) = lines, cuts
@@ -199,7 +199,7 @@ def _problems(fields: np.ndarray, expected: int, flaws: dict[str, np.ndarray]) -
 
 
 def _gather(text: np.ndarray, start: np.ndarray, stop: np.ndarray, quoted: bool) -> pa.ChunkedArray:
-    """The texts [start, stop) as one string column; quotes around a field and doubled ones are taken away."""
+    """The texts [start, stop) as one string column; quotes around a field are removed, doubled ones become one."""
     if quoted:
         bare = (stop > start) & (text[np.minimum(start, len(text) - 1)] == QUOTE) if len(text) else stop > start
         start, stop = start + bare, stop - bare

@@ -1,4 +1,4 @@
-"""Columns of a source, of whatever type, into numbers, times and texts, each value read, missing or unreadable."""
+"""Converts columns of a source, of any type, to numbers, times and texts; each value is read, missing or unreadable."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ ISO = (
 
 @dataclass(frozen=True)
 class Numbers:
-    """One column of n numbers, with the text they came from."""
+    """One column of n numbers, with the text that they were read from."""
 
     name: str
     """The column's name in the source."""
@@ -28,11 +28,11 @@ class Numbers:
     missing: np.ndarray
     """(n,) bool: null or an empty text."""
     unreadable: np.ndarray
-    """(n,) bool: there is a text, and it is not a number."""
+    """(n,) bool: there is a text, but it is not a number."""
 
     @property
     def finite(self) -> np.ndarray:
-        """(n,) bool: a number that can be computed with."""
+        """(n,) bool: a finite number."""
         return np.isfinite(self.values)
 
     @property
@@ -82,7 +82,7 @@ def times(name: str, column: pa.ChunkedArray) -> Numbers:
 
 
 def texts(name: str, column: pa.ChunkedArray, *, trim: bool = False) -> pa.ChunkedArray:
-    """Read texts; empty ones are null. `trim` for identities: spaces around them mean nothing. 12.0 becomes '12'."""
+    """Read texts; empty ones are null. `trim` is for identities: it removes spaces around them. 12.0 becomes '12'."""
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
         raise InputError(f"column {name!r} has type {column.type}; it must hold texts or numbers")
     if pa.types.is_floating(column.type):
@@ -110,7 +110,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _iso_ms(text: pa.ChunkedArray) -> np.ndarray:
-    """(n,) float64: milliseconds since 1970 of ISO 8601 texts, NaN where it is none."""
+    """(n,) float64: milliseconds since 1970 of ISO 8601 texts, NaN for other texts."""
     fields = pc.extract_regex(text, ISO)
     found = _bools(fields.is_valid())
 

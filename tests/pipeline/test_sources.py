@@ -509,7 +509,7 @@ def test_two_tables_of_one_name(tmp_path: Path) -> None:
         (tmp_path / place).mkdir()
     a, b = (phd2(tmp_path / place, f"{place},1,2,u,60,True") for place in ("a", "b"))
     sources.write_source(root, a)
-    with pytest.raises(InputError, match=r"'phd2.csv' stands for .*/a/phd2.csv already; give source.name"):
+    with pytest.raises(InputError, match=r"'phd2.csv' belongs to .*/a/phd2.csv already; give source.name"):
         sources.write_source(root, b)
     assert Tables(root).read("events")["video_id"].to_pylist() == ["a"]
     assert not sources.write_source(root, a).written
