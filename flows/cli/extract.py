@@ -1,13 +1,14 @@
 """`reelmill extract`: videos and texts → feature stores."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 
 from reelmill.flows.cli.ingest import stage_table
 from reelmill.flows.cli.job import load_settings, work
 from reelmill.flows.cli.options import DryRun, Json, Root, Set, SettingsFile
-from reelmill.flows.cli.output import Table, classes
+from reelmill.flows.cli.output import Table, classes, show
 from reelmill.flows.cli.plan import show_plan
 from reelmill.flows.progress import safe
 
@@ -17,15 +18,45 @@ if TYPE_CHECKING:
 
 
 def extract(
-    settings_file: SettingsFile = None, root: Root = None, set: Set = None, dry_run: DryRun = False, json: Json = False
+    settings_file: SettingsFile = None,
+    root: Root = None,
+    set: Set = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the extractors: what each reads, its layers and its settings.")
+    ] = False,
+    dry_run: DryRun = False,
+    json: Json = False,
 ) -> None:
     """Compute the missing features of every video."""
+    if listed:
+        return show_extractors(json)
     chosen = load_settings(settings_file, root, set)
     if dry_run:
         return show_plan(chosen, ("extract", "texts"), json)
     from reelmill.flows.jobs.extract import extract as job
 
     return work(job, chosen, json, render)
+
+
+def show_extractors(json: bool) -> None:
+    """Print the extractors by name: what each reads, its layers with their dimensions, the keys of its settings."""
+    from reelmill.extractors.registry import descriptors
+
+    def table(out: Console, figures: dict[str, Any]) -> None:
+        rows = Table("extractor", "reads", "layers (dimension)", "settings")
+        for name, about in figures.items():
+            layers = ", ".join(f"{layer} ({dimension:,})" for layer, dimension in about["layers"].items())
+            rows.add(name, about["reads"], layers, ", ".join(about["settings"]))
+        rows.print(out)
+
+    figures = {
+        known.name: {
+            "reads": known.input, "layers": dict(known.layers), "default_layers": list(known.default_layers),
+            "settings": [row.name for row in known.settings.rows()], "source": known.paper,
+        }
+        for known in descriptors()
+    }  # fmt: skip
+    show(figures, json, table)
 
 
 def render(out: Console, result: "ExtractResult") -> None:

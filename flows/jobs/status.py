@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from reelmill.extractors.registry import EXTRACTORS, reads_text
 from reelmill.flows.jobs.failures import Failure, newest_failures
 from reelmill.pipeline.download.ingest import missing_media
 from reelmill.storage import Tables
@@ -84,7 +85,8 @@ def status(root: str) -> StatusResult:
 def _store(root: str, store: FeatureStore, units: dict[str, set[str]], failed: int) -> StoreStatus:
     """A store's figures. `units`: what could be in it, by what a row is; that of texts and posts is looked up."""
     spec = store.spec
-    kind = "posts" if spec.rows == "post" else "texts" if spec.extractor in ("text", "topics") else spec.rows
+    of_text = spec.extractor in EXTRACTORS and reads_text(spec.extractor)
+    kind = "posts" if spec.rows == "post" else "texts" if of_text else spec.rows
     if kind not in units:
         tables = Tables(root)
         events = tables.read("events", ["user_id", "kind", "time"]) if kind == "posts" else None

@@ -149,19 +149,19 @@ class SegmentSettings(Section):
     """A record labels a segment if it covers strictly more than this share of it."""
 
 
-def _chosen(value: Any) -> Any:
-    """{name: settings of the extractor's own class}. Raises ValueError."""
+def _own_settings(value: Any) -> Any:
+    """{name: settings}, each of the extractor's own class. Raises ValueError."""
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise ValueError("give a table of extractors, such as {c3d: {}}")
     try:
-        return {name: _of_extractor(name, given) for name, given in value.items()}
+        return {name: _settings_of(name, given) for name, given in value.items()}
     except InputError as error:
         raise ValueError(str(error)) from None
 
 
-def _of_extractor(name: Any, given: Any) -> ExtractorSettings:
+def _settings_of(name: Any, given: Any) -> ExtractorSettings:
     if isinstance(given, ExtractorSettings):
         return given
     if given is not None and not isinstance(given, dict):
@@ -169,11 +169,11 @@ def _of_extractor(name: Any, given: Any) -> ExtractorSettings:
     return settings_for(str(name), given or {})
 
 
-def _said(chosen: dict[str, ExtractorSettings]) -> dict[str, Any]:
+def _plain_settings(chosen: dict[str, ExtractorSettings]) -> dict[str, Any]:
     return {name: settings.to_dict() for name, settings in chosen.items()}
 
 
-Extractors = Annotated[dict[str, Any], BeforeValidator(_chosen), PlainSerializer(_said)]
+Extractors = Annotated[dict[str, Any], BeforeValidator(_own_settings), PlainSerializer(_plain_settings)]
 """{name: `ExtractorSettings`}, each of the extractor's own class."""
 
 

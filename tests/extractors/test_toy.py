@@ -49,6 +49,12 @@ def test_the_command_line_lists_it() -> None:
     )
     told = CliRunner().invoke(app, ["settings"])
     assert "colour: frames → mean (3); layers, batch_size, gain" in told.stdout
+    known = json.loads(CliRunner().invoke(app, ["extract", "--list", "--json"], catch_exceptions=False).stdout)
+    assert known.keys() == EXTRACTORS.keys()
+    assert (known["colour"]["layers"], known["colour"]["settings"]) == ({"mean": 3}, ["layers", "batch_size", "gain"])
+    told = CliRunner().invoke(app, ["extract", "--list"], env={"COLUMNS": "200"})
+    assert "colour" in told.stdout
+    assert "mean (3)" in told.stdout
 
 
 def test_extract_writes_its_store_from_a_real_video(tmp_path: Path) -> None:
