@@ -1,0 +1,105 @@
+"""A settings file for a table that is looked at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from reelmill.flows.settings.starter import has_videos, starter
+from reelmill.pipeline import sources
+from reelmill.pipeline.sources.guess import Guess, guess
+from reelmill.pipeline.sources.mapped import TARGETS
+from reelmill.storage.errors import InputError, nearest
+
+SHOWN = 5
+"""First events, or videos, that are shown."""
+
+
+@dataclass(frozen=True)
+class InitResult:
+    """What a source was taken for, and what `ingest` would read of it."""
+
+    settings: str
+    """The file that was written."""
+    source: str
+    format: str
+    mapping: dict[str, str]
+    """{our column: column of the table}"""
+    reasons: dict[str, str]
+    """{our column: why}"""
+    missing: list[str]
+    """Needed columns that were not recognised; while there are any, nothing is read."""
+    unused: list[str]
+    """Columns of the table that are not used."""
+    has_videos: bool
+    """The source says where the videos are."""
+    first_rows: list[str] = field(default_factory=list)
+    rows: int = 0
+    events: int = 0
+    videos: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def init(
+    table: Path, output: Path, root: str | None = None, given: Mapping[str, str] | None = None, force: bool = False
+) -> InitResult:
+    """Write a commented settings file for a table, or for a folder or file of videos. `root`: by default `data`, or
+    `reelmill` if `data` is a folder of something else. `given`: {our column: column of the table}, not to be guessed.
+
+    Raises InputError if the source cannot be read, or if the file exists and is not to be overwritten (`force`)."""
+    if output.exists() and not force:
+        raise InputError(f"{output} exists already; give another --output, or --force to overwrite it")
+    for name, column in (given or {}).items():
+        if name not in TARGETS:
+            raise InputError(f"--map {name!r}: there is no such column; {nearest(name, TARGETS)}")
+        if not column:
+            raise InputError(f"--map {name!r}: give ours=yours, such as user_id=viewer")
+    found = guess(table, given)
+    read = None if found.missing else _read(found)
+    first = [] if read is None else _first_rows(read)
+    text = starter(found, output, root or _root(output.parent), first)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding="utf-8")
+    result = InitResult(
+        str(output), str(found.path), found.format, found.mapping, found.reasons, list(found.missing),
+        list(found.unused), has_videos(found),
+    )  # fmt: skip
+    if read is None:
+        return result
+    counts = {"rows": read.rows, "events": read.events.num_rows, "videos": read.videos.num_rows}
+    return InitResult(
+        **{**vars(result), **counts, "first_rows": first, "rejected": read.reasons(), "notes": list(read.notes)}
+    )
+
+
+def _read(found: Guess) -> sources.SourceResult:
+    """The source as `ingest` reads it. Raises InputError if it cannot be read."""
+    if found.format == "folder":
+        return sources.read_folder(found.path)
+    mapping = found.mapping if found.format == "mapped" else None
+    form = cast(Literal["phd2", "movielens", "mapped"], found.format)
+    return sources.read(found.path, form, mapping=mapping, url_template=found.url_template)
+
+
+def _root(folder: Path) -> str:
+    """`data`, unless the folder has one that is no root."""
+    taken = (folder / "data").exists() and not (folder / "data" / "tables").is_dir()
+    return "reelmill" if taken else "data"
+
+
+def _first_rows(read: sources.SourceResult) -> list[str]:
+    events = [_event(row) for row in read.events.slice(0, SHOWN).to_pylist()]
+    return events or read.videos["video_id"].slice(0, SHOWN).to_pylist()
+
+
+def _event(row: dict[str, Any]) -> str:
+    """`user 13000: highlight of vKU7ITgAz4k, 79.99–84.13 s`."""
+    text = f"user {row['user_id']}: {row['kind']} of {row['video_id']}"
+    if row["start_ms"] is not None:
+        text += f", {row['start_ms'] / 1000:g}–{row['stop_ms'] / 1000:g} s"
+    if row["value"] is not None:
+        text += f", value {row['value']:g}"
+    if row["time"] is not None:
+        text += f", at {row['time']:%Y-%m-%d %H:%M}"
+    return " ".join(text.split())
