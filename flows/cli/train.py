@@ -95,7 +95,7 @@ def render(out: Console, result: "TrainResult") -> None:
         render_data(out, result.data)
     for name, fitted in result.fits.items():
         if fitted.skipped:
-            out.print(f"{name}: skipped, this run is complete already")
+            out.print(f"{safe(name)}: skipped, this run is complete already", soft_wrap=True)
         metrics_table(name, fitted.metrics).print(out)
         out.print(f"run: {safe(fitted.folder)}", soft_wrap=True)
     for name, message in result.unfitted.items():
