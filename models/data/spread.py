@@ -19,7 +19,7 @@ class Spread:
 
     @classmethod
     def of(cls, chunks: Callable[[], Iterable[np.ndarray]], dim: int) -> "Spread":
-        """Of all rows of chunks (·, dim), which are asked for twice."""
+        """Of all rows of chunks (·, dim), in two passes over them."""
         rows, total = 0, np.zeros(dim)
         for chunk in chunks():
             rows, total = rows + len(chunk), total + chunk.sum(axis=0, dtype=np.float64)

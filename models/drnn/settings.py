@@ -51,7 +51,7 @@ class DRNNSettings(HistorySettings):
     longest: int = 20
     """At most so many videos after a session are predicted, N_r of eq. 7; the paper does not say."""
     memory: int = 20
-    """`rnn` and `rnn_sem` know no u: so many of the last videos watched go in first. The paper does not say."""
+    """`rnn` and `rnn_sem` have no u: so many of the last watched videos go in first. The paper does not say."""
     feed_history: bool = False
     """Let the last videos watched go in after u as well. In the paper (§3.2, §3.4) u alone holds the past; at 0.1 per
     month it hardly shows which taste is the newer one."""
@@ -94,7 +94,7 @@ class DRNNSettings(HistorySettings):
 
     @property
     def posts_wanted(self) -> int:
-        """Asked of everybody in the cross network, where u is nothing but posts."""
+        """Required of all users in the cross network, where u is posts only."""
         return self.least_posts if self.reads_posts and not self.reads_topics else 0
 
     @property

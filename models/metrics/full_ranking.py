@@ -29,7 +29,7 @@ Scorer = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Asked:
+class Queries:
     """C users, each with a list of all N items without those that the user is known to have."""
 
     users: np.ndarray
@@ -44,7 +44,7 @@ class Asked:
     """N."""
 
     @classmethod
-    def of(cls, relevant: Pairs, known: Lists, items: int) -> "Asked":
+    def of(cls, relevant: Pairs, known: Lists, items: int) -> "Queries":
         """One case for each user of the relevant pairs (P,)."""
         order = np.argsort(relevant[0], kind="stable")
         users, case = np.unique(relevant[0][order], return_inverse=True)
@@ -67,27 +67,27 @@ class Places:
     """(C,) R."""
 
 
-def places(asked: Asked, score: Scorer, device: torch.device) -> Places:
+def places(queries: Queries, score: Scorer, device: torch.device) -> Places:
     """Rank all items for each case, some users at a time. Raises InputError if a score is not finite."""
-    users = torch.from_numpy(asked.users).to(device)
-    step = max(1, AT_ONCE // asked.items)
-    bounds = np.searchsorted(asked.case, np.arange(0, len(asked) + step, step))
+    users = torch.from_numpy(queries.users).to(device)
+    step = max(1, AT_ONCE // queries.items)
+    bounds = np.searchsorted(queries.case, np.arange(0, len(queries) + step, step))
     found = []
-    for first, begin, end in zip(range(0, len(asked), step), bounds, bounds[1:], strict=False):
+    for first, begin, end in zip(range(0, len(queries), step), bounds, bounds[1:], strict=False):
         some = users[first : first + step]
         scores = score(some).clone()
         if not bool(scores.sum().isfinite()):
             raise InputError(
                 "a score is NaN or infinite: the model diverged; lower learning_rate or check the features"
             )
-        hidden = asked.known.of(asked.users[first : first + step])
+        hidden = queries.known.of(queries.users[first : first + step])
         scores[tuple(torch.from_numpy(part).to(device) for part in hidden)] = -torch.inf
-        case = torch.from_numpy(asked.case[begin:end] - first).to(device)
-        item = torch.from_numpy(asked.item[begin:end]).to(device)
+        case = torch.from_numpy(queries.case[begin:end] - first).to(device)
+        item = torch.from_numpy(queries.item[begin:end]).to(device)
         for c, i in zip(case.split(step), item.split(step), strict=True):
             found.append(_counts(scores[c], scores[c, i][:, None]))
     above, size = torch.cat(found, 1).cpu().numpy()
-    return Places(asked.case, above, size, np.bincount(asked.case, minlength=len(asked)))
+    return Places(queries.case, above, size, np.bincount(queries.case, minlength=len(queries)))
 
 
 def _counts(rows: Tensor, own: Tensor) -> Tensor:
@@ -97,10 +97,10 @@ def _counts(rows: Tensor, own: Tensor) -> Tensor:
     return torch.stack([test(rows, own, out=held).sum(1).long() for test in (torch.gt, torch.eq)])
 
 
-def chance(asked: Asked) -> Places:
+def chance(queries: Queries) -> Places:
     """Places under equal scores: every candidate ties."""
-    size = asked.items - asked.known.count[asked.users]
-    return Places(asked.case, np.zeros(len(asked.case), np.int64), size[asked.case], np.bincount(asked.case))
+    size = queries.items - queries.known.count[queries.users]
+    return Places(queries.case, np.zeros(len(queries.case), np.int64), size[queries.case], np.bincount(queries.case))
 
 
 def recall(found: Places, top: int) -> np.ndarray:

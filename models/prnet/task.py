@@ -32,7 +32,7 @@ class PRNetTask(HighlightTask):
         return self.judged(cases, lambda query: model.score(query)[0])
 
     def reasons(self, model: PRNet, case: int) -> tuple[Query, Reasons]:
-        """What a test case asks (B = 1), and why the steps of its video are ranked as they are."""
+        """The query of a test case (B = 1), and the reasons for the scores of its video's steps."""
         user, video = self.test.user[[case]], self.test.video[[case]]
         query = self.query(user, video, self.data.steps.start[video], np.diff(self.data.steps.start)[video])
         return query, model.score(query)[1]

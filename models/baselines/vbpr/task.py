@@ -24,7 +24,7 @@ from reelmill.models.data.pairs import Lists, Pairs
 from reelmill.models.data.spread import Spread
 from reelmill.models.metrics import evaluate
 from reelmill.models.metrics import full_ranking as ranking
-from reelmill.models.metrics.full_ranking import Asked, Places, Scorer
+from reelmill.models.metrics.full_ranking import Places, Queries, Scorer
 from reelmill.storage.errors import InputError
 
 TOP = (10, 20)
@@ -80,7 +80,7 @@ class BPRTask:
         self._settle(model)
         if not len(self.split.validation[0]):
             return {}
-        found = ranking.places(self._asked(self.split.validation), _inner(model.users(), model.items()), self.device)
+        found = ranking.places(self._queries(self.split.validation), _inner(model.users(), model.items()), self.device)
         return dict(zip(ranking.names(TOP), ranking.measured(found, TOP).mean(0).tolist(), strict=True))
 
     def evaluate(self, model: BPR) -> dict[str, Any]:
@@ -91,16 +91,16 @@ class BPRTask:
         """Rows of the first test."""
         popular = torch.bincount(self.item, minlength=self.n).float()
         floors: dict[str, Scorer] = {"most popular": lambda users: popular.expand(len(users), -1)}
-        return self._table(self._asked(self.split.test), {**floors, **scorers})
+        return self._table(self._queries(self.split.test), {**floors, **scorers})
 
-    def _table(self, asked: Asked, scorers: dict[str, Scorer], kind: str = "") -> list[dict[str, Any]]:
-        found: dict[str, Places] = {"random": ranking.chance(asked)}
-        found |= {name: ranking.places(asked, score, self.device) for name, score in scorers.items()}
+    def _table(self, queries: Queries, scorers: dict[str, Scorer], kind: str = "") -> list[dict[str, Any]]:
+        found: dict[str, Places] = {"random": ranking.chance(queries)}
+        found |= {name: ranking.places(queries, score, self.device) for name, score in scorers.items()}
         values = {name: ranking.measured(places, TOP) for name, places in found.items()}
         return evaluate.rows(values, ranking.names(TOP, kind), self.settings.seed)
 
-    def _asked(self, relevant: Pairs) -> Asked:
-        return Asked.of(relevant, self.known, self.n)
+    def _queries(self, relevant: Pairs) -> Queries:
+        return Queries.of(relevant, self.known, self.n)
 
     def _settle(self, model: BPR) -> None:
         """Whatever a model needs before it ranks."""
@@ -151,10 +151,10 @@ class VBPRTask(BPRTask):
         user, item = self.split.cold
         if len(user):
             none = np.zeros(0, np.int64)
-            asked = Asked.of((user, item - self.n), Lists(none, none, self.m), len(self.cold))
+            queries = Queries.of((user, item - self.n), Lists(none, none, self.m), len(self.cold))
             unseen = _inner(profile, F.normalize(model.standardise(self.cold), dim=1))
             fitted = _inner(model.users(), model.embed(self.cold))
-            rows += self._table(asked, {"content": unseen, self.name: fitted}, COLD)
+            rows += self._table(queries, {"content": unseen, self.name: fitted}, COLD)
         return {"rows": rows}
 
     def _profiles(self, features: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from reelmill.models.core.settings import FitSettings
 
 @dataclass(frozen=True, kw_only=True)
 class FieldSettings(FitSettings):
-    """What every model over fields needs to know."""
+    """Shared by all models over fields."""
 
     patience: int = 10
     """RecBole's. After some ten epochs these models learn the training examples by heart."""

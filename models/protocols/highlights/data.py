@@ -179,7 +179,7 @@ def load(root: AnyRoot, steps: str) -> Highlights:
 
 @dataclass(frozen=True)
 class _Steps:
-    """The rows of those of the asked videos that have a usable one."""
+    """The rows of the videos that have a usable one."""
 
     videos: list[str]
     cells: Cells

@@ -8,7 +8,7 @@ from reelmill.models.core.settings import FitSettings
 
 @dataclass(frozen=True, kw_only=True)
 class HighlightSettings(FitSettings):
-    """What the protocol asks, whatever is fitted under it. Defaults are the paper's."""
+    """What the protocol needs, whatever is fitted under it. Defaults are the paper's."""
 
     window: int = 256
     """T in training. The paper's "256 frames" are steps: 256 raw frames are 16 steps, too few for the negatives of a
@@ -16,7 +16,7 @@ class HighlightSettings(FitSettings):
     standardise: Literal["centre", "scale", "none"] = "centre"
     """Features f → (f − mean) / rms, f / rms or f, with the mean vector and the root mean square length (one number) of
     the training steps; both stay in the checkpoint. Features after a ReLU are never negative: without centring all of
-    them point the same way, and the cosines of eq. 3 tell little. At unit length l and b start at about −1 to 1."""
+    them point the same way, and the cosines of eq. 3 hardly differ. At unit length l and b start at about −1 to 1."""
     history_size: int = -1
     """At most so many past highlights, the newest; −1 takes all. 0 is PR-Net_h0, the same as PR-Net_G."""
     past: Literal["others", "earlier"] = "others"

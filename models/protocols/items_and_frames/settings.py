@@ -8,7 +8,7 @@ from reelmill.models.core.settings import FitSettings
 
 @dataclass(frozen=True, kw_only=True)
 class ItemsAndFramesSettings(FitSettings):
-    """What the protocol asks, whatever is fitted under it. Defaults are the paper's."""
+    """What the protocol needs, whatever is fitted under it. Defaults are the paper's."""
 
     standardise: Literal["centre", "scale", "none"] = "centre"
     """Frame features c → (c − mean) / rms, c / rms or c, over the frames of the training items; mean and rms stay in

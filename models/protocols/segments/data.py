@@ -217,9 +217,9 @@ class _Grid:
 
     def number(self, video: np.ndarray, index: np.ndarray) -> np.ndarray:
         """Segment number (n,) of video numbers and indices (n,); −1 where it is not usable."""
-        known, asked = video_key(self.video, self.index), video_key(video, index)
-        at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
-        return np.where((known[at] == asked) & (video >= 0), at, -1)
+        known, wanted = video_key(self.video, self.index), video_key(video, index)
+        at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+        return np.where((known[at] == wanted) & (video >= 0), at, -1)
 
 
 def _check_grid(store: FeatureStore, block: Block, on_grid: np.ndarray, ranges: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from reelmill.models.core.settings import FitSettings
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentSettings(FitSettings):
-    """What the protocol asks, whatever is fitted under it. Defaults are the paper's."""
+    """What the protocol needs, whatever is fitted under it. Defaults are the paper's."""
 
     standardise: Literal["centre", "scale", "none"] = "centre"
     """Features f → (f − mean) / rms, f / rms or f, with the mean vector and the root mean square length (one number) of

@@ -1,11 +1,11 @@
 """The splits of TransGRec. That of the paper (§4.1): the last video of each user who has enough of them is the test; a
 tenth of the other positives validates; the rest trains. Edges of validation and test are not in the graph.
 
-A case asks for the ranking of one video's segments for one user. In a test case the candidates are every usable segment
+A case ranks one video's segments for one user. In a test case the candidates are every usable segment
 of the video and the user's positives are relevant. In a validation case the user's training positives of that video are
 no candidates, since the model was trained on them.
 
-Where the items are whole videos and came with a split (`given`), a case asks for the ranking of all videos that no
+Where the items are whole videos and came with a split (`given`), a case ranks all videos that no
 training user touched: what TransGRec is for, at the level of videos.
 """
 
