@@ -1,6 +1,6 @@
 """`reelmill recommend`: what a fitted recommender recommends to a user."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,7 +60,7 @@ def render(out: Console, result: "RecommendResult") -> None:
     """The list, for which user it was computed, and notes on it."""
     answer = result.answer
     user = answer.user
-    who = "nobody in particular" if user.id is None else safe(user.id)
+    who = "an unnamed user" if user.id is None else safe(user.id)
     out.print(f"{_what(answer)} for {who}, by {safe(answer.run)}", soft_wrap=True)
     _table(answer.recommended).print(out)
     out.print(f"user: {'known' if user.known else 'not known'}: {safe(user.how)}", soft_wrap=True)
@@ -93,28 +93,24 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _why(why: dict[str, Any]) -> str:
-    """One line of reasons, whatever the recommender gives."""
+def _why(why: Mapping[str, Any]) -> str:
+    """One line of reasons, whatever the recommender gives: numbers, numbers by name, and lists of videos, frames or
+    fields, each with the first of its figures."""
     said = [_listed({name: value for name, value in why.items() if isinstance(value, int | float)})]
-    said += [_listed(why.get("modalities", {}))]
-    for name, what, figure in (
-        ("nearest_liked", "like", "cosine"), ("history", "liked", "weight"), ("nearest_watched", "like", "cosine"),
-        ("frames", "sees", "attention"),
-    ):  # fmt: skip
-        if why.get(name):
-            said.append(f"{what} {', '.join(_thing(thing, figure) for thing in why[name])}")
-    said += [f"{' × '.join(map(safe, pair['fields']))} {_figure(pair):.2f}" for pair in why.get("pairs", [])]
+    for name, value in why.items():
+        label = safe(name.replace("_", " "))
+        if isinstance(value, Mapping) and value:
+            said.append(f"{label}: {_listed(value)}")
+        elif isinstance(value, Sequence) and value:
+            said.append(f"{label}: {', '.join(map(_reason, value))}")
     return "; ".join(filter(None, said))
 
 
-def _thing(thing: Mapping[str, Any], figure: str) -> str:
-    """A piece of a video, with what speaks for it."""
-    place = " ".join(safe(thing[name]) for name in ("video_id", "clock") if name in thing)
-    return f"{place} ({thing[figure]:.2f})"
-
-
-def _figure(pair: Mapping[str, Any]) -> float:
-    return next(float(value) for name, value in pair.items() if name != "fields")
+def _reason(reason: Mapping[str, Any]) -> str:
+    """`v041 0:05–0:10 (0.83)`, or `user id × tags (0.21)`."""
+    names = [" × ".join(reason["fields"])] if "fields" in reason else [reason.get("video_id"), reason.get("clock")]
+    figure = next(value for value in reason.values() if isinstance(value, float))
+    return f"{' '.join(safe(name) for name in names if name)} ({figure:.2f})"
 
 
 def _listed(result: Mapping[str, Any]) -> str:

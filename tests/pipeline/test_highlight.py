@@ -183,7 +183,7 @@ def test_the_first_recommendation_is_cut(tmp_path: Path, capsys: pytest.CaptureF
     recommend_verb.render(out, result)
     told = out.export_text()
     for text in ("2 of ", "segments for u0001, by transgrec-", first["clock"], f"{first['score']:.3f}", "user: known",
-                 "like ", "left out: videos marked", "cut: "):  # fmt: skip
+                 "nearest liked: ", "left out: videos marked", "cut: "):  # fmt: skip
         assert text in told, told
     named = ["recommend", "--root", str(tmp_path), "--user", "u0001", "--top", "2", "--why", "--json"]
     app(named, standalone_mode=False)
