@@ -8,10 +8,11 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from reelmill.extractors.weights.checkpoints import Checkpoint
+from reelmill.extractors.weights.checkpoints import Checkpoint, Pixels
 from reelmill.extractors.weights.fetch import fetch
 from reelmill.extractors.weights.hashes import Hash, Kind, sha256_of
 from reelmill.storage.errors import InputError
@@ -21,6 +22,38 @@ logger = logging.getLogger(__name__)
 
 State = Literal["missing", "verified", "wrong", "unverified"]
 """The file does not exist; has the expected hash; has another one; or its hash is neither published nor given."""
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A published file of weights, and what is in the weights folder."""
+
+    name: str
+    """Of the record, as are the fields below that say nothing else."""
+    extractor: str
+    file: str
+    path: Path
+    """Where it is looked for."""
+    state: State
+    expected: str | None
+    """Hash that it must have, `sha256 …`; None if nobody published or gave one."""
+    found: str | None
+    """Hash that it has; None if it does not exist."""
+    url: str | None
+    size: int | None
+    pixels: Pixels | None
+    licence: str
+    non_commercial: bool
+    citation: str
+    note: str
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """The weights folder and some of its files."""
+
+    folder: Path
+    weights: list[WeightFile]
 
 
 def folder() -> Path:
@@ -33,12 +66,12 @@ def place(record: Checkpoint) -> Path:
     return folder() / record.file
 
 
-def describe_files(records: Iterable[Checkpoint]) -> dict[str, Any]:
-    """The weights folder, and a row for each record with the state of its file, which is hashed whole."""
-    return {"folder": str(folder()), "weights": [_described(record) for record in records]}
+def describe_files(records: Iterable[Checkpoint]) -> WeightFiles:
+    """The weights folder and the file of each record, which is hashed whole."""
+    return WeightFiles(folder(), [_described(record) for record in records])
 
 
-def fetch_file(record: Checkpoint, sha256: str | None = None) -> dict[str, Any]:
+def fetch_file(record: Checkpoint, sha256: str | None = None) -> WeightFiles:
     """Download a record's file unless the right one exists; returns its row. Raises InputError as `download` does."""
     file = place(record)
     expected = expected_hash(record, file, sha256)
@@ -48,7 +81,7 @@ def fetch_file(record: Checkpoint, sha256: str | None = None) -> dict[str, Any]:
     return describe_files((record,))
 
 
-def import_file(record: Checkpoint, path: Path, sha256: str | None = None) -> dict[str, Any]:
+def import_file(record: Checkpoint, path: Path, sha256: str | None = None) -> WeightFiles:
     """Copy a file into the weights folder as the file of a record; returns its row.
 
     `sha256`: hash of the file that the user trusts instead of the published one; it is kept. Raises InputError if the
@@ -71,7 +104,7 @@ def import_file(record: Checkpoint, path: Path, sha256: str | None = None) -> di
     return describe_files((record,))
 
 
-def verify_file(record: Checkpoint) -> dict[str, Any]:
+def verify_file(record: Checkpoint) -> WeightFiles:
     """The row of a record's file. Raises InputError if the file does not exist."""
     if not place(record).is_file():
         raise InputError(f"{place(record)} does not exist; get it with `reelmill weights fetch {record.name}`")
@@ -123,29 +156,18 @@ def download(record: Checkpoint, file: Path, expected: Hash) -> None:
         ) from error
 
 
-def _described(record: Checkpoint) -> dict[str, Any]:
+def _described(record: Checkpoint) -> WeightFile:
     file, expected, found = place(record), record.published, None
     state: State = "missing"
     if file.is_file():
         expected = _kept_hash(record, file) or expected
         found = _hash(file, expected.kind if expected else "sha256")
         state = "unverified" if expected is None else "verified" if found == expected else "wrong"
-    return {
-        "name": record.name,
-        "extractor": record.extractor,
-        "file": record.file,
-        "path": str(file),
-        "state": state,
-        "expected": str(expected) if expected else None,
-        "found": str(found) if found else None,
-        "url": record.url,
-        "size": record.size,
-        "pixels": record.pixels.describe() if record.pixels else None,
-        "licence": record.licence,
-        "non_commercial": record.non_commercial,
-        "citation": record.citation,
-        "note": record.note,
-    }
+    return WeightFile(
+        record.name, record.extractor, record.file, file, state, str(expected) if expected else None,
+        str(found) if found else None, record.url, record.size, record.pixels, record.licence, record.non_commercial,
+        record.citation, record.note,
+    )  # fmt: skip
 
 
 def _hash(file: Path, kind: Kind) -> Hash:

@@ -1,7 +1,7 @@
 """`reelmill weights`: published weights."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -10,6 +10,9 @@ from reelmill.flows.cli.options import Json
 from reelmill.flows.cli.output import Table, show
 from reelmill.flows.progress import safe
 from reelmill.storage.errors import InputError
+
+if TYPE_CHECKING:
+    from reelmill.extractors.weights.files import WeightFiles
 
 ACTIONS = ("list", "fetch", "verify", "import")
 
@@ -51,20 +54,20 @@ def weights(
             known = "list, verify [NAME], fetch NAME [--sha256 …] or import NAME FILE [--sha256 …]"
             raise InputError(f"weights {action}: give {known}; `reelmill weights` lists the names")
     show(found, json, render)
-    if action == "verify" and any(row["state"] == "wrong" for row in found["weights"]):
+    if action == "verify" and any(one.state == "wrong" for one in found.weights):
         raise typer.Exit(1)
 
 
-def render(out: Console, figures: dict[str, Any]) -> None:
+def render(out: Console, found: "WeightFiles") -> None:
     """Weights: here or not, the right ones or not, and under which terms."""
-    table = Table("weights", "extractor", "state", "file", title=f"in {safe(figures['folder'])}")
-    for row in figures["weights"]:
-        table.add(safe(row["name"]), safe(row["extractor"]), safe(row["state"]), safe(row["file"]))
+    table = Table("weights", "extractor", "state", "file", title=f"in {safe(str(found.folder))}")
+    for one in found.weights:
+        table.add(safe(one.name), safe(one.extractor), safe(one.state), safe(one.file))
     table.print(out)
-    for row in figures["weights"]:
-        if row["state"] in ("wrong", "unverified"):
-            expected = f"should be {row['expected']}" if row["expected"] else "no hash is published to compare it with"
-            out.print(f"{row['name']}: the file has {row['found']}, {expected}", soft_wrap=True)
-    for licence in dict.fromkeys(row["licence"] for row in figures["weights"]):
-        names = ", ".join(row["name"] for row in figures["weights"] if row["licence"] == licence)
+    for one in found.weights:
+        if one.state in ("wrong", "unverified"):
+            expected = f"should be {one.expected}" if one.expected else "no hash is published to compare it with"
+            out.print(f"{one.name}: the file has {one.found}, {expected}", soft_wrap=True)
+    for licence in dict.fromkeys(one.licence for one in found.weights):
+        names = ", ".join(one.name for one in found.weights if one.licence == licence)
         out.print(f"licence {safe(licence)}: {names}", soft_wrap=True)

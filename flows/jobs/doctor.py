@@ -114,19 +114,19 @@ def _weights() -> Iterator[Check]:
         if record is None:
             continue
         name = extractor.name
-        (row,) = files.describe_files((record,))["weights"]
+        (found,) = files.describe_files((record,)).weights
         trust = ("", "") if record.published else (" --sha256 HASH", " (none is published: that of the file you trust)")
         get = f"`reelmill weights fetch {record.name}{trust[0]}`{trust[1]}, or set weights: random to try things out"
-        match row["state"]:
+        match found.state:
             case "verified":
                 yield Check(f"weights {name}", "ok", record.name)
             case "missing":
                 yield Check(f"weights {name}", "warning", f"{record.name} is not here", get)
             case "unverified":
                 advice = "say with weights_sha256 that you trust it"
-                yield Check(f"weights {name}", "warning", f"{row['file']}: nobody published its hash", advice)
+                yield Check(f"weights {name}", "warning", f"{found.file}: nobody published its hash", advice)
             case _:
-                yield Check(f"weights {name}", "error", f"{row['file']} is another file", f"remove it, then {get}")
+                yield Check(f"weights {name}", "error", f"{found.file} is another file", f"remove it, then {get}")
 
 
 def _decoder() -> Iterator[Check]:

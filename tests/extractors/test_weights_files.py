@@ -31,8 +31,11 @@ def blob(content: bytes) -> str:
     return hashlib.sha1(b"blob " + str(len(content)).encode() + b"\0" + content).hexdigest()
 
 
-def states(figures: dict[str, list[dict[str, str]]]) -> dict[str, str]:
-    return {row["name"]: row["state"] for row in figures["weights"]}
+def states(found: files.WeightFiles | dict[str, list[dict[str, str]]]) -> dict[str, str]:
+    """{name: state}, of the functions' result or of the verb's JSON."""
+    if isinstance(found, files.WeightFiles):
+        return {one.name: one.state for one in found.weights}
+    return {row["name"]: row["state"] for row in found["weights"]}
 
 
 def run(*arguments: str | Path) -> Result:
