@@ -26,8 +26,9 @@ from reelmill.pipeline import labels, sources
 from reelmill.pipeline.sources import IngestCounts, SourceResult, text
 from reelmill.pipeline.sources.bounds import check_rows
 from reelmill.pipeline.vectors import SUFFIXES, write_vectors
+from reelmill.storage import Root
 from reelmill.storage.errors import InputError
-from reelmill.storage.features import list_stores, open_store
+from reelmill.storage.place import AnyRoot
 
 Kind = Literal["movielens", "phd2", "interactions"]
 
@@ -54,7 +55,7 @@ class Dataset:
     """Remarks about files beside the table, for the user."""
 
 
-def read(root: str | Path, path: str | Path) -> Dataset:
+def read(root: AnyRoot, path: str | Path) -> Dataset:
     """Read a dataset into a root; what is there already is not written again. Raises InputError if its layout is none
     of those above, or a file is missing."""
     table = find(Path(path))
@@ -143,7 +144,7 @@ def _columns(table: Path) -> tuple[list[str], pa.ChunkedArray | None]:
     return names, text.split(body, ",", names, ["split"], quoted=True).values["split"]
 
 
-def _vectors(root: str | Path, folder: Path) -> dict[str, str]:
+def _vectors(root: AnyRoot, folder: Path) -> dict[str, str]:
     """{modality: store}; an existing store is not changed."""
     found: dict[str, str] = {}
     for file in sorted(folder.glob("*_features.*")):
@@ -157,11 +158,12 @@ def _vectors(root: str | Path, folder: Path) -> dict[str, str]:
     return found
 
 
-def _there(root: str | Path, file: Path, modality: str) -> str | None:
+def _there(root: AnyRoot, file: Path, modality: str) -> str | None:
     """The store that was made from this very file before."""
-    names = [name for name in list_stores(root) if name.startswith(f"given-{modality}-")]
+    features = Root(root).features
+    names = [name for name in features.list() if name.startswith(f"given-{modality}-")]
     sha = hashlib.sha256(file.read_bytes()).hexdigest() if names else ""
-    return next((name for name in names if open_store(root, name).spec.weights_sha256 == sha), None)
+    return next((name for name in names if features.open(name).spec.weights_sha256 == sha), None)
 
 
 def stores_for(dataset: Dataset, roles: Mapping[str, str], optional: frozenset[str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from reelmill.pipeline.media import at_hand
 from reelmill.pipeline.process.child import Child
 from reelmill.storage import Tables, parts
 from reelmill.storage.errors import InputError, nearest
-from reelmill.storage.place import below
+from reelmill.storage.place import AnyRoot, below
 
 FPS = {".gif": 10, ".mp4": 25}
 """{suffix: pictures per second}. A GIF counts in hundredths of a second."""
@@ -45,7 +45,7 @@ class HighlightJob:
     """Size of the file when it was measured, to detect that it has been replaced."""
 
 
-def write_highlight(root: str | Path, video_id: str, start_ms: int, stop_ms: int, path: str | Path) -> dict[str, Any]:
+def write_highlight(root: AnyRoot, video_id: str, start_ms: int, stop_ms: int, path: str | Path) -> dict[str, Any]:
     """Cut [start_ms, stop_ms) of a video of the root; return the file, and its actual start and stop.
 
     The file appears under its name when it is complete. Raises InputError for another suffix than .gif or .mp4, or a
@@ -164,7 +164,7 @@ def _write_mp4(path: Path, pictures: Iterator[np.ndarray], fps: int) -> tuple[in
     return len(shapes), shapes[0]
 
 
-def _media(root: str | Path, video_id: str) -> dict[str, Any]:
+def _media(root: AnyRoot, video_id: str) -> dict[str, Any]:
     """The row of a video in the table `media`. Raises InputError."""
     table = Tables(root).read("media", ["video_id", "uri", "start_ms", "duration_ms", "bytes"])
     rows = {row["video_id"]: row for row in table.to_pylist()}

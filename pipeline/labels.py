@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 
 from reelmill.pipeline.segments import SEGMENT_MS, check_durations, count, grid
 from reelmill.storage.errors import InputError
+from reelmill.storage.place import AnyRoot
 from reelmill.storage.schema import SCHEMAS
 from reelmill.storage.tables import Tables
 
@@ -140,7 +140,7 @@ def _ranges(events: pa.Table, kinds: Sequence[str]) -> pa.Table:
     return events.filter(pc.and_(pc.is_in(events["kind"], value_set=pa.array(kinds, pa.string())), ranged))
 
 
-def write_labels(root: str | Path, segment_ms: int = SEGMENT_MS, theta: float | str | Fraction = 0.5) -> LabelCounts:
+def write_labels(root: AnyRoot, segment_ms: int = SEGMENT_MS, theta: float | str | Fraction = 0.5) -> LabelCounts:
     """Bring the tables `segments` and `labels` of a root up to date with `videos`, `media` and `events`.
 
     Segments are made from the measured duration if there is one, else from the claimed one. Only videos whose

@@ -23,6 +23,7 @@ from reelmill.storage import Block, FeatureWriter, Spec
 from reelmill.storage.arrays import load_array, load_arrays
 from reelmill.storage.blocks import NO_DATA, VALID
 from reelmill.storage.errors import InputError
+from reelmill.storage.place import AnyRoot
 
 SUFFIXES = (".npy", ".npz", ".parquet")
 
@@ -40,7 +41,7 @@ class VectorCounts:
 
 
 def write_vectors(
-    root: str | Path, path: str | Path, name: str, layer: str = "given", ids: Sequence[str] | None = None
+    root: AnyRoot, path: str | Path, name: str, layer: str = "given", ids: Sequence[str] | None = None
 ) -> VectorCounts:
     """Write the vectors of a file into the store `name`-`layer`-…; blocks that are there already are replaced.
 

@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 from reelmill.pipeline.errors import NotFound
 from reelmill.pipeline.media import at_hand, digest
-from reelmill.storage import Tables
-from reelmill.storage.place import below
+from reelmill.storage import Root
+from reelmill.storage.place import AnyRoot
 
 
-def media(root: str, on_file: Callable[[str], None] = lambda video: None) -> dict[str, str]:
+def media(root: AnyRoot, on_file: Callable[[str], None] = lambda video: None) -> dict[str, str]:
     """{video: what is wrong} for files that are gone or have changed since they were measured. Reads every file
     whole."""
-    wrong = {}
-    for row in Tables(root).read("media", ["video_id", "uri", "sha256", "bytes"]).sort_by("video_id").to_pylist():
-        path = below(root, row["uri"])
+    here, wrong = Root(root), {}
+    for row in here.tables.read("media", ["video_id", "uri", "sha256", "bytes"]).sort_by("video_id").to_pylist():
+        path = here.file(row["uri"])
         try:
             with at_hand(path) as file:
                 sha256, size = digest(file)

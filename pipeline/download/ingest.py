@@ -21,7 +21,7 @@ from reelmill.pipeline.download.stored import Fetched
 from reelmill.pipeline.media import at_hand
 from reelmill.pipeline.process.child import Child
 from reelmill.storage import Outcome, Outcomes, Root, Tables, parts
-from reelmill.storage.place import AnyRoot, address, below, place
+from reelmill.storage.place import AnyRoot
 
 COMMIT_SECONDS = 20.0
 """Fetched videos are written to the tables at least this often."""
@@ -140,10 +140,10 @@ def _interrupted(stop: threading.Event, *busy: Downloader | Child) -> Iterator[N
 
 def _sizes(root: AnyRoot) -> Callable[[str], int | None]:
     """A function from `uri` to the size of the file, None if there is none. An object store is listed once for all."""
-    media = place(root) / "media"
-    if isinstance(media, Path):
-        return lambda uri: parts.size(below(root, uri))
-    known = {f"media/{name}": size for name, size in parts.walk(media).items()}
+    here = Root(root)
+    if not here.remote:
+        return lambda uri: parts.size(here.file(uri))
+    known = {f"media/{name}": size for name, size in parts.walk(here.media).items()}
     return lambda uri: parts.size(Path(uri)) if Path(uri).is_absolute() else known.get(uri)
 
 
@@ -157,7 +157,7 @@ def _fetch_one(
         tries = getattr(error, "attempts", 1)
         return Outcome.failure("download", entry.video_id, error, attempt=tries, seconds=time.monotonic() - began)
     try:
-        with at_hand(fetched.path if fetched.uri is None else below(root, fetched.uri)) as file:
+        with at_hand(fetched.path if fetched.uri is None else Root(root).file(fetched.uri)) as file:
             (facts,) = prober.run({"path": str(file), "limits": limits}, limits.wall_seconds)
     except Exception as error:
         return Outcome.failure("probe", entry.video_id, error, seconds=time.monotonic() - began)
@@ -181,9 +181,8 @@ def _media_row(root: AnyRoot, entry: Wanted, fetched: Fetched, facts: dict[str, 
 
 def _uri(root: AnyRoot, path: Path) -> str:
     """Relative to the root, if the file is in it."""
-    home = place(root)
-    inside = isinstance(home, Path) and path.is_relative_to(home.resolve())
-    return str(path.relative_to(address(root))) if inside else str(path)
+    home = Root(root).address
+    return str(path.relative_to(home)) if path.is_relative_to(home) else str(path)
 
 
 class _Rows:

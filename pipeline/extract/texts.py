@@ -21,11 +21,10 @@ import pyarrow.compute as pc
 from reelmill.extractors.text import fitted
 from reelmill.extractors.text.fitted import Encoder, Progress
 from reelmill.extractors.text.words import Document, TooLittleText
-from reelmill.storage import Block, FeatureWriter, Outcome, Outcomes, Spec, Tables
+from reelmill.storage import Block, FeatureWriter, Outcome, Outcomes, Root, Spec, Tables
 from reelmill.storage.blocks import NO_DATA, VALID
+from reelmill.storage.place import AnyRoot
 from reelmill.storage.shards import Format
-from reelmill.storage.store import FeatureStore
-from reelmill.storage.writer import features_folder
 
 FIT_ROWS = 200_000
 """Most texts that an encoder is fitted on, spread evenly: more change it little, and need more memory."""
@@ -82,7 +81,7 @@ class TextSummary:
     """Why nothing was written."""
 
 
-def video_units(root: str) -> tuple[list[Unit], int]:
+def video_units(root: AnyRoot) -> tuple[list[Unit], int]:
     """Every video of the table `videos`, with one text: title, tags, categories, description; it spans the measured
     duration, else the claimed one, else 1 ms."""
     tables = Tables(root)
@@ -98,7 +97,7 @@ def video_units(root: str) -> tuple[list[Unit], int]:
     return units, 0
 
 
-def post_units(root: str) -> tuple[list[Unit], int]:
+def post_units(root: AnyRoot) -> tuple[list[Unit], int]:
     """Every user with posts that have a time, in order of time; and the number of posts without one."""
     events = Tables(root).read("events", ["user_id", "kind", "time", "text", "source", "source_row"])
     posts = events.filter(pc.equal(events["kind"], "post"))
@@ -114,11 +113,16 @@ def post_units(root: str) -> tuple[list[Unit], int]:
     return units, len(posts) - len(dated)
 
 
-UNITS: dict[str, Callable[[str], tuple[list[Unit], int]]] = {"video": video_units, "post": post_units}
+UNITS: dict[str, Callable[[AnyRoot], tuple[list[Unit], int]]] = {"video": video_units, "post": post_units}
 
 
 def ready(
-    root: str, encoder: Encoder, units: Sequence[Unit], *, refit: bool = False, progress: Progress = lambda share: None
+    root: AnyRoot,
+    encoder: Encoder,
+    units: Sequence[Unit],
+    *,
+    refit: bool = False,
+    progress: Progress = lambda share: None,
 ) -> bool:
     """Load the fitted state of the encoder from the root, or else fit it on these units and store that; return whether
     it was fitted. `refit`: fit again, unless the stored one was fitted on the same texts. Raises TooLittleText.
@@ -137,7 +141,7 @@ def ready(
 
 
 def extract_texts(
-    root: str,
+    root: AnyRoot,
     encoder: Encoder,
     *,
     format: Format = "hdf5",
@@ -173,7 +177,7 @@ def extract_texts(
     return summary
 
 
-def complete(root: str, specs: Sequence[Spec]) -> TextSummary | None:
+def complete(root: AnyRoot, specs: Sequence[Spec]) -> TextSummary | None:
     """The summary of an encoder's specs if no text is missing under them; None if any is, or there is no spec."""
     if not specs:
         return None
@@ -184,9 +188,9 @@ def complete(root: str, specs: Sequence[Spec]) -> TextSummary | None:
     return TextSummary(stores=[spec.name for spec in specs], skipped=len(units), undated=undated)
 
 
-def _present(root: str, spec: Spec, hashes: dict[str, str]) -> set[str]:
+def _present(root: AnyRoot, spec: Spec, hashes: dict[str, str]) -> set[str]:
     """Keys with a block that was made from the text as it is now."""
-    known = FeatureStore(features_folder(root) / spec.name, spec).provenance(hashes)
+    known = Root(root).features.of(spec).provenance(hashes)
     return {key for key, came in known.items() if came.get("text_sha256") == hashes[key]}
 
 
@@ -205,7 +209,7 @@ def _chunks(units: Sequence[Unit]) -> Iterator[list[Unit]]:
 
 
 def _encode(
-    root: str, encoder: Encoder, chunk: Sequence[Unit], hashes: dict[str, str], lacking: dict[str, set[str]],
+    root: AnyRoot, encoder: Encoder, chunk: Sequence[Unit], hashes: dict[str, str], lacking: dict[str, set[str]],
     writers: dict[str, FeatureWriter], summary: TextSummary,
 ) -> None:  # fmt: skip
     """Write the blocks of a chunk, then their outcomes."""

@@ -10,9 +10,9 @@ from reelmill.extractors.core.base import Extractor
 from reelmill.extractors.core.frames import FramePlan
 from reelmill.pipeline.extract.missing import ExtractOptions, Todo
 from reelmill.pipeline.planning.rates import label
-from reelmill.storage import Spec, Tables, parts
+from reelmill.storage import Root, Spec, Tables, parts
 from reelmill.storage.blocks import COLUMNS
-from reelmill.storage.features import list_stores, open_store
+from reelmill.storage.place import AnyRoot
 from reelmill.storage.shards import Format
 
 ROW_BYTES = sum(np.dtype(kind).itemsize for kind in COLUMNS.values())
@@ -74,7 +74,7 @@ class Facts:
     height: int = 360
 
 
-def facts_of(root: str) -> dict[str, Facts]:
+def facts_of(root: AnyRoot) -> dict[str, Facts]:
     """The facts of every video with media."""
     names = ["video_id", "duration_ms", "mean_fps", "audio_rate", "width", "height", "rotation"]
     found = {}
@@ -146,18 +146,19 @@ def block_bytes(spec: Spec, rows: int, ratio: float = 1.0) -> int:
     return round(rows * spec.dim * np.dtype(spec.dtype).itemsize * ratio) + rows * ROW_BYTES + BLOCK_BYTES
 
 
-def picture_bytes(root: str) -> float | None:
+def picture_bytes(root: AnyRoot) -> float | None:
     """Mean size of the stored key frames in bytes; None if there are none."""
     return pc.mean(pc.binary_length(Tables(root).read("frames", ["jpeg"])["jpeg"])).as_py()
 
 
-def ratios(root: str, names: Sequence[str], format: Format) -> dict[str, float]:
+def ratios(root: AnyRoot, names: Sequence[str], format: Format) -> dict[str, float]:
     """For a format that compresses: bytes on disk divided by bytes of vectors, of the existing ones of these stores."""
     found: dict[str, float] = {}
     if format == "hdf5":
         return found
-    for name in set(names) & set(list_stores(root)):
-        store = open_store(root, name)
+    features = Root(root).features
+    for name in set(names) & set(features.list()):
+        store = features.open(name)
         packed = [shard for shard in store.shards if shard.path.suffix == ".parquet"]
         plain = sum(shard.rows for shard in packed) * store.spec.dim * np.dtype(store.spec.dtype).itemsize
         if plain:

@@ -24,6 +24,7 @@ from reelmill.extractors.core.base import Extractor
 from reelmill.pipeline.decode import Tally
 from reelmill.pipeline.extract.batch import Batch
 from reelmill.storage import Tables
+from reelmill.storage.place import AnyRoot
 
 NEWEST = 20
 """Number of newest measurements of each part that are used: machines change."""
@@ -85,7 +86,7 @@ def together(extractors: Sequence[Extractor]) -> str:
     return f"{' + '.join(sorted(e.name for e in extractors))} on {' + '.join(sorted(kinds)) or 'cpu'}"
 
 
-def keep(root: str, extractors: Sequence[Extractor], parts: Sequence[Part]) -> None:
+def keep(root: AnyRoot, extractors: Sequence[Extractor], parts: Sequence[Part]) -> None:
     """Write the measurements; extractors that processed nothing are left out."""
     ran = {part for part, _, _ in parts}
     among = [extractor for extractor in extractors if label(extractor) in ran]
@@ -107,7 +108,7 @@ class Rates:
     """Bytes of a key frame, if a calibration has made some."""
 
     @classmethod
-    def read(cls, root: str) -> "Rates":
+    def read(cls, root: AnyRoot) -> "Rates":
         """The measurements of this machine."""
         found = cls()
         for row in Tables(root).read("rates").to_pylist():

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from reelmill.pipeline.planning import where
 from reelmill.storage import Tables
 from reelmill.storage.errors import InputError, nearest
+from reelmill.storage.place import AnyRoot
 
 Order = Literal["labels", "newest", "shortest", "any"]
 
@@ -51,7 +52,7 @@ class Selection:
         return any(value is not None for value in (self.since, self.where, self.limit, self.videos))
 
 
-def ordered(root: str, selection: Selection) -> list[str]:
+def ordered(root: AnyRoot, selection: Selection) -> list[str]:
     """Ids of the selected videos, by priority; `limit` is not applied, since only the caller knows which features are
     missing. Raises InputError for a filter that is not valid."""
     facts = described(root)
@@ -69,7 +70,7 @@ def ordered(root: str, selection: Selection) -> list[str]:
     return facts.sort_by([*keys, ("video_id", "ascending")])["video_id"].to_pylist()
 
 
-def described(root: str) -> pa.Table:
+def described(root: AnyRoot) -> pa.Table:
     """A row for each video that has an address or media: the columns of `videos` and `media`, `labels`, `events`."""
     tables = Tables(root)
     videos, media = tables.read("videos"), tables.read("media")

@@ -2,7 +2,6 @@
 the same source again changes nothing."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 from reelmill.pipeline.sources.rows import SourceResult, is_true
 from reelmill.storage.errors import InputError
 from reelmill.storage.outcomes import Outcome, Outcomes
+from reelmill.storage.place import AnyRoot
 from reelmill.storage.tables import Tables
 
 
@@ -37,7 +37,7 @@ class IngestCounts:
     """Whether any table was changed."""
 
 
-def write_source(root: str | Path, result: SourceResult) -> IngestCounts:
+def write_source(root: AnyRoot, result: SourceResult) -> IngestCounts:
     """Write a source's videos, users, events and rejects.
 
     What the source says about a video or user replaces what the table has; what it does not say stays. Events and
