@@ -164,10 +164,10 @@ def ranking_ours(folder: Path) -> Turns:
     drawn = np.argsort(np.random.default_rng(0).random((USERS, ITEMS)), axis=1)[:, :105].copy()
     owner = np.repeat(np.arange(USERS), 100)
     known = Lists(owner, np.sort(drawn[:, 5:], axis=1).ravel(), USERS)
-    asked = ranking.Asked.of((np.repeat(np.arange(USERS), 5), drawn[:, :5].ravel()), known, ITEMS)
+    queries = ranking.Queries.of((np.repeat(np.arange(USERS), 5), drawn[:, :5].ravel()), known, ITEMS)
 
     def turn() -> None:
-        ranking.measured(ranking.places(asked, lambda some: user[some] @ item.T, _cpu()), (10, TOP))
+        ranking.measured(ranking.places(queries, lambda some: user[some] @ item.T, _cpu()), (10, TOP))
 
     while True:
         yield timed(USERS, turn)

@@ -180,7 +180,7 @@ def test_batches_hold_each_positive_once_and_no_own_item(world: tuple[Path, str]
 def test_lists_hold_every_item_but_those_of_the_training(world: tuple[Path, str]) -> None:
     """What validates is a candidate in the test; a cold item is one in the cold test alone."""
     task = VBPRTask(vbpr_data.load(*world), VBPR_QUICK, CPU)
-    found = ranking.chance(task._asked(task.split.test))
+    found = ranking.chance(task._queries(task.split.test))
     assert set(found.size.tolist()) == {task.n - 12}
     assert len(found.relevant) == USERS
     tables = task.evaluate(task.model(torch.Generator().manual_seed(0)))["rows"]
