@@ -26,6 +26,7 @@ from reelmill.flows.cli import plan
 from reelmill.flows.cli.help import EXIT_STATUSES
 from reelmill.flows.cli.main import app
 from reelmill.flows.jobs.check import check_train
+from reelmill.flows.jobs.plan import ExtractPlan, PlanResult, StagePlans, StorePlan
 from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings, section_of
 from reelmill.models import registry as recommenders
@@ -198,11 +199,13 @@ def test_the_exit_statuses_are_those_of_the_command() -> None:
 def test_the_plan_is_shown_as_it_is_printed() -> None:
     page = (HOUSE / "flows" / "README.md").read_text(encoding="utf-8")
     stores = {"c3d-fc6-77fcfcca": 162e3, "c3d-conv5-cbe94876": 47.3e3, "logmel-stats-b0b11379": 39.1e3}
-    work = {"videos": 6, "frames": 675, "bytes": 335e3, "seconds": 96, "load_seconds": 1.2, "not_fetched": 0, "left": 0}
-    cells = {name: {"there": 0, "videos": 6, "rows": 8, "bytes": size} for name, size in stores.items()}
-    stages = {"extract": {**work, "stores": cells}}
+    cells = {name: StorePlan(there=0, videos=6, rows=8, bytes=round(size)) for name, size in stores.items()}
+    work = ExtractPlan(
+        videos=6, not_fetched=0, left=0, frames=675, segments=8, video_seconds=27.0, bytes=335_000, picture_bytes=0,
+        load_seconds=1.2, seconds=96.0, stores=cells,
+    )  # fmt: skip
     out = Console(file=io.StringIO(), width=100)
-    plan.render(out, {"stages": stages, "seconds": 96, "bytes": 335e3, "finish": "2026-11-27T08:13:00"})
+    plan.render(out, PlanResult("root", StagePlans(extract=work), 96.0, 335_000, "2026-11-27T08:13:00"))
     printed = out.file.getvalue()  # type: ignore[attr-defined]
     assert printed.strip() in page, printed
 

@@ -4,6 +4,7 @@ text, values   bytes into columns, columns into numbers, times and texts, withou
 rows           the input and the result of `checks`, and what a source says about its videos
 checks         which rows become events, and why others are rejected: read this one
 phd2, movielens, mapped, folder    the formats
+guess          which format a file has and what its columns hold, for `reelmill init`; `head`: its first rows
 ingest         writes a source to the tables of a root
 """
 

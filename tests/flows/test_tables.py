@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from reelmill.extractors.weights.files import WeightFile, WeightFiles
 from reelmill.flows.cli import (
     compact,
     demo,
@@ -121,10 +123,11 @@ DEPLOYED = [
     ),
     SimpleNamespace(deployment="reelmill-train/data", schedule=None, timezone="UTC"),
 ]
-WEIGHTS = {
-    "name": "c3d-sports1m", "extractor": "c3d", "state": "wrong", "file": f"/home/somebody/{STORE}/c3d.pickle",
-    "expected": "0" * 64, "found": "1" * 64, "licence": "CC BY-NC 3.0: not for commercial use",
-}  # fmt: skip
+WEIGHTS = WeightFile(
+    name="c3d-sports1m", extractor="c3d", file=f"/home/somebody/{STORE}/c3d.pickle", path=Path("c3d.pickle"),
+    state="wrong", expected="0" * 64, found="1" * 64, url=None, size=None, pixels=None, non_commercial=True,
+    licence="CC BY-NC 3.0: not for commercial use", citation="", note="",
+)  # fmt: skip
 PRINTED: dict[str, tuple[Callable[[Console, Any], None], Any]] = {
     "ingest": (ingest.render, INGEST),
     "extract": (extract.render, EXTRACT),
@@ -147,7 +150,7 @@ PRINTED: dict[str, tuple[Callable[[Console, Any], None], Any]] = {
         Check("weights i3d_r50", "warning", "i3d-r50-kinetics400 is not here",
               "`reelmill weights fetch i3d-r50-kinetics400 --sha256 HASH`, or set weights: random"),
     ], 0)),
-    "weights": (weights.render, {"folder": "/home/somebody/.cache/reelmill/weights", "weights": [WEIGHTS]}),
+    "weights": (weights.render, WeightFiles(Path("/home/somebody/.cache/reelmill/weights"), [WEIGHTS])),
     "recommend": (recommend.render, RecommendResult(ANSWER)),
     "serve": (serve.render, SimpleNamespace(work_pool="a-pool", deployments=DEPLOYED)),
     "init": (init.render, InitResult(
