@@ -15,7 +15,7 @@ import pytest
 import reelmill.extractors.video
 import reelmill.models
 from reelmill.extractors import registry as extractors
-from reelmill.flows.cli import app
+from reelmill.flows.cli.app import app
 from reelmill.flows.jobs.extract import extract
 from reelmill.flows.settings.document import document
 from reelmill.flows.settings.load import load

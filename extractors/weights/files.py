@@ -140,6 +140,27 @@ def expected_hash(record: Checkpoint, file: Path, given: str | None) -> Hash:
     )
 
 
+def ensure(record: Checkpoint, path: Path | None = None, sha256: str | None = None) -> None:
+    """Have a record's file at `path`, or in the folder, downloaded if it is missing, and compare its hash. Arguments
+    and errors as of `load.load`, which does the same before it reads the tensors."""
+    file = path or place(record)
+    expected = expected_hash(record, file, sha256)
+    if not file.is_file():
+        if path is not None:
+            raise InputError(f"weights {path}: no such file")
+        download(record, file, expected)
+    elif (found := _hash(file, expected.kind)) != expected:
+        raise InputError(wrong_hash(record, file, found, expected))
+
+
+def wrong_hash(record: Checkpoint, file: Path, found: Hash, expected: Hash) -> str:
+    """What to say of a file that is another one than it should be."""
+    return (
+        f"{file}: its {found.kind} is {found.digits}, that of {record.name} should be {expected.digits}. "
+        "Delete the file to download it again, or give its hash as weights_sha256 if you trust it"
+    )
+
+
 def download(record: Checkpoint, file: Path, expected: Hash) -> None:
     """Download the record's file. Raises InputError that says where to put it if that fails."""
     try:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from reelmill.extractors.weights.checkpoints import Checkpoint, Layout
-from reelmill.extractors.weights.files import download, expected_hash, place
+from reelmill.extractors.weights.files import download, expected_hash, place, wrong_hash
 from reelmill.extractors.weights.hashes import Hash
 from reelmill.storage.arrays import check_zip
 from reelmill.storage.errors import InputError
@@ -55,10 +55,7 @@ def load(record: Checkpoint, *, path: Path | None = None, sha256: str | None = N
     with file.open("rb") as handle:  # hash and read the same open file
         found = Hash.of(handle, expected.kind)
         if found != expected:
-            raise InputError(
-                f"{file}: its {found.kind} is {found.digits}, that of {record.name} should be {expected.digits}. "
-                "Delete the file to download it again, or give its hash as weights_sha256 if you trust it"
-            )
+            raise InputError(wrong_hash(record, file, found, expected))
         known = found if found.kind == "sha256" else Hash.of(handle, "sha256")
         tensors = _read(handle, file)
     _tell_licence(record.name, record.licence, record.non_commercial)

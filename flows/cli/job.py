@@ -106,7 +106,7 @@ def work(
             f"`reelmill status --root {safe(root)}`; {again}",
             soft_wrap=True,
         )
-    if new or _unfitted(result):
+    if new or (options.get("world") is not None and _unfitted(result)):
         raise typer.Exit(1)
 
 

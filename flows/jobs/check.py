@@ -1,22 +1,61 @@
 """Mistakes in any section of the settings, found before the first download instead of hours later."""
 
 import os
+import shutil
+from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
 
+from reelmill.flows.jobs import known_specs
+from reelmill.flows.jobs.report import report_path
 from reelmill.flows.settings.sections import EngineSettings, ExtractSettings, Settings, TrainSettings
+from reelmill.storage import Root
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import list_stores
+from reelmill.storage.place import AnyRoot
+
+Stage = Literal["ingest", "extract", "train", "report"]
+STAGES: tuple[Stage, ...] = ("ingest", "extract", "train", "report")
 
 
-def check(settings: Settings) -> None:
-    """Everything that can be known without loading weights or reading a table. Raises InputError."""
+def check(settings: Settings, stages: Sequence[Stage] = STAGES) -> None:
+    """Everything about these stages that can be known before any of them starts. Raises InputError.
+
+    Weights that are missing are downloaded here, and those that are present are compared with their hash: without them
+    nothing needs to begin."""
+    root = Root(settings.root)
+    if isinstance(root.path, Path) and root.path.exists() and not root.path.is_dir():
+        raise InputError(f"root {root} is not a folder; give another --root")
+    if "ingest" in stages:
+        check_source(settings)
+    if "train" in stages:
+        check_train(settings.train)
+    if "extract" in stages:
+        check_engine(settings.engine)
+        layers = check_extract(settings.extract)
+        if "train" in stages:
+            check_stores(settings, layers)
+    if "report" in stages:
+        check_report(settings)
+    if "extract" in stages:
+        check_weights(settings)
+
+
+def check_source(settings: Settings) -> None:
+    """Files that ingest reads. Raises InputError."""
     if settings.source is not None and not settings.source.path.exists():
         raise InputError(f"source {settings.source.path} does not exist; check source.path")
+    cookies = settings.download.cookies_file
+    if cookies is not None and not cookies.is_file():
+        raise InputError(f"cookies {cookies} do not exist; check download.cookies_file")
+
+
+def check_stores(settings: Settings, layers: Sequence[str]) -> None:
+    """Raise InputError for a recommender whose feature stores do not exist and will not be written. `layers`: `c3d-fc6`
+    and so on, which extract will write."""
     from reelmill.models.registry import find, stores_of
 
-    check_engine(settings.engine)
-    check_train(settings.train)
-    layers = check_extract(settings.extract)
     known = [*list_stores(settings.root), *(f"{layer}-" for layer in layers)]
     for name, model in settings.train.models.items():
         for role, wanted in stores_of(name, model.stores or None).items():
@@ -27,6 +66,43 @@ def check(settings: Settings) -> None:
             if not any(store.startswith(wanted) or (store[-1] == "-" and wanted.startswith(store)) for store in known):
                 raise InputError(f"{where} is not among what extract will write: {', '.join(layers)}")
         known += [f"{layer}-" for layer in find(name).writes]
+
+
+def check_report(settings: Settings) -> None:
+    """Raise InputError if no page can be written where the settings want it."""
+    path = report_path(settings)
+    if isinstance(path, Path) and path.is_dir():
+        raise InputError(f"report {path} is a folder; give the name of a file in it")
+    if isinstance(path, Path) and (file := next((p for p in path.parents if p.exists()), path)) and file.is_file():
+        raise InputError(f"report {path}: {file} is a file, not a folder; check report")
+
+
+def check_weights(settings: Settings) -> None:
+    """Have the files of weights that the settings name, and compare each with its hash; neither again for the files of
+    a run that had nothing to complain of. Raises InputError that says where to put a file that is missing."""
+    from reelmill.extractors.core.network_settings import NetworkSettings
+    from reelmill.extractors.registry import find
+    from reelmill.extractors.weights.files import ensure
+
+    if known_specs.recall(settings) is not None:
+        return
+    for name, how in settings.extract.extractors.items():
+        if isinstance(how, NetworkSettings) and how.weights != "random":
+            ensure(*find(name).find_weights(how.weights), how.weights_sha256)
+
+
+def check_space(root: AnyRoot, needed: int, what: str) -> None:
+    """Raise InputError if a disk has less free space than a stage is going to need, in bytes."""
+    folder = Root(root).path
+    if not isinstance(folder, Path):
+        return
+    disk = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(disk).free
+    if needed > free:
+        raise InputError(
+            f"{what} needs about {needed / 1e9:,.2f} GB, and {free / 1e9:,.2f} GB are free at {disk}; make room, or do "
+            "a part of it: `reelmill backfill --limit …`"
+        )
 
 
 def check_engine(engine: EngineSettings) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from reelmill.extractors.registry import reads_text
 from reelmill.flows.jobs import known_specs, steps, texts
-from reelmill.flows.jobs.check import check_engine
+from reelmill.flows.jobs.check import check, check_space
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Block, Executor
+from reelmill.flows.jobs.plan import extract_bytes
 from reelmill.flows.progress import current
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline.extract.missing import Todo
@@ -45,12 +46,14 @@ def extract(
     """Run every network on the videos whose features are missing, in blocks; then every encoder of text.
 
     `selection`: which videos, and in which order; all, and in any order, if not given. Texts are not selected from."""
-    check_engine(settings.engine)
+    check(settings, ("extract",))
     executor.step(steps.tidy, settings)
     try:
         specs, missing = _missing(settings)
         todo, left = steps.selected(settings, missing, selection)
         if todo:
+            needed = extract_bytes(settings, steps.networks_of_process(settings), todo)
+            check_space(settings.root, needed, f"extracting {len(todo):,} videos")
             seconds = sum(video.duration_ms for video, _ in todo) / 1000
             current().start("extract", seconds, items=len(todo), realtime=True)
         in_order = selection is not None and selection.order != "any"

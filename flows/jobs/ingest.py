@@ -5,7 +5,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from reelmill.flows.jobs import steps
+from reelmill.flows.jobs.check import check, check_space
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Executor
+from reelmill.flows.jobs.plan import download_plan
 from reelmill.flows.jobs.results import OPTIONAL
 from reelmill.flows.progress import current
 from reelmill.flows.settings.sections import Settings
@@ -42,6 +44,7 @@ def ingest(
 ) -> IngestResult:
     """Read the source, download the missing media (so many at a time as the settings say; of these videos only, if they
     are given), build segments and labels."""
+    check(settings, ("ingest",))
     executor.step(steps.tidy, settings)
     source = executor.step(steps.read_source, settings)
     wanted = [one for one in steps.download_plan(settings) if videos is None or one.video_id in videos]
@@ -75,6 +78,7 @@ def _fetch(settings: Settings, executor: Executor, wanted: list[Wanted]) -> list
     """Blocks of downloads side by side; Ctrl-C stops those that run within a second."""
     if not wanted:
         return []
+    check_space(settings.root, download_plan(settings).bytes or 0, f"downloading {len(wanted):,} videos")
     current().start("download", len(wanted), items=len(wanted))
     threads = settings.download.workers
     size = min(BLOCK, -(-len(wanted) // threads))

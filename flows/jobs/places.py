@@ -60,6 +60,14 @@ def of_data(settings: Settings, path: Path) -> tuple[Settings, DataResult]:
     return settings.model_copy(update={"train": train}), DataResult(found, without)
 
 
+def check_world(name: str, knobs: str) -> None:
+    """Raise InputError if no world is planted for a recommender, or it does not have these knobs."""
+    from reelmill.models.registry import world_of
+
+    world = world_of(name)
+    _knobs(world.planted.knobs, world.name, knobs)
+
+
 def of_world(settings: Settings, name: str, knobs: str) -> Settings:
     """Write a recommender's planted world, unless it is there; the settings for a fit on it, with hyper-parameters that
     suit its size. `knobs`: "default", or "telling=0.5,seed=1"; each world has its own folder in the root."""

@@ -110,7 +110,7 @@ def plan(
     """What is missing of each stage: videos, frames, rows, bytes, and the seconds that it will take on this machine, as
     far as it has been measured here; with `calibrate` it is measured now, on a piece of a missing video."""
     found = StagePlans(
-        _download(settings) if "download" in stages else None,
+        download_plan(settings) if "download" in stages else None,
         _extract(settings, selection, calibrate, ahead="download" in stages) if "extract" in stages else None,
         _texts(settings) if "texts" in stages else None,
         {name: model.stores for name, model in settings.train.models.items()} if "train" in stages else None,
@@ -125,7 +125,7 @@ def plan(
     )  # fmt: skip
 
 
-def _download(settings: Settings) -> DownloadPlan:
+def download_plan(settings: Settings) -> DownloadPlan:
     """Videos to fetch, taking them to be as large and as slow as those fetched before."""
     wanted, tables = steps.download_plan(settings), Tables(steps.root_of(settings))
     mean = pc.mean(tables.read("media", ["bytes"])["bytes"]).as_py()
@@ -175,6 +175,14 @@ def _extract(settings: Settings, selection: Selection | None, calibrate: bool, a
         seconds=None if seconds is None else round(seconds + (loading if whole.videos else 0.0), 3),
         stores=stores,
     )
+
+
+def extract_bytes(settings: Settings, networks: "Sequence[Extractor]", todo: Sequence[Todo]) -> int:
+    """By how much the root will grow when these videos are extracted."""
+    root, options = steps.root_of(settings), steps.extract_options(settings)
+    shared = ratios(root, steps.spec_names(settings, networks), options.format)
+    picture, seen = picture_bytes(root) or Rates.read(root).picture, steps.have_pictures(settings)
+    return cost(todo, facts_of(root), networks, options, seen, settings.extract.block, shared, picture).bytes
 
 
 def _coming(

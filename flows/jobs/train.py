@@ -1,17 +1,21 @@
 """Stores and tables → fitted recommenders with their metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reelmill.flows.jobs import fits, places
-from reelmill.flows.jobs.check import check_train
+from reelmill.flows.jobs.check import check
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Executor
 from reelmill.flows.jobs.fits import FitFigures
 from reelmill.flows.jobs.places import DataResult
 from reelmill.flows.jobs.results import OPTIONAL
 from reelmill.flows.settings.sections import Settings
+from reelmill.storage import Outcome, Outcomes
 from reelmill.storage.errors import ReelmillError
+
+STAGE = "train"
+"""Of the outcomes of recommenders that could not be fitted."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,10 @@ def train(
 
     `data`: a published data set, read into the root first. `world`: the knobs of planted worlds, which are fitted in
     the place of the root (`places`)."""
-    check_train(settings.train)
+    check(settings, ("train",))
+    if world is not None:
+        for name in settings.train.models:
+            places.check_world(name, world)
     read = None
     if data is not None:
         settings, read = executor.step(places.of_data, settings, data, name="read-data", retry=False)
@@ -60,4 +67,21 @@ def train(
             if len(names) == 1 and not keep_going:
                 raise
             unfitted[name] = str(error)
+    if world is None:
+        _record(settings, fitted, unfitted)
     return TrainResult(fitted, unfitted, read)
+
+
+def _record(settings: Settings, fitted: Iterable[str], unfitted: Mapping[str, str]) -> None:
+    """Keep which recommenders could not be fitted among the outcomes, and that one of them could be now; so that what
+    has failed before is known as such."""
+    outcomes = Outcomes(settings.root)
+    failed = {name: row for name, row in outcomes.latest(STAGE).items() if row["status"] == "failed"}
+    outcomes.write([
+        *(Outcome(STAGE, name, "done") for name in fitted if name in failed),
+        *(
+            Outcome(STAGE, name, "failed", error_class="unfitted", permanent=False, message=why)
+            for name, why in unfitted.items()
+            if name not in failed or failed[name]["message"] != why
+        ),
+    ])  # fmt: skip

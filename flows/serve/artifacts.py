@@ -141,10 +141,10 @@ class Kept:
 
 
 def outcomes_by_class(root: str) -> Counter[tuple[str, str, str]]:
-    """Newest outcomes by (stage, store or "", class); the class of what went well is `done`."""
+    """Newest outcomes by (stage, store or "", class), as `status` counts them; the class of successes is `done`."""
     return Counter(
         (row["stage"], row["spec"] or "", row["error_class"] if row["status"] == "failed" else "done")
-        for row in Outcomes(root).newest(["status", "error_class"]).to_pylist()
+        for row in Outcomes(root).newest(["status", "error_class"], join_probe=True).to_pylist()
     )
 
 

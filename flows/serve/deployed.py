@@ -19,7 +19,7 @@ from reelmill.flows.jobs.extract import extract as extract_job
 from reelmill.flows.jobs.fits import choose
 from reelmill.flows.jobs.run import RunResult
 from reelmill.flows.jobs.run import run as run_job
-from reelmill.flows.jobs.train import TrainResult
+from reelmill.flows.jobs.train import STAGE, TrainResult
 from reelmill.flows.jobs.train import train as train_job
 from reelmill.flows.serve import artifacts
 from reelmill.flows.serve.start import flow_run
@@ -108,8 +108,8 @@ def _deployed(
             kept.report(result.page.report)
     trained = result.train if isinstance(result, RunResult) else result
     unfitted = trained.unfitted if isinstance(trained, TrainResult) else {}
-    if not fresh and not unfitted:
+    if not fresh:
         return Completed()
-    parts = [f"{count} × {kind}" for kind, count in fresh.items()]
+    parts = [f"{count} × {kind}" for kind, count in fresh.items() if not kind.startswith(f"{STAGE}:")]
     parts += [f"{name} not fitted: {why}" for name, why in unfitted.items()]
     return Completed(name="Partial", message="; ".join(parts))

@@ -68,7 +68,7 @@ def test_which_videos_and_in_which_order(root: Path, selection: Selection, wante
         ({"where": "labels > 1 labels < 3"}, "expected `and`, `or` or the end at 'labels'"),
         ({"where": "__import__('os').system('x')"}, r"at \".system"),
         ({"where": "labels > 1; drop"}, "at '; drop'"),
-        ({"where": "("* 60 + "labels > 1" + ")" * 60}, "more than 50 brackets"),
+        ({"where": "("* 60 + "labels > 1" + ")" * 60}, "more than 50 nested brackets"),
         ({"where": "labels > 99999999999999999999"}, "99999999999999999999"),
         ({"where": "fetched_at > 'yesterday'"}, "'yesterday' for fetched_at"),
         ({"since": "yesterday"}, "--since 'yesterday': give a day or a time"),

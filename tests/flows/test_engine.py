@@ -121,7 +121,7 @@ def test_parameters_of_deployments_are_those_of_the_jobs() -> None:
     ],
 )
 def test_mistakes_about_the_engine_are_found_before_the_work(root: str, overrides: list[str], message: str) -> None:
-    check(load(None, [root]))
+    check(load(None, [root, "extract.extractors={c3d: {weights: random}}"]))
     with pytest.raises(InputError, match=message):
         check(load(None, [root, *overrides]))
 

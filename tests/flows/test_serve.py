@@ -79,7 +79,7 @@ def test_the_night_is_done_by_a_server_and_its_worker(place: Path, nightly: dict
     assert sorted(store.keys()) == ["0.mkv", "1.mkv", "2.mkv"]
     assert not store.verify()
     assert (place / "nights" / "report.html").exists()
-    assert (nightly["state_name"], nightly["state"]["message"]) == ("Partial", "1 × probe: unsupported")
+    assert (nightly["state_name"], nightly["state"]["message"]) == ("Partial", "1 × download: unsupported")
     assert nightly["name"].startswith("run nights, ")
     assert set(nightly["tags"]) >= {"reelmill", "night"}
 
@@ -96,8 +96,8 @@ def test_its_artifacts_tell_of_it(place: Path, server: Server, nightly: dict[str
     store = open_store(place / "nights", "c3d-conv5").spec.name
     assert rows == [
         {"stage": "download", "store": "", "class": "done", "things": 3, "new": 0},
+        {"stage": "download", "store": "", "class": "unsupported", "things": 1, "new": 1},
         {"stage": "extract", "store": store, "class": "done", "things": 3, "new": 0},
-        {"stage": "probe", "store": "", "class": "unsupported", "things": 1, "new": 1},
     ]
     assert (place / "nights" / "report.html").as_uri() in found["nights-report"]["data"]
 

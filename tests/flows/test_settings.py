@@ -152,6 +152,6 @@ def test_settings_are_described_as_rows() -> None:
     ],
 )
 def test_mistakes_are_found_before_the_work(tmp_path: Path, overrides: list[str], message: str) -> None:
-    check(load(None, [f"root={tmp_path}"]))
+    check(load(None, [f"root={tmp_path}", "extract.extractors={c3d: {weights: random}}"]))
     with pytest.raises(InputError, match=message):
         check(load(None, [f"root={tmp_path}", *overrides]))

@@ -65,7 +65,7 @@ def test_interactions_as_csv_and_without_a_split(tmp_path: Path) -> None:
     rows = Tables(tmp_path / "root").read("events", ["kind", "value", "time"]).to_pylist()
     assert [(r["kind"], r["value"], r["time"].timestamp()) for r in rows] == [("rating", 5, 10), ("rating", 1, 20)]
     (tmp_path / "interactions.csv").write_text("user,item,split\na,x,train\nb,x,tset\n")
-    with pytest.raises(InputError, match="split 'tset' in row 2; known are train, "):
+    with pytest.raises(InputError, match="split 'tset' in row 2; known: train, "):
         dataset.read(tmp_path / "root", tmp_path)
 
 
@@ -160,6 +160,10 @@ def test_the_command_fits_a_data_set_and_tells_what_it_cannot(tmp_path: Path, mi
     assert "store 'c3d-conv5' of prnet (steps) is not there" in figures["unfitted"]["prnet"]
     assert figures["data"]["stores"].keys() == {"picture", "sound"}
     assert "no word occurs twice" in figures["data"]["without"]["text"]
+    again = reelmill("train", "all", "--data", micro, "--root", tmp_path / "root", "-o", "epochs=1", "--json")
+    assert again.returncode == 0, "nothing failed that had not failed before"
+    assert json.loads(again.stdout)["unfitted"] == figures["unfitted"]
+    assert json.loads(again.stdout)["new_failures"] == []
     wrong = reelmill("train", "--data", micro)
     assert (wrong.returncode, "with the name of a recommender" in wrong.stderr) == (2, True)
 
