@@ -12,7 +12,7 @@ from reelmill.extractors.registry import build, descriptors
 from reelmill.extractors.video.c3d_network import C3DNetwork
 
 BATCH = 2
-NETWORKS = {about.name: about for about in descriptors() if about.input == "frames"}
+NETWORKS = {about.name: about for about in descriptors() if about.input == "frames" and about.checkpoints}
 
 
 def make(name: str, **settings: Any) -> FrameNetwork:

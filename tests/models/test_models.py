@@ -408,8 +408,8 @@ def test_an_unknown_user_is_said_to_be_unknown_or_refused(
         assert (user or "an unnamed user") in str(error)  # noqa: PT017
 
 
-NEEDS_STORE = ("transgrec", "jifr", "prnet", "multimodal", "toy")
-"""Recommend from the store; what the others need of their stores for an old video is in the checkpoint."""
+FROM_CHECKPOINT = ("fm", "deepfm", "bpr", "drnn", "fpmc")
+"""Need no store to recommend an old video, since their checkpoint has everything. The others, new ones too, read it."""
 
 
 def test_a_missing_store_and_one_of_another_spec_are_refused(
@@ -420,7 +420,7 @@ def test_a_missing_store_and_one_of_another_spec_are_refused(
         return
     user = pc.min(Tables(planted.root).read("events")["user_id"]).as_py()
     planted.linked(tmp_path, "tables", "runs")
-    if planted.name not in NEEDS_STORE and planted.name != "vbpr":
+    if planted.name in FROM_CHECKPOINT:
         here, there = (recommend(root, user, run=fitted.folder.name) for root in (planted.root, tmp_path))
         assert here == there
         return
