@@ -1,6 +1,5 @@
 """What the demo claims: on the rendered corpus TransGRec-E finds the tastes, on its noise twin it finds nothing."""
 
-import io
 import json
 import os
 import subprocess
@@ -9,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from reelmill.flows.cli.demo import render
 from reelmill.flows.jobs.demo import MODELS, NETWORKS
 from reelmill.models.registry import of_papers
 from reelmill.pipeline.demo.planted import CorpusPlan
@@ -21,8 +18,10 @@ HOUSE = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(900)
 
 CODE = """
-import json, sys
+import io, json, sys
 from pathlib import Path
+from rich.console import Console
+from reelmill.flows.cli.demo import render
 from reelmill.flows.jobs.demo import MODELS, NETWORKS, demo
 from reelmill.flows.jobs.results import plain
 from reelmill.pipeline.demo.planted import CorpusPlan
@@ -35,7 +34,9 @@ models = {
     "drnn": {**MODELS["drnn"], "stores": {"frames": "", "text": ""}},
 }
 figures = demo(Path(sys.argv[1]), CorpusPlan(size=(160, 90)), networks, models)
-json.dump(plain(figures), sys.stdout)
+out = Console(file=io.StringIO(), width=200)
+render(out, figures)
+json.dump({**plain(figures), "printed": out.file.getvalue()}, sys.stdout)
 """
 
 
@@ -91,9 +92,7 @@ def test_the_twin_costs_no_second_download_or_extraction(figures: dict[str, Any]
 def test_the_pages_show_what_the_demo_prints(figures: dict[str, Any]) -> None:
     """The same tables with the same recommenders, metrics and rankings, and the same sentences; numbers are of the full
     demo, which has more extractors than this one."""
-    out = Console(file=io.StringIO(), width=200)
-    render(out, figures)
-    printed = out.file.getvalue()  # type: ignore[attr-defined]
+    printed = figures["printed"]
     stages, stores, *metrics = shapes(printed)
     page, short = (block((HOUSE / name).read_text(encoding="utf-8")) for name in ("flows/README.md", "README.md"))
     shown_stages, shown_stores, *shown_metrics = shapes(page)
