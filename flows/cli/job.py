@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 SETTINGS_FILE, ROOT = "settings.yaml", "reelmill"
-"""Read and used in the current folder where the command names no others."""
+"""Used in the current folder if the command names no others."""
 
 
 def find_settings(file: Path | None, root: str | None) -> Path | None:
-    """The settings file of a command: the one that it names, else, if it names no root either, `settings.yaml`."""
+    """The settings file of a command: the one that it names; if it names no root either, `settings.yaml`."""
     if file is None and root is None and Path(SETTINGS_FILE).is_file():
         return Path(SETTINGS_FILE)
     return file
@@ -37,8 +37,8 @@ def find_settings(file: Path | None, root: str | None) -> Path | None:
 def load_settings(
     file: Path | None, root: str | None, overrides: Sequence[str] | None, *, makes_root: bool = False
 ) -> "Settings":
-    """Settings of a command, by the rule of `options`. `makes_root`: the command needs no root that is there already.
-    Raises InputError if it names neither settings nor a root, and there are none here."""
+    """Settings of a command, by the rule of `options`. `makes_root`: the command creates the root if it does not
+    exist. Raises InputError if it names neither settings nor a root, and the current folder has neither."""
     from reelmill.flows.settings.load import load
 
     path = find_settings(file, root)
@@ -48,8 +48,8 @@ def load_settings(
 
 
 def find_root(file: Path | None, root: str | None) -> str:
-    """Root of a command that reads one, by the rule of `options`. Raises InputError if it is no folder, or nothing is
-    there on an object store."""
+    """Root of a command that reads one, by the rule of `options`. Raises InputError if it is not a folder, or empty on
+    an object store."""
     if file is not None or root is None:
         root = load_settings(file, root, ()).root
     if not is_folder(place(root)):

@@ -1,4 +1,4 @@
-"""How figures are printed: one JSON object for programs, tables for people."""
+"""How results are printed: one JSON object for programs, tables for people."""
 
 import json
 import os
@@ -16,9 +16,9 @@ R = TypeVar("R")
 GAP = 2
 """Spaces between two columns."""
 FOLDED = 20
-"""Narrowest column of words that may be folded."""
+"""Minimum width of a column whose words may be folded."""
 UNBOUNDED = 10_000
-"""Columns of what is no terminal: a file or a pipe gets one line a row."""
+"""Width if the output is not a terminal: a file or a pipe gets one line per row."""
 
 
 def show(figures: R, as_json: bool, render: Callable[[Console, R], None]) -> None:
@@ -63,7 +63,7 @@ class Table:
         out.print()
 
     def _widths(self, room: int) -> list[int] | None:
-        """Columns of each column, as wide as there is room; None if words would be cut."""
+        """Width of each column in characters, within `room`; None if words would be cut."""
         columns = list(zip((Text(heading) for heading in self.headings), *self.rows, strict=True))
         widths = [max(_widest(cell) for cell in column) for column in columns]
         least = [
@@ -78,7 +78,7 @@ class Table:
         return widths
 
     def _most(self, column: int) -> int:
-        """The most that the longest word of a column asks for."""
+        """The largest minimum width of a column."""
         return FOLDED if column in self.fold else UNBOUNDED
 
     def _lines(self, out: Console, widths: list[int]) -> list[Text]:

@@ -90,7 +90,7 @@ def show_recommenders(json: bool) -> None:
 
 
 def render(out: Console, result: "TrainResult") -> None:
-    """What was read, if anything was; metrics of each recommender beside chance."""
+    """What was read, if anything was; metrics of each recommender and of chance."""
     if result.data is not None:
         render_data(out, result.data)
     for name, fitted in result.fits.items():

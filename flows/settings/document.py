@@ -75,7 +75,7 @@ def _extractors(chosen: Mapping[str, ExtractorSettings]) -> list[str]:
 
 
 def _example(field: FieldInfo) -> str:
-    """The name that a table of sections has by default; empty for a section that stands alone."""
+    """The default key of a dict of sections; empty for a single section."""
     default = field.get_default(call_default_factory=True)
     return next(iter(default)) if isinstance(default, dict) else ""
 

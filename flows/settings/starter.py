@@ -9,7 +9,7 @@ from reelmill.flows.settings.document import one_line
 from reelmill.pipeline.sources.guess import Guess
 
 UNKNOWN = "?"
-"""Stands where a column could not be guessed; no table has one of this name, so `ingest` asks for it."""
+"""Placeholder for a column that could not be guessed. `ingest` refuses it by name."""
 MEANING = {
     "user_id": "the user",
     "video_id": "the video",
@@ -28,12 +28,12 @@ MEANING = {
 }
 FORMATS = {
     "phd2": "PHD²: highlights of YouTube videos",
-    "movielens": "MovieLens: ratings; titles, tags and users from the files beside it",
+    "movielens": "MovieLens: ratings; titles, tags and users from files in the same folder",
     "mapped": "a table of your own, by the mapping",
-    "folder": "videos, with nobody who likes them",
+    "folder": "videos only, without records",
 }
 COLUMN = 34
-"""Comments begin here."""
+"""Column at which comments begin."""
 
 
 def starter(found: Guess, file: Path, root: str, rows: Sequence[str] = ()) -> str:

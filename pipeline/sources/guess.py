@@ -142,7 +142,7 @@ def _mapped(path: Path, head: Head, given: dict[str, str]) -> Guess:
     _by_values(head, mapping, reasons)
     _ranges(head, mapping, reasons)
     if "video_id" not in mapping and "url" in mapping:
-        mapping["video_id"], reasons["video_id"] = mapping["url"], "the address stands for the video"
+        mapping["video_id"], reasons["video_id"] = mapping["url"], "the address identifies the video"
     videos = head.filled(mapping["video_id"]) if mapping.get("video_id") in head.names else []
     if "url" not in mapping and videos and all((path.parent / video).is_file() for video in videos[:3]):
         mapping["url"], reasons["url"] = mapping["video_id"], "files beside the table"
@@ -169,7 +169,8 @@ def _by_values(head: Head, mapping: dict[str, str], reasons: dict[str, str]) -> 
 
 
 def _ranges(head: Head, mapping: dict[str, str], reasons: dict[str, str]) -> None:
-    """Start and stop by their values, if no name told them; then settle their units, and what a duration is of."""
+    """Start and stop by their values, if not by name; then their units, and whether a duration is the range's or the
+    video's."""
     if not {"start_s", "start_ms", "value"} & {*mapping}:
         free = [name for name in head.names if name not in mapping.values() and _numbers(head.filled(name))]
         pairs = [(start, stop) for start in free for stop in free if start != stop and _is_range(head, start, stop)]

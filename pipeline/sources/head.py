@@ -14,21 +14,21 @@ from reelmill.pipeline.sources.mapped import SEPARATOR, SUFFIXES
 from reelmill.storage.errors import InputError
 
 ROWS = 1000
-"""Rows that are looked at."""
+"""Maximum number of rows."""
 BYTES = 1 << 20
-"""Of a text file, so many bytes are looked at, after unpacking."""
+"""Bytes of a text file that are read, after unpacking."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """The first rows of a table. A cell is text; an empty one stands for nothing."""
+    """The first rows of a table. Cells are text; a missing value is empty."""
 
     names: tuple[str, ...]
     columns: dict[str, list[str]]
     """{column: its first cells}"""
 
     def filled(self, name: str) -> list[str]:
-        """The cells of a column that hold anything."""
+        """The cells of a column that are not empty."""
         return [cell for cell in self.columns[name] if cell]
 
 
