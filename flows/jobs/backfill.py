@@ -1,4 +1,4 @@
-"""Features that lack: `extract` for chosen extractors and videos, the most wanted first."""
+"""Missing features: `extract` for chosen extractors and videos, in order of priority."""
 
 from collections.abc import Sequence
 
@@ -23,8 +23,8 @@ def backfill(
     """Exactly the missing (video, spec) cells of these extractors (the settings' own if none is named), in order.
 
     `since`: only videos fetched at this time or later. `where`: only videos of which the filter is true (see
-    `pipeline/where.py`). `limit`: so many videos. `order`: labels, newest, shortest or any (`pipeline/select.py`).
-    Raises InputError for a value that breaks a rule."""
+    `pipeline/planning/where.py`). `limit`: at most this many videos. `order`: labels, newest, shortest or any
+    (`pipeline/planning/select.py`). Raises InputError for a value that breaks a rule."""
     selection = Selection(since, where, limit, order)
     return executor.job(extract, narrowed(settings, extractors, selection), selection)
 

@@ -154,7 +154,7 @@ def check_extract(chosen: ExtractSettings) -> list[str]:
 
 
 def check_device(device: str, precision: str = "auto") -> None:
-    """Raise InputError for a device that this machine does not have, or a precision that there is not. What every
+    """Raise InputError for a device that this machine does not have, or an unknown precision. What every
     machine has is known without asking torch, which takes seconds to import."""
     if device in ("auto", "cpu") and precision in ("auto", "float32", "bfloat16"):
         return

@@ -86,7 +86,7 @@ def settings_of(
 
 @dataclass(frozen=True)
 class ControlResult:
-    """What came of the noise twin."""
+    """Results on the noise twin."""
 
     ingest: IngestResult
     train: TrainResult
@@ -94,7 +94,7 @@ class ControlResult:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What came of the planted corpus and of its control."""
+    """Results on the planted corpus and on its control."""
 
     run: RunResult
     control: ControlResult

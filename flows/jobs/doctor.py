@@ -88,7 +88,7 @@ def _packages() -> Iterator[Check]:
         count += 1
         if not wanted.specifier.contains(found, prereleases=True):
             wrong.append(f"{wanted.name} {found} ({wanted.specifier} is needed)")
-    advice = "make clean, then make test or make demo, sets the environment up anew"
+    advice = "make clean, then make test or make demo, sets up a new environment"
     told = f"{count} fit" if not wrong else ", ".join(wrong)
     told += f"; not installed: {', '.join(sorted(absent))}" if absent else ""
     yield Check("packages", "error" if wrong else "ok", told, advice if wrong else "")
@@ -146,7 +146,7 @@ def _decoder() -> Iterator[Check]:
             return
     right = facts["frame_count"] == 25 and len(seen) == 1
     found = f"PyAV {version('av')} gives {facts['frame_count']} frames of 25"
-    yield Check("decoder", "ok", found) if right else Check("decoder", "error", found, "install PyAV anew")
+    yield Check("decoder", "ok", found) if right else Check("decoder", "error", found, "reinstall PyAV")
 
 
 def _downloader() -> Iterator[Check]:
@@ -177,7 +177,7 @@ def _ffmpeg() -> Iterator[Check]:
         works, said = _answer([imageio_ffmpeg.get_ffmpeg_exe(), "-version"])
     except RuntimeError as error:
         works, said = False, _line(error)
-    advice = "" if works else "it joins video and sound after a download: install imageio-ffmpeg anew"
+    advice = "" if works else "it joins video and sound after a download: reinstall imageio-ffmpeg"
     yield Check("ffmpeg", "ok" if works else "error", " ".join(said.split()[:3]) if works else said, advice)
 
 

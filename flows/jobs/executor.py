@@ -43,8 +43,8 @@ class Executor:
     def side_by_side(
         self, step: Callable[..., R], calls: Sequence[tuple[Any, ...]], *, name: str, threads: int, stop: Event
     ) -> list[R]:
-        """The results of `step(*call)` for each call, in order, by so many threads. An error, or Ctrl-C, sets `stop`,
-        which tells the steps that run to end, and is raised when they have."""
+        """The results of `step(*call)` for each call, in order, computed by this number of threads. An error, or
+        Ctrl-C, sets `stop`, which tells the steps that run to end, and is raised when they have."""
         with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
             futures = []
             for number, call in enumerate(calls):

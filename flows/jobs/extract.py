@@ -97,7 +97,7 @@ def _missing(settings: Settings) -> tuple[list[list[Spec]], list[Todo]]:
 
 
 def blocks_of(todo: Sequence[Todo], size: int, in_order: bool = False) -> list[Block]:
-    """Blocks of so many videos, in a random order unless `in_order`: so several processes on one root seldom meet at
+    """Blocks of `size` videos, in a random order unless `in_order`: so several processes on one root seldom meet at
     the same block, and what one of them has done the others leave out."""
     blocks = [(number, list(todo[start : start + size])) for number, start in enumerate(range(0, len(todo), size))]
     if not in_order:

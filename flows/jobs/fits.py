@@ -37,7 +37,7 @@ def choose(settings: Settings, names: Sequence[str], options: Sequence[str] = ()
 
 @dataclass(frozen=True)
 class FitFigures:
-    """What came of one fit."""
+    """Result of one fit."""
 
     folder: str
     """Of the run."""
@@ -63,16 +63,16 @@ def fit(settings: Settings, name: str, stores: Sequence[str] = ()) -> FitFigures
 
     chosen, report = settings.train.models[name], current()
     model_settings = settings_for(name, chosen.options)
-    told, bar = 0, f"train {name}"
+    shown_epoch, bar = 0, f"train {name}"
 
     def seen(epoch: int, figures: dict[str, float]) -> None:
-        nonlocal told
-        if not told:
+        nonlocal shown_epoch
+        if not shown_epoch:
             report.start(bar, model_settings.epochs, items=model_settings.epochs, unit="epochs")
         shown = {key: number for key, number in figures.items() if key == "loss" or key.startswith("validation")}
         note = "  ".join(f"{key} {number:.3f}" for key, number in shown.items())
-        report.advance(bar, epoch - told, items=epoch - told, note=note)
-        told = epoch
+        report.advance(bar, epoch - shown_epoch, items=epoch - shown_epoch, note=note)
+        shown_epoch = epoch
         interrupt.check()  # here nothing is lost
 
     named = whole_names(settings, name, stores)

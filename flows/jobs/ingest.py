@@ -32,7 +32,7 @@ class DownloadResult:
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What came of each stage."""
+    """Result of each stage."""
 
     source: steps.SourceResult
     download: DownloadResult | None = field(default=None, metadata=OPTIONAL)
@@ -42,7 +42,7 @@ class IngestResult:
 def ingest(
     settings: Settings, executor: Executor = IN_THIS_PROCESS, videos: Collection[str] | None = None
 ) -> IngestResult:
-    """Read the source, download the missing media (so many at a time as the settings say; of these videos only, if they
+    """Read the source, download the missing media (as many at a time as the settings say; of these videos only, if they
     are given), build segments and labels."""
     check(settings, ("ingest",))
     executor.step(steps.tidy, settings)

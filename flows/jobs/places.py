@@ -33,7 +33,8 @@ class DataResult:
 
 def of_data(settings: Settings, path: Path) -> tuple[Settings, DataResult]:
     """Read a data set into the root; the settings with each recommender's stores as the data set has them, where the
-    settings do not say, and what was read. Nothing is downloaded: what needs pictures gets what lies beside the table.
+    settings do not say, and what was read. Nothing is downloaded: recommenders that need pictures get the
+    vectors next to the table.
 
     Texts and topics of recommenders that read them (`drnn`) are encoded from titles and tags, and `multimodal` goes
     without modalities if there are none; `without` says what is not there, and why."""
@@ -46,9 +47,9 @@ def of_data(settings: Settings, path: Path) -> tuple[Settings, DataResult]:
         roles, optional = find(name).roles, find(name).optional
         stores = dataset.stores_for(found, roles, optional)
         if "topics" in roles:
-            read, lacking = _texts(settings, {*roles} & {"text", "topics"} - {*found.stores})
+            read, absent = _texts(settings, {*roles} & {"text", "topics"} - {*found.stores})
             stores |= read
-            without |= lacking
+            without |= absent
         own = model.stores if isinstance(model.stores, dict) else dict.fromkeys(roles, model.stores)
         stores |= own
         options = {"split": "given"} if len(found.sources) > 1 and "split" in _options(name) else {}

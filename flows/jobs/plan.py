@@ -143,8 +143,8 @@ def _extract(settings: Settings, selection: Selection | None, calibrate: bool, a
     networks, options = steps.extractors(settings), steps.extract_options(settings)
     loading = time.monotonic() - began
     root, names = steps.root_of(settings), steps.spec_names(settings, networks)
-    lacking = steps.extract_plan(settings, networks)
-    todo, left = steps.selected(settings, lacking, selection)
+    missing = steps.extract_plan(settings, networks)
+    todo, left = steps.selected(settings, missing, selection)
     there = {spec.name: len(present(root, spec)) for specs in steps.specs(settings, networks) for spec in specs}
     facts, here = facts_of(root), len(todo)
     if ahead and networks and (selection is None or not selection.narrows):
@@ -188,7 +188,7 @@ def extract_bytes(settings: Settings, networks: "Sequence[Extractor]", todo: Seq
 def _coming(
     settings: Settings, networks: "Sequence[Extractor]", facts: dict[str, Facts]
 ) -> tuple[list[Todo], dict[str, Facts]]:
-    """Videos still to be fetched, as long as they claim to be, else as the others are, and lacking everything."""
+    """Videos that are not downloaded yet, with their claimed or else the usual length; all features are missing."""
     rows = described(steps.root_of(settings)).select(["video_id", "claimed_duration_ms"]).to_pylist()
     claimed = {row["video_id"]: row["claimed_duration_ms"] for row in rows}
     usual = round(float(np.mean([fact.duration_ms for fact in facts.values()]))) if facts else UNKNOWN_MS

@@ -23,7 +23,7 @@ def report_path(settings: Settings) -> AnyPath:
 
 
 def report(settings: Settings, runs: Sequence[AnyPath] | None = None) -> ReportResult:
-    """Write the page over these runs (those of the root if none are given), unless it stands as it would be written."""
+    """Write the page over these runs (those of the root if none are given), unless the page is up to date."""
     from reelmill.models.report.state import is_current, state_of
     from reelmill.models.runs import list_runs
 

@@ -1,7 +1,7 @@
 """Results of jobs as plain data, which `--json` prints.
 
 A result is a small dataclass; its fields are the keys. The metadata of a field say where that is not so: it is left out
-where it is None (OPTIONAL), its own fields stand in its place (INLINE), or its key is no name in Python ({"key": …}).
+where it is None (OPTIONAL), replaced by its own fields (INLINE), or its key is no name in Python ({"key": …}).
 """
 
 from collections.abc import Mapping

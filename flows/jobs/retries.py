@@ -1,7 +1,7 @@
 """Which failures of a step are transient, so that it is tried again at once, and after which pauses.
 
-A video's own failures are outcomes and are not handled here; the downloader retries by itself. This is about what the
-work stands on: a network file system that stalls, an object store or a server that is busy.
+A video's own failures are outcomes and are not handled here; the downloader retries by itself. This is about the
+infrastructure: a network file system that stalls, an object store or a server that is busy.
 """
 
 import errno

@@ -42,7 +42,7 @@ def retry(
     settings: Settings, executor: Executor = IN_THIS_PROCESS, classes: Sequence[str] = (), stages: Sequence[str] = ()
 ) -> RetryResult:
     """Try again what failed with these classes (in these stages): download and measure, or extract, of those videos
-    alone. Raises InputError for a class or stage that there is not."""
+    alone. Raises InputError for an unknown class or stage."""
     found = failures(settings, classes, stages)
     result = described(settings, classes, found)
     if not found:
@@ -61,7 +61,7 @@ def retry(
 
 
 def failures(settings: Settings, classes: Sequence[str], stages: Sequence[str] = ()) -> list[Failure]:
-    """The newest failures of these classes. Raises InputError for a class or stage that there is not."""
+    """The newest failures of these classes. Raises InputError for an unknown class or stage."""
     newest = newest_failures(steps.root_of(settings))
     for name in classes:
         if name not in CLASSES:

@@ -18,7 +18,7 @@ NOTHING = TrainResult({}, {}, reason="no events: the source says of nobody what 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What came of each stage."""
+    """Result of each stage."""
 
     ingest: IngestResult
     extract: ExtractResult

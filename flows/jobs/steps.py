@@ -55,7 +55,7 @@ class SourceResult:
 
 
 def read_source(settings: Settings) -> SourceResult:
-    """Source table → events, rejects, videos. Does nothing when the source stands in the tables already."""
+    """Source table → events, rejects, videos. Does nothing if the tables already hold the source."""
     source = settings.source
     if source is None:
         return SourceResult(False, None)
@@ -125,7 +125,7 @@ def selected(settings: Settings, todo: Sequence[Todo], selection: Selection | No
     """Those of the videos to do that are selected, in the order to do them, and how many are left out."""
     if selection is None:
         return list(todo), 0
-    by_video = {video.video_id: (video, lacking) for video, lacking in todo}
+    by_video = {video.video_id: (video, missing) for video, missing in todo}
     chosen = first(selection, ordered(root_of(settings), selection), by_video)
     return [by_video[video] for video in chosen], len(todo) - len(chosen)
 
@@ -177,7 +177,7 @@ def extract_block(settings: Settings, todo: Sequence[Todo], have_pictures: set[s
     Raises InputError if this machine's networks would write into other stores than those that the work was planned
     for: arithmetic may differ between machines."""
     report, networks = current(), networks_of_process(settings)
-    planned = {spec.name for _, lacking in todo for specs in lacking.values() for spec in specs}
+    planned = {spec.name for _, missing in todo for specs in missing.values() for spec in specs}
     if unplanned := sorted(planned - set(spec_names(settings, networks))):
         raise InputError(
             f"a worker cannot write the store {unplanned[0]} that was planned elsewhere; give all machines the same "

@@ -38,21 +38,21 @@ def extract_text(settings: Settings, name: str) -> TextSummary:
 
 
 def encode(settings: Settings, fitted: "Encoder", refit: bool) -> TextSummary:
-    """Fit one encoder if need be and write what its stores lack; the figures of it."""
+    """Fit one encoder if needed, and write the missing blocks of its stores."""
     report, name = current(), fitted.name
-    told = {"fit": 0, "encode": 0}
+    shown = {"fit": 0, "encode": 0}
 
     def fitting(share: float) -> None:
-        if not told["fit"]:
+        if not shown["fit"]:
             report.start(f"fit {name}", 100, items=100, unit="%")
-        step = round(100 * share) - told["fit"]
-        told["fit"] += step
+        step = round(100 * share) - shown["fit"]
+        shown["fit"] += step
         report.advance(f"fit {name}", step, items=step)
 
     def written(done: int, todo: int) -> None:
-        if not told["encode"]:
+        if not shown["encode"]:
             report.start(name, todo, items=todo, unit="videos" if fitted.rows == "video" else "users")
-        step, told["encode"] = done - told["encode"], done
+        step, shown["encode"] = done - shown["encode"], done
         report.advance(name, step, items=step)
 
     return texts.extract_texts(

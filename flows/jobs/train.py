@@ -20,7 +20,7 @@ STAGE = "train"
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came of each recommender."""
+    """Result of each recommender."""
 
     fits: dict[str, FitFigures]
     unfitted: dict[str, str]
