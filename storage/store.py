@@ -172,10 +172,6 @@ class FeatureStore:
             copy[place * width : (place + 1) * width] = piece
         return out
 
-    def row_mask(self, rows: np.ndarray) -> np.ndarray:
-        """Mask (n,) uint8 of row numbers (n,)."""
-        return self._masks[rows]
-
     def rows(self, pairs: Iterable[tuple[str, int]]) -> np.ndarray:
         """Vectors (n, dim) of [(video_id, segment_index), …]; NaN where nothing of the segment could be decoded."""
         return self.take(self.locate(pairs))
@@ -211,10 +207,6 @@ class FeatureStore:
         return keys
 
     @cached_property
-    def _masks(self) -> np.ndarray:
-        return np.concatenate([np.zeros(0, np.uint8), *(s.mask for s in self._opened)])
-
-    @cached_property
     def _large(self) -> bool:
         """Whether the store does not fit into memory: then reads are announced, or each page would wait for the one
         before."""
@@ -222,11 +214,11 @@ class FeatureStore:
         return int(self._row_edges[-1]) * self.spec.dim * np.dtype(self.spec.dtype).itemsize > memory // 2
 
     def _forget(self) -> None:
-        for derived in ("_keys", "_masks", "_large"):
+        for derived in ("_keys", "_large"):
             self.__dict__.pop(derived, None)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_keys", "_masks")}
+        return {name: value for name, value in vars(self).items() if name != "_keys"}
 
 
 class View:

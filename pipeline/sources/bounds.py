@@ -31,7 +31,7 @@ def unpacked(packed: bytes, path: Path) -> bytes:
 def check_rows(rows: int, path: Path) -> None:
     """Raise InputError for a table that claims more rows than fit into memory."""
     if rows > (most := memory() // ROW_BYTES):
-        raise InputError(f"{path} says to hold {rows:,} rows, this machine's memory takes {most:,}; divide it")
+        raise InputError(f"{path} claims {rows:,} rows, memory holds {most:,}; split it")
 
 
 def memory() -> int:
