@@ -9,7 +9,7 @@ import pytest
 
 PARTS = {
     "bfloat16": "a processor with bfloat16 instructions; this one emulates them, a minute a window",
-    "compiler": "a C compiler, for torch.compile",
+    "compiler": "a C++ compiler, for torch.compile (Debian: g++)",
     "cuda": "a CUDA device",
     "data": "the published tables and clips in ../shared/data",
     "mount": "the right to mount a small disk (root)",

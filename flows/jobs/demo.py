@@ -62,6 +62,7 @@ def settings_of(
     folder: Path,
     url: str,
     source: str = "planted",
+    plan: CorpusPlan = PLAN,
     networks: dict[str, dict[str, Any]] = NETWORKS,
     models: dict[str, dict[str, Any]] = MODELS,
 ) -> Settings:
@@ -77,6 +78,7 @@ def settings_of(
                 "url_template": url + "/{video_id}.mp4",
             },
             "download": {"allow_private_addresses": True, "per_host_interval_s": 0, "workers": 2},
+            "segments": {"segment_ms": plan.segment_ms},
             "extract": {"extractors": networks},
             "train": {"models": models},
             "report": str(folder / "report.html"),
@@ -119,10 +121,10 @@ def demo(
     write_source(replace(plan, noise=True), corpus / "twin.csv")
     write_watches(plan, corpus / "watches.csv")
     with serve_folder(corpus / "videos") as url:
-        chosen = settings_of(folder, url, "planted", networks, models)
+        chosen = settings_of(folder, url, "planted", plan, networks, models)
         steps.read_source(watched(chosen, corpus / "watches.csv"))
         figures = run(chosen)
-        twin = settings_of(folder, url, "twin", networks, {name: models[name] for name in list(models)[:1]})
+        twin = settings_of(folder, url, "twin", plan, networks, {name: models[name] for name in list(models)[:1]})
         control = control_run(twin, chosen, figures.extract.stores)
     fits = [fitted for part in (figures, control) for fitted in part.train.fits.values()]
     page = report(chosen, [place(fitted.folder) for fitted in fits])

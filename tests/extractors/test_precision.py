@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,14 +19,13 @@ from reelmill.pipeline.extract.videos import extract
 from reelmill.storage import open_store
 from reelmill.storage.errors import InputError
 from tests.networks import NETWORKS, clip, cosine, make
+from tests.optional import needs
 from tests.scenes import PLAN, in_batches, seen_by, write_scenes
 
 BATCH = 2
 
 
-NATIVE = pytest.mark.skipif(
-    not native_bfloat16(torch.device("cpu")), reason="this processor emulates bfloat16: a minute a window"
-)
+NATIVE = needs("bfloat16", native_bfloat16(torch.device("cpu")))
 PRECISIONS = ["float32", pytest.param("bfloat16", marks=NATIVE)]
 
 
@@ -188,6 +188,7 @@ def test_a_missing_compiler_is_told_before_weights_are_read(monkeypatch: pytest.
 
 
 @pytest.mark.slow
+@needs("compiler", shutil.which("g++") is not None)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # torch's, of its own compiler
 @pytest.mark.parametrize("name", NETWORKS)
 def test_compiled_features_agree(name: str) -> None:

@@ -16,6 +16,7 @@ from reelmill.extractors.text.topics import TopicSettings
 from reelmill.extractors.text.twitter_lda import PostTopicSettings, TwitterLDA, delta
 from reelmill.extractors.text.words import Document, TooLittleText
 from reelmill.storage.errors import CorruptPart, InputError
+from tests.optional import needs
 from tests.texts import THEMES, planted
 
 MOVIES = Path(__file__).parents[3] / "shared" / "data" / "ml-latest-small"
@@ -213,7 +214,7 @@ def test_wrong_settings_and_wrong_files_are_named(tmp_path: Path) -> None:
             LDA.load(tmp_path / name)
 
 
-@pytest.mark.skipif(not (MOVIES / "tags.csv").exists(), reason="needs MovieLens")
+@needs("data", (MOVIES / "tags.csv").exists())
 def test_topics_of_real_tags_follow_genres() -> None:
     """Films with three tags or more: those that share a topic share more of their genres than any two do."""
     with (MOVIES / "tags.csv").open() as tags, (MOVIES / "movies.csv").open() as movies:

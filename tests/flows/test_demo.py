@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
-from reelmill.flows.jobs.demo import MODELS, NETWORKS
+from reelmill.extractors.video import c3d_network
+from reelmill.flows.jobs.demo import MODELS, NETWORKS, DemoResult, demo
 from reelmill.models.registry import of_papers
 from reelmill.pipeline.demo.planted import CorpusPlan
 from tests.demo_output import block, sentences, shapes
@@ -17,41 +20,65 @@ from tests.demo_output import block, sentences, shapes
 HOUSE = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(900)
 
+SIZES = {
+    "small": CorpusPlan(size=(64, 36), segment_ms=2000, users=200),
+    "full": CorpusPlan(size=(160, 90)),
+}
+"""Both with as many videos and segments; the small one renders less, and its network has a hundredth of the weights."""
+
 CODE = """
 import io, json, sys
 from pathlib import Path
 from rich.console import Console
 from reelmill.flows.cli.demo import render
-from reelmill.flows.jobs.demo import MODELS, NETWORKS, demo
 from reelmill.flows.jobs.results import plain
-from reelmill.pipeline.demo.planted import CorpusPlan
-networks = {name: NETWORKS[name] for name in ("c3d", "logmel", "topics")}
-networks["c3d"] = {**networks["c3d"], "layers": ["fc6", "conv5"]}
-models = {
-    **MODELS,
-    "jifr": {**MODELS["jifr"], "stores": "c3d-fc6"},
-    "multimodal": {**MODELS["multimodal"], "stores": {"picture": "c3d-fc6", "sound": "logmel"}},
-    "drnn": {**MODELS["drnn"], "stores": {"frames": "", "text": ""}},
-}
-figures = demo(Path(sys.argv[1]), CorpusPlan(size=(160, 90)), networks, models)
+from tests.flows.test_demo import run_demo
+figures = run_demo(Path(sys.argv[1]), sys.argv[2])
 out = Console(file=io.StringIO(), width=200)
 render(out, figures)
 json.dump({**plain(figures), "printed": out.file.getvalue()}, sys.stdout)
 """
 
 
-def small_demo(folder: Path, **environment: str) -> dict[str, Any]:
-    """The demo in small pictures and with one network, as a process of its own."""
-    command = [sys.executable, "-c", CODE, str(folder)]
+class SmallC3D(c3d_network.C3DNetwork):
+    """C3D with 32 channels throughout: enough that its random features tell tastes apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, module in list(self.named_children()):
+            if isinstance(module, nn.Conv3d):
+                setattr(self, name, nn.Conv3d(3 if name == "conv1a" else 32, 32, kernel_size=3, padding=1))
+        self.fc6, self.fc7 = nn.Linear(32 * 16, 1024), nn.Linear(1024, 1024)
+
+
+def run_demo(folder: Path, size: str) -> DemoResult:
+    """The demo with one network, in this process; a small one has a small network."""
+    if size == "small":
+        c3d_network.C3DNetwork = SmallC3D  # type: ignore[misc]
+        c3d_network.C3D.about = replace(c3d_network.C3D.about, layers={"fc6": 1024, "conv5": 32})
+    networks = {name: NETWORKS[name] for name in ("c3d", "logmel", "topics")}
+    networks["c3d"] = {**networks["c3d"], "layers": ["fc6", "conv5"]}
+    models = {
+        **MODELS,
+        "jifr": {**MODELS["jifr"], "stores": "c3d-fc6"},
+        "multimodal": {**MODELS["multimodal"], "stores": {"picture": "c3d-fc6", "sound": "logmel"}},
+        "drnn": {**MODELS["drnn"], "stores": {"frames": "", "text": ""}},
+    }
+    return demo(folder, SIZES[size], networks, models)
+
+
+def demo_process(folder: Path, size: str, **environment: str) -> dict[str, Any]:
+    """The same as a process of its own."""
+    command = [sys.executable, "-c", CODE, str(folder), size]
     chosen = {**os.environ, **environment}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=850, check=False, env=chosen)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return json.loads(ended.stdout)
 
 
-@pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return small_demo(tmp_path_factory.mktemp("demo"))
+@pytest.fixture(scope="module", params=["small", pytest.param("full", marks=pytest.mark.slow)])
+def figures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return demo_process(tmp_path_factory.mktemp("demo"), request.param)
 
 
 def row(fitted: dict[str, Any], metric: str, name: str = "transgrec") -> dict[str, Any]:
@@ -108,11 +135,12 @@ def test_the_pages_show_what_the_demo_prints(figures: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1300)
+@pytest.mark.parametrize("figures", ["full"], indirect=True)
 def test_bfloat16_finds_what_float32_finds(figures: dict[str, Any]) -> None:
     """Every metric of every ranking, within the interval that it has in the other precision."""
     folder = Path(figures["run"]["report"]).parent
     exact, rough = (
-        small_demo(folder, REELMILL__EXTRACT__PRECISION=precision)["run"]["train"]
+        demo_process(folder, "full", REELMILL__EXTRACT__PRECISION=precision)["run"]["train"]
         for precision in ("float32", "bfloat16")
     )
     exact, rough = exact["fits"]["transgrec"], rough["fits"]["transgrec"]

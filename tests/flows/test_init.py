@@ -20,6 +20,7 @@ from reelmill.pipeline.sources.guess import Guess, guess
 from reelmill.storage import Tables
 from reelmill.storage.errors import InputError, ReelmillError
 from tests.media import make_video
+from tests.optional import needs
 
 DATA = Path("/work/shared/data")
 ROWS = [("ann", "c1", 0.0, 5.5, "https://example.org/1"), ("ann", "c2", 2.0, 8.0, "https://example.org/2"),
@@ -232,7 +233,7 @@ def test_hostile_names_stay_in_comments_and_quotes(tmp_path: Path) -> None:
     assert "\x1b" not in text
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the published tables are not here")
+@needs("data", DATA.is_dir())
 @pytest.mark.parametrize(
     ("place", "form", "count"),
     [

@@ -18,6 +18,7 @@ from reelmill.pipeline.demo.corpus import render, write_source
 from reelmill.pipeline.demo.loopback import serve_folder
 from reelmill.pipeline.demo.planted import CorpusPlan, planted_videos
 from reelmill.storage import Tables, open_store
+from tests.optional import needs
 
 PLAN = CorpusPlan(videos=9, new_videos=3, segments=(3, 4), tastes=3, users=45, size=(96, 54))
 CLIPS = Path(__file__).parents[3] / "shared" / "data" / "clips"
@@ -128,7 +129,7 @@ def test_a_second_run_does_nothing_twice(place: Path, first: dict[str, Any]) -> 
     assert set(before) <= set(after)
 
 
-@pytest.mark.skipif(not CLIPS.exists(), reason="real clips are not at hand")
+@needs("data", CLIPS.exists())
 def test_real_clips_of_odd_kinds_all_end_with_an_outcome(tmp_path: Path) -> None:
     folder = tmp_path / "clips"
     folder.mkdir()

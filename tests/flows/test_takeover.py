@@ -14,6 +14,7 @@ import yaml
 
 from reelmill.storage import Tables, open_store
 from reelmill.storage.features import list_stores
+from tests.optional import needs
 from tests.prefect_server import Process, Server, prefect_server, until
 from tests.sounds import write_sound
 
@@ -22,7 +23,7 @@ POSTGRES = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/none"))
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1500),
-    pytest.mark.skipif(not POSTGRES.exists(), reason="no Postgres with pg_trgm is installed (Debian: postgresql)"),
+    needs("postgres", POSTGRES.exists()),
 ]
 
 

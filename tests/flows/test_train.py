@@ -17,6 +17,7 @@ from reelmill.pipeline import dataset
 from reelmill.storage import Tables, open_store
 from reelmill.storage.errors import InputError
 from tests.flows.test_cli import reelmill
+from tests.optional import needs
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -182,7 +183,7 @@ def test_a_click_through_model_goes_without_modalities_where_a_data_set_has_none
         fits.fit(asked, "multimodal")
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="no real data here")
+@needs("data", DATA.exists())
 @pytest.mark.parametrize(
     ("path", "kind", "events"),
     [("ml-100k", "movielens", 100_000), ("movietweetings-100k", "movielens", 100_000),

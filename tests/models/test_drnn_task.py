@@ -22,6 +22,7 @@ from reelmill.models.registry import world_of
 from reelmill.storage import FeatureWriter, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import VALID
+from tests.optional import needs
 
 QUICK = DRNNSettings(
     dim=32, hidden=32, batch=256, epochs=7, patience=0, learning_rate=0.02, least_videos=5, longest=6, memory=8,
@@ -228,7 +229,7 @@ def test_it_stays_at_chance_on_the_noise_twin(planted: Callable[..., Root]) -> N
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs("cuda", torch.cuda.is_available())
 def test_it_learns_on_a_gpu_and_its_checkpoint_opens_on_the_cpu(planted: Callable[..., Root]) -> None:
     result = fit(planted(), replace(FEED, network="both", seed=1), device="cuda")
     assert row(result, "drnn")["minus_random_low"] > 0.05

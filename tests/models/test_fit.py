@@ -23,6 +23,7 @@ from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask
 from reelmill.models.transgrec.world import World, write
 from reelmill.storage.errors import CorruptPart, InputError
+from tests.optional import needs
 
 train = partial(fit.train, pictures=False)
 """Drawing takes longer than fitting here; `test_pictures` has its own fits."""
@@ -88,7 +89,7 @@ def test_the_random_row_is_chance_and_the_floors_are_there(fitted: FitResult) ->
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs("cuda", torch.cuda.is_available())
 def test_it_learns_on_a_gpu_and_its_checkpoint_opens_on_the_cpu(world: tuple[Path, str]) -> None:
     result = train(*world, TransGRecSettings(batch=250, epochs=40, patience=15, seed=1), device="cuda")
     assert figures(result, "transgrec", "map")["minus_random_low"] > 0.2

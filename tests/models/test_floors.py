@@ -13,6 +13,7 @@ from reelmill.models.protocols.segments.floors import floors
 from reelmill.pipeline import labels, sources
 from reelmill.storage import Tables
 from reelmill.storage.errors import InputError
+from tests.optional import need
 
 PHD2 = Path(__file__).parents[3] / "shared" / "data" / "phd2" / "even_users.csv"
 CELLS = 4
@@ -104,8 +105,7 @@ def test_groups_by_training_positives(tmp_path: Path) -> None:
 
 def test_on_the_published_labels_earlier_is_better(tmp_path: Path) -> None:
     """Nobody needs a network to beat chance there: selections lie early."""
-    if not PHD2.exists():
-        pytest.skip("no real data here")
+    need("data", PHD2.exists())
     sources.write_source(tmp_path, sources.read(PHD2, "phd2"))
     labels.write_labels(tmp_path)
     found = floors(tmp_path)

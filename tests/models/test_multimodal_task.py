@@ -22,6 +22,7 @@ from reelmill.models.protocols.clicks.data import load_clicks
 from reelmill.models.protocols.clicks.settings import FieldSettings
 from reelmill.models.protocols.clicks.task import ClickTask
 from reelmill.storage.errors import InputError
+from tests.optional import needs
 
 CPU = torch.device("cpu")
 COMMON: dict[str, Any] = {
@@ -267,7 +268,7 @@ def test_counts_add_up(small: tuple[Path, dict[str, str]]) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs("cuda", torch.cuda.is_available())
 def test_it_learns_on_a_gpu(world: tuple[Path, dict[str, str]]) -> None:
     result = train(*world, replace(SETTINGS, seed=1), model="multimodal", pictures=False, device="cuda")
     assert figures(result, "multimodal", "auc")["minus_random_low"] > 0.15

@@ -15,6 +15,7 @@ from reelmill.pipeline.extract.cut import CutJob, CutSegment, cut
 from reelmill.pipeline.probe import probe
 from tests.kinds import ffmpeg
 from tests.media import make_video, read_index
+from tests.optional import needs
 
 FULL = Geometry(crop=(240, 320), scale_to=(240, 320))
 CLIPS = Path(__file__).parents[3] / "shared" / "data" / "clips"
@@ -127,7 +128,7 @@ def test_limits_come_before_decoding(tmp_path: Path) -> None:
         list(cut(CutJob(str(path), 0, 2400, 1000, {}, thumbnail_height=60, limits=Limits(max_frames=50))))
 
 
-@pytest.mark.skipif(not CLIPS.exists(), reason="real clips are not at hand")
+@needs("data", CLIPS.exists())
 def test_real_clips_have_the_frames_they_should() -> None:
     counts = {"c3d/v_ApplyEyeMakeup_g01_c01.avi": 164, "decord/flipping_a_pancake.mkv": 310, "decord/unordered.mov": 4,
               "decord/corrupted.mp4": 49, "torchcodec/av1_video.mkv": 125, "torchcodec/h265_10bits.mp4": 30,

@@ -16,6 +16,7 @@ from reelmill.storage.features import NO_DATA, VALID
 from tests.kinds import FRAMES, STEP_MS, Case, make_cases
 from tests.matrix import DECODERS, Read, read_all, table, verdict
 from tests.media import make_video
+from tests.optional import need
 from tests.pipeline.test_extract import IndexExtractor, video
 
 README = Path(__file__).parents[2] / "pipeline" / "README.md"
@@ -56,9 +57,9 @@ def test_the_probe_measures_what_is_there(cases: list[Case]) -> None:
             assert (case.name, facts["duration_ms"]) == (case.name, times[-1] + STEP_MS)
 
 
+@pytest.mark.optional
 def test_the_readme_says_which_case_each_decoder_gets_wrong(cases: list[Case], reads: dict) -> None:
-    if missing := [decoder for decoder in DECODERS if reads[decoder] is None]:
-        pytest.skip(f"not installed here: {', '.join(missing)}")
+    need("torchcodec", reads["torchcodec"] is not None)
     verdicts = {c.name: [verdict(c, reads[d][1][number]) for d in DECODERS] for number, c in enumerate(cases)}
     printed = README.read_text().split("<!-- decoders -->\n")[1].split("\n<!-- /decoders -->")[0]
     assert printed == table(verdicts), "`python -m tests.benchmarks frames` prints the table"

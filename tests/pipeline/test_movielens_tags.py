@@ -11,6 +11,7 @@ import pytest
 from reelmill.pipeline import sources
 from reelmill.pipeline.extract import texts
 from reelmill.storage import Tables
+from tests.optional import need
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "ml-latest-small"
 RATINGS = "userId,movieId,rating,timestamp\n1,10,5,9\n1,20,4,9\n1,30,4,9\n1,40,4,9\n"
@@ -86,8 +87,7 @@ def test_the_encoders_read_them_and_a_new_tag_is_written(tmp_path: Path) -> None
 
 def test_real_tags() -> None:
     """Against a plain loop over MovieLens' own files."""
-    if not (DATA / "tags.csv").exists():
-        pytest.skip("no real data here")
+    need("data", (DATA / "tags.csv").exists())
     rated, films, tagged = (
         list(csv.DictReader(io.StringIO((DATA / name).read_text())))
         for name in ("ratings.csv", "movies.csv", "tags.csv")

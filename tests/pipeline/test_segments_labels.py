@@ -18,6 +18,7 @@ from reelmill.pipeline.segments import grid
 from reelmill.storage import Tables, parts
 from reelmill.storage.errors import InputError
 from reelmill.storage.schema import SCHEMAS
+from tests.optional import need
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -259,8 +260,7 @@ def test_an_empty_root(tmp_path: Path) -> None:
 
 def test_real_highlights(tmp_path: Path) -> None:
     path = DATA / "phd2" / "even_users.csv"
-    if not path.exists():
-        pytest.skip("no real data here")
+    need("data", path.exists())
     durations: dict[str, int] = {}
     records: list[Record] = []
     with path.open(newline="") as file:

@@ -20,6 +20,7 @@ from reelmill.pipeline.sources.rows import SourceResult
 from reelmill.storage import Tables, parts
 from reelmill.storage.errors import InputError
 from reelmill.storage.schema import SCHEMAS
+from tests.optional import need
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 HEAD = "youtubeId,start,duration,user_id,video_duration,is_last"
@@ -282,8 +283,7 @@ REAL = {
 @pytest.mark.parametrize("name", REAL)
 def test_real_ratings(name: str) -> None:
     path, (separator, header) = DATA / name, REAL[name]
-    if not path.exists():
-        pytest.skip("no real data here")
+    need("data", path.exists())
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     lines = content.decode().splitlines()[header:]
     rows = [line.split(separator) for line in lines]
@@ -543,8 +543,7 @@ def test_videos_are_merged(tmp_path: Path) -> None:
 
 def test_real_highlights() -> None:
     path = DATA / "phd2" / "even_users.csv"
-    if not path.exists():
-        pytest.skip("no real data here")
+    need("data", path.exists())
     reasons: Counter[str] = Counter()
     kept, clipped, seen = 0, 0, set()
     with path.open(newline="") as file:
