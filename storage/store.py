@@ -141,8 +141,9 @@ class FeatureStore:
         Rows are joined as bytes: if they come from several shards, numpy would cost more per row, or copy twice.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        shape, width = (len(rows), self.spec.dim), self.spec.dim * np.dtype(self.spec.dtype).itemsize
-        if out is not None and (out.shape, out.dtype, out.flags.c_contiguous) != (shape, self.spec.dtype, True):
+        dtype = np.dtype(self.spec.dtype)
+        shape, width = (len(rows), self.spec.dim), self.spec.dim * dtype.itemsize
+        if out is not None and (out.shape, out.dtype, out.flags.c_contiguous) != (shape, dtype, True):
             raise InputError(
                 f"out is {out.shape} {out.dtype}, expected a contiguous array of {shape} {self.spec.dtype}"
             )

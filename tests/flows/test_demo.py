@@ -21,7 +21,7 @@ HOUSE = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(900)
 
 SIZES = {
-    "small": CorpusPlan(size=(64, 36), segment_ms=2000, users=200),
+    "small": CorpusPlan(size=(64, 36), segment_ms=2000),
     "full": CorpusPlan(size=(160, 90)),
 }
 """Both with as many videos and segments; the small one renders less, and its network has a hundredth of the weights."""
@@ -48,14 +48,14 @@ class SmallC3D(c3d_network.C3DNetwork):
         for name, module in list(self.named_children()):
             if isinstance(module, nn.Conv3d):
                 setattr(self, name, nn.Conv3d(3 if name == "conv1a" else 32, 32, kernel_size=3, padding=1))
-        self.fc6, self.fc7 = nn.Linear(32 * 16, 1024), nn.Linear(1024, 1024)
+        self.fc6, self.fc7 = nn.Linear(32 * 16, 4096), nn.Linear(4096, 4096)
 
 
 def run_demo(folder: Path, size: str) -> DemoResult:
     """The demo with one network, in this process; a small one has a small network."""
     if size == "small":
         c3d_network.C3DNetwork = SmallC3D  # type: ignore[misc]
-        c3d_network.C3D.about = replace(c3d_network.C3D.about, layers={"fc6": 1024, "conv5": 32})
+        c3d_network.C3D.about = replace(c3d_network.C3D.about, layers={"fc6": 4096, "conv5": 32})
     networks = {name: NETWORKS[name] for name in ("c3d", "logmel", "topics")}
     networks["c3d"] = {**networks["c3d"], "layers": ["fc6", "conv5"]}
     models = {
