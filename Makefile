@@ -21,6 +21,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@rm -rf reelmill.egg-info build  # of an older build; whoever runs in this folder would read its metadata
 	@touch $(READY)
 
 demo: $(READY)

@@ -100,9 +100,10 @@ def test_extras_are_those_that_are_promised() -> None:
     assert not names(None) - {"numpy", "h5py", "pyarrow"}
     heavy = {"torch", "prefect", "decord", "gensim", "deno", "yt-dlp", "av", "ray", "s3fs"}
     assert heavy <= names("all")
-    assert not heavy & names(None, "cli")
-    assert not names("train", "s3") & {"prefect", "ray", "yt-dlp", "av", "decord", "gensim", "deno"}
-    assert not names("serve") & {"torch", "av", "ray"}
+    assert not heavy & names(None)
+    assert heavy & names("cli") == {"av"}
+    assert not names("train", "s3") & {"prefect", "ray", "yt-dlp", "decord", "gensim", "deno"}
+    assert not names("serve") & {"torch", "ray"}
 
 
 def test_a_room_imports_what_its_extra_installs() -> None:
@@ -164,12 +165,11 @@ def test_exact_versions_are_the_measured_conflicts(extra: str | None) -> None:
 # --- with nothing else installed: other packages are hidden from a process ---
 
 HIDE = """
-import sys
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {hidden!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Hidden())
+from importlib.machinery import PathFinder
+found = PathFinder.find_spec
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] in {hidden!r} else found(name, path, target)
+PathFinder.find_spec = find_spec
 """
 
 
@@ -207,7 +207,7 @@ from reelmill.storage import Tables, open_store
 store = open_store(sys.argv[1], "c3d")
 block = store.read("a")
 assert block.features.shape == (4, store.spec.dim) and block.mask.shape == (4,)
-assert store.view([("a", 1)])[0].tolist() == block.features[1].tolist()
+assert store.view([("a", 2)])[0].tolist() == block.features[2].tolist()
 assert Tables(sys.argv[1]).read("labels").num_rows == 1
 """
 
@@ -244,6 +244,7 @@ def test_the_base_says_which_extra_to_install(tmp_path: Path) -> None:
     assert "pip install 'reelmill[s3]'" in alone(code=code, cwd=tmp_path).stderr
 
 
+@pytest.mark.slow
 def test_each_room_is_imported_with_its_extra_alone(tmp_path: Path) -> None:
     starts = {
         "storage": (), "extractors.text": ("text",), "extractors": ("extract",), "pipeline": ("extract",),
