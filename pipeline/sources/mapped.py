@@ -13,11 +13,13 @@
       text: =bought                    upload_date; tags and categories are lists, or texts split at `|`
 
 A value that begins with `=` is a constant for all rows, unless a column has exactly this name. `.gz` is unpacked. In
-CSV and TSV a quoted field may hold line ends, but no identity, kind, number or time.
+CSV and TSV a quoted field may hold line ends, but no identity, kind, number or time. Identities are read by one rule in
+every format (`values.identities`): a text as it is, an integer as its digits, a float only if it is whole and exact.
 """
 
 import json
 from collections.abc import Callable, Mapping
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,8 @@ def read(
     rows = Rows(
         source,
         table.problem,
-        **{name: read_as(values.texts, name, trim=True) for name in (*NEEDED, "kind")},
+        **{name: read_as(values.identities, name) for name in NEEDED},
+        kind=read_as(values.texts, "kind", trim=True),
         start=timed("start"),
         stop=timed("stop"),
         length=timed("duration"),
@@ -191,12 +194,13 @@ def _read_json(path: Path, mapping: Mapping[str, str]) -> text.Columns:
     wanted = _wanted(mapping, names, path) if any(objects) else []
     problem: list[str | None] = [row if isinstance(row, str) else None for row in parsed]
     lists = {said for target, said in mapping.items() if target in LISTS}
+    ids = {mapping[target] for target in NEEDED}
     columns = {}
     for name in wanted:
-        cells = [_cell(row.get(name), name in lists) for row in objects]
+        cells = [_identity(row.get(name)) if name in ids else _cell(row.get(name), name in lists) for row in objects]
         for number, cell in enumerate(cells):
             if cell is UNUSABLE and problem[number] is None:
-                problem[number] = f"{name}: a list, an object, or a NUL or half a character in a text"
+                problem[number] = f"{name}: {_flaw(objects[number][name])}"
         kind = pa.list_(pa.string()) if name in lists else pa.string()
         columns[name] = pa.chunked_array([pa.array([None if c is UNUSABLE else c for c in cells], kind)])
     return text.Columns(columns, pa.array(problem, pa.string()), len(lines))
@@ -216,6 +220,23 @@ def _parse(line: bytes) -> dict[str, Any] | str:
     except (ValueError, RecursionError) as error:
         return f"not JSON: {error}"
     return row if isinstance(row, dict) else "not a JSON object"
+
+
+def _identity(value: Any) -> Any:
+    """A JSON value as identity, by the rule of `values.identities`; UNUSABLE if it may be that of another."""
+    if isinstance(value, float):
+        if isnan(value):
+            return None
+        return str(int(value)) if abs(value) < values.EXACT[pa.float64()] and value.is_integer() else UNUSABLE
+    return _cell(value, False)
+
+
+def _flaw(value: Any) -> str:
+    """Why a JSON value is UNUSABLE."""
+    if isinstance(value, float):
+        above = values.EXACT[pa.float64()]
+        return f"{value!r} is no identity; {values.WHOLE} below {above:,}; write an integer or a text"
+    return "a list, an object, or a NUL or half a character in a text"
 
 
 def _cell(value: Any, many: bool) -> Any:

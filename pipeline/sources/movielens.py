@@ -91,13 +91,13 @@ def read(
     user, item, rating, time = (columns.values[name] for name in layout.names)
     items, notes = _items(path, layout)
     users, more = _users(path, layout)
-    video_id = values.texts(layout.names[1], item, trim=True)
+    video_id = values.identities(layout.names[1], item)
     items, of_tags = _tagged(items.filter(pc.is_in(items["id"], value_set=pc.unique(video_id))), path, layout)
     place = pc.index_in(video_id, value_set=items["id"], skip_nulls=True)
     rows = Rows(
         source,
         columns.problem,
-        user_id=values.texts(layout.names[0], user, trim=True),
+        user_id=values.identities(layout.names[0], user),
         video_id=video_id,
         kind=pa.chunked_array([pa.repeat("rating", columns.rows)]),
         value=values.numbers(layout.names[2], rating),
@@ -148,7 +148,9 @@ def _items(path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:
         data = data.decode("latin-1").encode()  # the encoding of ml-1m's films
     columns = _split(data, beside, layout, layout.item_names)
     good = columns.problem.is_null()
-    ids, titles, genres = (values.texts(name, columns.values[name].filter(good)) for name in layout.item_names)
+    said = [columns.values[name].filter(good) for name in layout.item_names]
+    ids = values.identities(layout.item_names[0], said[0])
+    titles, genres = (values.texts(name, column) for name, column in zip(layout.item_names[1:], said[1:], strict=True))
     genres = pc.if_else(pc.equal(genres, NO_GENRES), None, genres)
     films = pa.table({"id": ids, "title": titles, "tags": values.text_lists("genres", genres, layout.genre_separator)})
     return films, _lost(beside, columns)
@@ -161,7 +163,8 @@ def _tagged(films: pa.Table, path: Path, layout: _Layout) -> tuple[pa.Table, tup
     if beside is None:
         return films, ()
     columns = _split(text.read_bytes(beside), beside, layout, layout.tag_names)
-    ids, tags = (values.texts(name, columns.values[name], trim=True) for name in layout.tag_names[1:3])
+    _, item, tag, *_ = layout.tag_names
+    ids, tags = values.identities(item, columns.values[item]), values.texts(tag, columns.values[tag], trim=True)
     place = pc.fill_null(pc.index_in(ids, value_set=films["id"], skip_nulls=True), -1).to_numpy()
     said = is_true(ids.is_valid()) & is_true(tags.is_valid())
     known = said & (place >= 0)
@@ -198,7 +201,7 @@ def _users(path: Path, layout: _Layout) -> tuple[pa.Table, tuple[str, ...]]:
     if not layout.header and not good.true_count:
         return schema.empty_table(), (f"{beside.name} is no MovieLens file of users; not read",)
     said = {name.removesuffix(":token"): columns.values[name].filter(good) for name in layout.user_names}
-    ids = values.texts("user", said[layout.user_names[0].removesuffix(":token")], trim=True)
+    ids = values.identities("user", said[layout.user_names[0].removesuffix(":token")])
     pairs = [pc.binary_join_element_wise(f"{n}=", values.texts(n, said[n], trim=True), "") for n in ATTRIBUTES]
     joined = pc.binary_join_element_wise(*pairs, "|", null_handling="skip")
     attributes = values.text_lists("attributes", joined)

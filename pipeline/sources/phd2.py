@@ -37,8 +37,8 @@ def read(
     rows = Rows(
         source,
         columns.problem,
-        user_id=values.texts("user_id", read["user_id"], trim=True),
-        video_id=values.texts("youtubeId", read["youtubeId"], trim=True),
+        user_id=values.identities("user_id", read["user_id"]),
+        video_id=values.identities("youtubeId", read["youtubeId"]),
         kind=pa.chunked_array([pa.repeat("highlight", columns.rows)]),
         start=values.numbers("start", read["start"], 1000),
         length=values.numbers("duration", read["duration"], 1000),

@@ -15,6 +15,12 @@ ISO = (
     r" ?(?:Z|z|UTC|(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>\d{2}))?)?$"
 )
 
+WRITTEN_FLOAT = r"^-?(0|[1-9]\d*)(\.0|(\.\d+)?[eE][+-]\d+)$"
+"""A whole or large number as programs write floats, such as 12.0 and 1.5e+18."""
+WHOLE = "an identity that is stored as a number must hold a whole number"
+EXACT = {pa.float16(): 2**11, pa.float32(): 2**24, pa.float64(): 2**53}
+"""{type: the first whole number that another one is rounded to}"""
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -81,8 +87,45 @@ def times(name: str, column: pa.ChunkedArray) -> Numbers:
     return Numbers(name, column, values, read.missing, unreadable)
 
 
+def identities(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Read identities of users or videos, by one rule for every format. NaN, null and an empty text are missing.
+
+    A text is taken as it is, without the spaces around it: "012" and "12" are two users. An integer is its digits. A
+    float is an identity only if it is whole and so small that no other integer becomes the same float: 12.0 is "12".
+    The same holds for a column of texts that are all floats as programs write them (12.0, 1.5e+18), because a table
+    program writes such a column if one of its integers was missing. Raises InputError for any other float or decimal.
+    """
+    column = _plain(column)
+    if pa.types.is_floating(column.type):
+        return _whole_floats(name, column)
+    if pa.types.is_decimal(column.type):
+        try:
+            return column.cast(pa.decimal256(76, 0)).cast(pa.string())
+        except pa.ArrowInvalid:
+            raise InputError(f"column {name!r} has type {column.type}; {WHOLE}, and some are not") from None
+    text = texts(name, column, trim=True)
+    if text.null_count < len(text) and pc.all(pc.match_substring_regex(text, WRITTEN_FLOAT)).as_py():
+        return _whole_floats(name, text.cast(pa.float64()))
+    return text
+
+
+def _whole_floats(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Floats as the digits of integers, NaN as null. Raises InputError for the first one that may be another's."""
+    above = EXACT[column.type]
+    values = column.cast(pa.float64())
+    values = pc.if_else(pc.is_nan(values), None, values)
+    wrong = values.filter(pc.invert(pc.and_(pc.less(pc.abs(values), above), pc.equal(pc.floor(values), values))))
+    if len(wrong):
+        raise InputError(
+            f"column {name!r} holds the {column.type} {wrong[0].as_py()!r}; {WHOLE} below {above:,}, since a larger "
+            "one is rounded and two users or videos would become one; write the column as integers or texts"
+        )
+    return values.cast(pa.int64()).cast(pa.string())
+
+
 def texts(name: str, column: pa.ChunkedArray, *, trim: bool = False) -> pa.ChunkedArray:
-    """Read texts; empty ones are null. `trim` is for identities: it removes spaces around them. 12.0 becomes '12'."""
+    """Read texts; empty ones are null. `trim` removes spaces around them. For who and which video: `identities`."""
+    column = _plain(column)
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
         raise InputError(f"column {name!r} has type {column.type}; it must hold texts or numbers")
     if pa.types.is_floating(column.type):
@@ -100,6 +143,11 @@ def text_lists(name: str, column: pa.ChunkedArray, separator: str = "|") -> pa.C
     else:
         lists = pc.split_pattern(texts(name, column), separator)
     return pc.if_else(pc.equal(pc.list_value_length(lists), 0), None, lists)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column itself; of one with a dictionary, its values."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
 
 
 def is_text(kind: pa.DataType) -> bool:
