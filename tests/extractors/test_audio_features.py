@@ -393,5 +393,5 @@ def test_a_store_of_videos_takes_one_row_of_each() -> None:
         rows = len(index)
         block = Block("v", np.zeros((rows, 2), np.float32), np.ones(rows), np.array(index, np.int32),
                       np.zeros(rows), np.ones(rows))  # fmt: skip
-        with pytest.raises(InputError, match="one row of each"):
+        with pytest.raises(InputError, match="has one row a video, with segment_index 0"):
             block.check(spec)

@@ -7,11 +7,11 @@ kill -9 between write, fsync, rename, removal | all or nothing, also while parts
 kill -9 at all of these moments | the same | faults/test_kills.py::test_a_kill_between_any_two_steps_all_of_them
 kill -9 of two ingests | every file whole, downloads resumed | faults/test_kills.py::test_ingests_that_are_killed_end_with_the_right_files
 kill -9 of two ingests, often | the same | faults/test_kills.py::test_ingests_that_are_killed_often
-kill -9 of a writer | what it had told is there | test_features_writers.py::test_kill_9_loses_and_halves_nothing
-kill -9 of a fit | ends with the numbers of an unbroken one | test_fit.py::test_a_fit_that_the_system_kills_ends_with_the_same_numbers
-kill -9 of a download | resumed | test_download.py::test_a_process_that_was_killed_is_continued
+kill -9 of a writer | what it had told is there | storage/test_features_writers.py::test_kill_9_loses_and_halves_nothing
+kill -9 of a fit | ends with the numbers of an unbroken one | models/test_fit.py::test_a_fit_that_the_system_kills_ends_with_the_same_numbers
+kill -9 of a download | resumed | pipeline/test_download.py::test_a_process_that_was_killed_is_continued
 full disk under an extraction | says so, goes on when there is room | faults/test_space.py::test_an_extraction_on_a_full_disk_goes_on_when_there_is_room
-full disk in the middle of a shard | no harm, no crash | test_features_writers.py::test_a_full_disk_harms_nothing
+full disk in the middle of a shard | no harm, no crash | storage/test_features_writers.py::test_a_full_disk_harms_nothing
 full disk in the middle of a table part | the table stays as it was | faults/test_space.py::test_a_table_on_a_full_disk
 full disk in the middle of a download | transient, resumed | faults/test_space.py::test_a_download_on_a_full_disk_goes_on_when_there_is_room
 full disk under a fit | goes on from the last whole checkpoint | faults/test_space.py::test_a_fit_on_a_full_disk_goes_on_with_the_same_numbers
@@ -24,14 +24,14 @@ network cut, server restarted | downloads resumed, hashes right | faults/test_ne
 network gone for good | transient failures, one more run finishes | faults/test_network.py::test_a_network_that_stays_away_fails_each_video_and_one_more_run_finishes
 decoder that crashes, hangs, allocates, is killed | costs its own video only | faults/test_decoding.py::test_a_poisonous_video_costs_only_itself
 that poison is in the place of the decoder | else the above shows nothing | faults/test_decoding.py::test_av_is_the_decoder_that_the_poison_replaces
-process out of its memory | a crash of the decoder | test_child.py::test_memory_is_bounded
-process that hangs in C | killed at its limit | test_child.py::test_a_hang_in_c_is_killed_at_the_limit
-worker killed | its decoding process ends too | test_child.py::test_the_child_dies_with_a_parent_that_is_killed
+process out of its memory | a crash of the decoder | pipeline/test_child.py::test_memory_is_bounded
+process that hangs in C | killed at its limit | pipeline/test_child.py::test_a_hang_in_c_is_killed_at_the_limit
+worker killed | its decoding process ends too | pipeline/test_child.py::test_the_child_dies_with_a_parent_that_is_killed
 three-hour video | bounded memory | faults/test_decoding.py::test_a_video_of_three_hours_needs_the_memory_of_a_short_one
 8K video | refused before it is decoded | faults/test_decoding.py::test_8k_is_refused_before_it_is_decoded
 0-byte, one-frame, 1-fps, 240-fps, audio-only, mute, id with ../ | features or a class | faults/test_decoding.py::test_odd_kinds_end_with_features_or_with_a_class
-text from outside with control characters, in a terminal | shown, not obeyed | test_cli.py::test_text_from_outside_cannot_drive_the_terminal
-title with markup, on the report page | shown, not obeyed | test_report.py::test_what_came_from_outside_cannot_act
+text from outside with control characters, in a terminal | shown, not obeyed | flows/test_cli.py::test_text_from_outside_cannot_drive_the_terminal
+title with markup, on the report page | shown, not obeyed | models/test_report.py::test_what_came_from_outside_cannot_act
 flipped byte in any region of a shard | named, only its videos are made again | faults/test_damage.py::test_a_flipped_byte_in_any_region_is_named_and_mended
 flipped byte in a vector | a fit refuses it | faults/test_damage.py::test_training_refuses_a_flipped_vector
 half-written shard | named, mended | faults/test_damage.py::test_a_half_written_shard_put_in_place_is_named_and_mended
