@@ -1,10 +1,11 @@
 """Why a video could not be processed: one class for each reason, which says whether trying again can help.
 
     VideoError
-    ├── permanent ── Private, Removed, GeoBlocked, AgeRestricted, Forbidden, Unsupported, UnsafeUrl,
+    ├── permanent ── Private, Removed, GeoBlocked, AgeRestricted, Unsupported, UnsafeUrl,
     │                TooLarge, TooLong, TooManyPixels, NotFound, Corrupt, NoVideoStream, DecoderCrash
     ├── transient ── Network, ServerError, RateLimited, TimedOut, CutShort, OutOfSpace, Killed
-    └── left to a later run ── NotYet (live or announced), Changed (another media file than before)
+    └── left to a later run ── Forbidden, FormatUnavailable (often the state of the host, not of the video), NotYet
+                               (live or announced), ExtractorFailed, Changed (another media file than before)
 
 `error_class` is the value in the table `outcomes`. Any other exception is recorded as `unknown` with its traceback.
 """
@@ -55,12 +56,6 @@ class AgeRestricted(Permanent):
     """Needs a confirmed age."""
 
     error_class = "age_restricted"
-
-
-class Forbidden(Permanent):
-    """401 or 403 without a known reason."""
-
-    error_class = "forbidden"
 
 
 class Unsupported(Permanent):
@@ -151,6 +146,25 @@ class Changed(VideoError):
     """The file is gone, or is no longer the one that was measured."""
 
     error_class = "changed"
+
+
+class Forbidden(VideoError):
+    """401 or 403 without a known reason, or a log-in that failed: often the host refuses this machine for a while, not
+    this video."""
+
+    error_class = "forbidden"
+
+
+class FormatUnavailable(VideoError):
+    """The site offers no format, or none that was asked for: often it withholds them from this machine for a while."""
+
+    error_class = "format_unavailable"
+
+
+class ExtractorFailed(VideoError):
+    """yt-dlp does not understand the answer of the site, which may have changed; a newer yt-dlp may."""
+
+    error_class = "extractor_failed"
 
 
 class NotYet(VideoError):

@@ -1,7 +1,9 @@
 """What has failed and not succeeded since."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from reelmill.pipeline.download.words import class_now, still_permanent
 from reelmill.storage import Outcomes
 from reelmill.storage.place import AnyRoot
 
@@ -45,11 +47,19 @@ def newest_failures(root: AnyRoot) -> list[Failure]:
     failed = sorted((row for row in newest if row["status"] == "failed"), key=lambda row: row["time"], reverse=True)
     return [
         Failure(
-            row["stage"], row["key"], row["spec"], row["error_class"], bool(row["permanent"]), _line(row["message"]),
-            row["time"].isoformat(),
+            row["stage"], row["key"], row["spec"], *_verdict(row), _line(row["message"]), row["time"].isoformat(),
         )
         for row in failed
     ]  # fmt: skip
+
+
+def _verdict(row: dict[str, Any]) -> tuple[str, bool]:
+    """Class and whether it is permanent, of a download by the classes of today: an older version took some of them for
+    permanent, such as a 403."""
+    name, message, recorded = row["error_class"], row["message"], bool(row["permanent"])
+    if row["stage"] != "download":
+        return name, recorded
+    return class_now(name, message), still_permanent(name, message, recorded)
 
 
 def _line(message: str | None) -> str:

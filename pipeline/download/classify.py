@@ -1,8 +1,8 @@
 """Why a download failed: maps what yt-dlp raised to one class of `errors`.
 
 The type of an error of yt-dlp says little and its text much, and the cause is wrapped up to four times. So the whole
-chain is searched, in this order: the text of the site, the HTTP status, the type, the text of the transport. Types are
-matched by name; a test checks the names against the installed yt-dlp.
+chain is searched, in this order: the text of the site, the HTTP status, the type, the text of the transport (`words`
+holds the texts). Types are matched by name; a test checks the names against the installed yt-dlp.
 """
 
 import re
@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from reelmill.pipeline import errors
+from reelmill.pipeline.download import words
 from reelmill.pipeline.download.hosts import Refused
 from reelmill.pipeline.secrets import redact
 
@@ -21,40 +22,8 @@ ROBOT_PAUSE_S = 3600.0
 
 MESSAGE_LENGTH = 1500
 
-SITE_SAYS: tuple[tuple[type[errors.VideoError], str], ...] = (
-    (errors.OutOfSpace, r"no space left on device|disk quota exceeded"),
-    (errors.RateLimited, r"not a (ro)?bot\b|captcha|try again later|unusual traffic|rate.?limit"),
-    (errors.AgeRestricted, r"confirm your age|age.?restricted|age.?verif|inappropriate for some users"),
-    (errors.NotYet, r"will begin|premieres? in|not currently live|is offline|live event has ended"),
-    (errors.GeoBlocked, r"(in|from) your (country|region|location)|geo.?(restrict|block)"),
-    (
-        errors.Private,
-        r"private video|(video|album|post) is private|members.only|join this channel|registered users|subscriber|"
-        r"log.?in (is )?(required|to)|sign in|account credentials|use --cookies|premium|requires? payment|rental",
-    ),
-    (
-        errors.Removed,
-        r"video (is |has been )?(unavailable|removed|deleted|not found)|no longer available|does(n.t| not) exist|"
-        r"(been|account) (removed|deleted|terminated|suspended|closed)|copyright|taken down",
-    ),
-    (errors.UnsafeUrl, r"file:// urls are disabled|no connection adapters|unsupported url scheme"),
-    (
-        errors.Unsupported,
-        r"unsupported url|not a valid url|no video formats|requested format is not available|\bdrm\b|"
-        r"no suitable extractor|unusual and will be skipped|unsafe file extension|unable to handle request",
-    ),
-)
-"""Texts of sites, or of yt-dlp about them; the first match counts. Live and upcoming videos are not permanent failures,
-and not worth another attempt at once."""
-
-TRANSPORT_SAYS: tuple[tuple[type[errors.VideoError], str], ...] = (
-    (errors.CutShort, r"bytes read|content too short|downloaded \d+ bytes, expected|did not get any data"),
-    (
-        errors.Network,
-        r"timed? ?out|connection.{0,20}(refused|reset|aborted|broken|closed)|remote end closed|name resolution|"
-        r"failed to resolve|getaddrinfo|unreachable|no route to host|\bssl\b|certificate|eof occurred|proxy",
-    ),
-)
+PLEASE_REPORT = "please report this issue"
+"""yt-dlp's words after an error that its extractor did not expect."""
 
 TYPES: dict[str, type[errors.VideoError]] = {
     "GeoRestrictedError": errors.GeoBlocked,
@@ -80,7 +49,7 @@ TYPES: dict[str, type[errors.VideoError]] = {
 
 def classify(error: BaseException) -> errors.VideoError:
     """The VideoError that says why this error was raised; a VideoError is returned as it is. An error that is not
-    recognised becomes a plain VideoError (`unknown`): a broken extractor with its message, others with a traceback."""
+    recognised becomes a plain VideoError (`unknown`): one of yt-dlp with its message, others with a traceback."""
     if isinstance(error, Refused):
         return error.error
     chain = list(_chain(error))
@@ -88,8 +57,10 @@ def classify(error: BaseException) -> errors.VideoError:
         if isinstance(link, errors.VideoError):
             return link
     text = tidy(str(error))
-    words = re.sub(r"\S+://\S+|HTTP Error \d+:[^()]*", " ", text)
-    if found := _first(SITE_SAYS, words):
+    said = re.sub(r"\S+://\S+|HTTP ?Error \d+:[^()]*", " ", text)
+    said = re.sub(r"^\[[^]]+\] (\S+: )?", "", said)  # name of the extractor and id of the video decide nothing
+    expected = PLEASE_REPORT not in str(error)
+    if found := words.first(words.SITE, said, expected):
         known = found(text)
         known.retry_after_s = ROBOT_PAUSE_S if found is errors.RateLimited else None
         return known
@@ -103,7 +74,7 @@ def classify(error: BaseException) -> errors.VideoError:
         for base in type(link).__mro__:
             if base.__name__ in TYPES:
                 return TYPES[base.__name__](text)
-    if found := _first(TRANSPORT_SAYS, words):
+    if found := words.first(words.LATE, said if expected else f"{said}; {PLEASE_REPORT}"):
         return found(text)
     if any(base.__name__ == "YoutubeDLError" for base in type(error).__mro__):
         return errors.VideoError(text)
@@ -125,7 +96,7 @@ def retry_after_s(headers: Mapping[str, Any], now: float | None = None) -> float
 def tidy(text: str) -> str:
     """A message of yt-dlp without its prefixes, advice and secrets."""
     text = re.sub(r"\x1b\[[0-9;]*m|^\s*ERROR:\s*|^\s*\[download\] Got error:\s*", "", text)
-    return redact(text.split("; please report this issue")[0]).strip()[:MESSAGE_LENGTH]
+    return redact(text.split(f"; {PLEASE_REPORT}")[0]).strip()[:MESSAGE_LENGTH]
 
 
 def _by_status(status: int, text: str, wait_s: float | None) -> errors.VideoError:
@@ -143,10 +114,6 @@ def _by_status(status: int, text: str, wait_s: float | None) -> errors.VideoErro
     known = kind(text)
     known.retry_after_s = wait_s
     return known
-
-
-def _first(table: tuple[tuple[type[errors.VideoError], str], ...], words: str) -> type[errors.VideoError] | None:
-    return next((kind for kind, pattern in table if re.search(pattern, words, re.IGNORECASE)), None)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

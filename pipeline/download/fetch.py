@@ -108,10 +108,13 @@ class Downloader:
     def _local(self, url: str) -> Path | None:
         """The local path that `url` means; None if it is an address to download. Raises UnsafeUrl if it is neither."""
         try:
-            scheme = urlsplit(url).scheme.lower()
+            parts = urlsplit(url)
+            scheme, host = parts.scheme.lower(), parts.hostname
         except ValueError as error:
             raise errors.Unsupported(f"not an address: {error}") from None
         if scheme in self.options.schemes:
+            if not host:
+                raise errors.Unsupported(f"not an address: {url!r} names no host")
             return None
         if "://" in url or scheme == "file":
             raise errors.UnsafeUrl(

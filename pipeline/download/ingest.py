@@ -18,6 +18,7 @@ from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.download.fetch import Downloader
 from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.pipeline.download.stored import Fetched
+from reelmill.pipeline.download.words import still_permanent
 from reelmill.pipeline.media import at_hand
 from reelmill.pipeline.process.child import Child
 from reelmill.storage import Outcome, Outcomes, Root, Tables, parts
@@ -47,7 +48,7 @@ def missing_media(root: AnyRoot, *, retry: bool = False) -> list[Wanted]:
     size_of = _sizes(root)
     done = {row["video_id"] for row in media if size_of(row["uri"]) == row["bytes"]}
     if not retry:
-        done |= Outcomes(root).permanently_failed("download").get(None, set())
+        done |= _given_up(root)
     return sorted(
         (
             Wanted(v, u)
@@ -56,6 +57,19 @@ def missing_media(root: AnyRoot, *, retry: bool = False) -> list[Wanted]:
         ),
         key=lambda wanted: wanted.video_id,
     )
+
+
+def _given_up(root: AnyRoot) -> set[str]:
+    """Videos whose newest download failed for good, by the classes of today: what an older version took for permanent,
+    such as a 403, is not given up."""
+    table = Outcomes(root).newest(["status", "permanent", "error_class", "message"], join_probe=True)
+    failed = pc.and_(pc.equal(table["status"], "failed"), table["permanent"])
+    failed = pc.and_(failed, pc.equal(table["stage"], "download"))
+    return {
+        row["key"]
+        for row in table.filter(failed).to_pylist()
+        if still_permanent(row["error_class"], row["message"], recorded=True)
+    }
 
 
 class KnownVideos:

@@ -250,7 +250,7 @@ class _Ydl(yt_dlp.YoutubeDL):
     def check_claims(self, info: dict[str, Any], *, incomplete: bool = False) -> None:
         """Match filter: checks what the page says before anything is downloaded."""
         if info.get("is_live") or info.get("live_status") in ("is_live", "is_upcoming", "post_live"):
-            raise errors.VideoError("a live broadcast, not over yet or not ready yet; run again when it is")
+            raise errors.NotYet("a live broadcast, not over yet or not ready yet; run again when it is")
         duration, longest = info.get("duration"), self.options.max_duration_s
         if duration and longest is not None and duration > longest:
             raise errors.TooLong(f"the page says {duration:g} s, the limit is {longest:g} s")

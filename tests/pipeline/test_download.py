@@ -25,6 +25,7 @@ from reelmill.pipeline.download.classify import classify, retry_after_s
 from reelmill.pipeline.download.fetch import Downloader
 from reelmill.pipeline.download.hosts import HostPacer, is_public
 from reelmill.pipeline.download.options import DownloadOptions
+from reelmill.pipeline.download.ytdlp import _Ydl
 from reelmill.pipeline.process.child import Child
 from reelmill.pipeline.secrets import redact
 from reelmill.storage.errors import InputError
@@ -267,6 +268,25 @@ def test_a_page_is_no_video(downloader: Downloader, base: str, way: str) -> None
     with pytest.raises(errors.Unsupported):
         downloader.fetch("v", f"{base}/{way}")
     assert not standing(downloader)
+
+
+def test_a_stream_with_two_initialisations_is_unsupported(downloader: Downloader, world: World, base: str) -> None:
+    """Two EXT-X-MAP, as in shared/cases/hls_two_maps: yt-dlp joins pieces by itself only up to the second."""
+    pieces = "".join(f'#EXT-X-MAP:URI="{name}init.mp4"\n#EXTINF:2,\n{name}.m4s\n' for name in "ab")
+    head = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:2\n"
+    world.files["/two.m3u8"] = ("application/x-mpegurl", f"{head}{pieces}#EXT-X-ENDLIST\n".encode())
+    for name in ("ainit.mp4", "a.m4s", "binit.mp4", "b.m4s"):
+        world.files[f"/{name}"] = ("video/mp4", b"0" * 100)
+    with pytest.raises(errors.Unsupported, match="Initialization fragment") as caught:
+        downloader.fetch("v", f"{base}/two.m3u8")
+    assert caught.value.attempts == 1
+
+
+@pytest.mark.parametrize("page", [{"is_live": True}, {"live_status": "is_upcoming"}, {"live_status": "post_live"}])
+def test_a_page_of_a_live_video_is_not_yet(page: dict[str, object]) -> None:
+    with pytest.raises(errors.NotYet, match="live") as caught:
+        _Ydl.check_claims(None, page)
+    assert not caught.value.permanent
 
 
 def test_a_list_is_no_video(downloader: Downloader, world: World, base: str) -> None:
@@ -566,6 +586,13 @@ def test_a_local_file_that_is_not_there(downloader: Downloader, tmp_path: Path, 
         downloader.fetch("v", str(tmp_path))
 
 
+@pytest.mark.parametrize("url", ["http:/x", "https:///x.mp4", "http://"])
+def test_an_address_without_a_host_is_refused_before_any_request(downloader: Downloader, url: str) -> None:
+    with pytest.raises(errors.Unsupported, match="names no host") as caught:
+        downloader.fetch("v", url)
+    assert caught.value.permanent
+
+
 def test_local_files_can_be_forbidden(process: Child, tmp_path: Path) -> None:
     (tmp_path / "x.mp4").write_bytes(b"x")
     with pytest.raises(errors.UnsafeUrl, match="local files are not allowed"):
@@ -634,9 +661,9 @@ def extractor_error(text: str, **rest: object) -> yt_dlp.utils.ExtractorError:
         (errors.RateLimited, "YouTube is requiring a captcha challenge before playback"),
         (errors.Unsupported, "Unsupported URL: https://h/private-video-sign-in/copyright"),
         (errors.Unsupported, "[generic] 'x' is not a valid URL"),
-        (errors.Unsupported, "[x] 1: Requested format is not available. Use --list-formats for a list"),
+        (errors.FormatUnavailable, "[x] 1: Requested format is not available. Use --list-formats for a list"),
         (errors.Unsupported, "[x] 1: This video is DRM protected"),
-        (errors.Unsupported, "[x] 1: No video formats found!"),
+        (errors.FormatUnavailable, "[x] 1: No video formats found!"),
         (errors.Unsupported, "The extracted extension ('exe') is unusual and will be skipped for safety reasons"),
         (errors.UnsafeUrl, "file:// URLs are disabled by default in yt-dlp for security reasons."),
         (errors.UnsafeUrl, "No connection adapters were found for 'file:///etc/passwd'"),
@@ -653,7 +680,10 @@ def extractor_error(text: str, **rest: object) -> yt_dlp.utils.ExtractorError:
         (errors.OutOfSpace, "unable to write data: [Errno 28] No space left on device"),
         (errors.NotYet, "[youtube] abc: This live event will begin in 3 days."),
         (errors.NotYet, "[youtube] abc: Premieres in 5 hours"),
-        (errors.VideoError, "[x] 1: Unable to extract player data; please report this issue on https://github.com/x"),
+        (
+            errors.ExtractorFailed,
+            "[x] 1: Unable to extract player data; please report this issue on https://github.com/x",
+        ),
     ],
 )
 def test_a_message_has_its_class(expected: type[errors.VideoError], text: str) -> None:
