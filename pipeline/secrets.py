@@ -29,7 +29,7 @@ def mask(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def secrets_of(url: str, proxy: str | None, cookies_file: str | None) -> Iterator[str]:
+def secrets_of(url: str, proxy: str | None, cookies_file: str | Path | None) -> Iterator[str]:
     """The secrets of a download: password and secret parameters of its address, password of the proxy (None: of those
     in the environment), and the values of the cookies."""
     proxies = [proxy] if proxy is not None else urllib.request.getproxies().values()

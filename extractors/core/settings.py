@@ -101,11 +101,7 @@ class ExtractorSettings:
     @classmethod
     def rows(cls) -> list[SettingRow]:
         """Every setting with its default and its docstring, those of all extractors first."""
-        meanings = _docstrings(cls)
-        return [
-            SettingRow(f.name, None if f.default is MISSING else _plain(f.default), meanings[f.name])
-            for f in fields(cls)
-        ]
+        return rows_of(cls)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +114,14 @@ class WindowSettings(ExtractorSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.above_zero("batch_size")
+
+
+def rows_of(cls: type) -> list[SettingRow]:
+    """Every field of a dataclass of settings with its default and its docstring, those of its bases first."""
+    meanings = _docstrings(cls)
+    return [
+        SettingRow(f.name, None if f.default is MISSING else _plain(f.default), meanings[f.name]) for f in fields(cls)
+    ]
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

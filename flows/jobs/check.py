@@ -46,9 +46,7 @@ def check_source(settings: Settings) -> None:
     """Files that ingest reads. Raises InputError."""
     if settings.source is not None and not settings.source.path.exists():
         raise InputError(f"source {settings.source.path} does not exist; check source.path")
-    cookies = settings.download.cookies_file
-    if cookies is not None and not cookies.is_file():
-        raise InputError(f"cookies {cookies} do not exist; check download.cookies_file")
+    settings.download.check_files()
 
 
 def check_stores(settings: Settings, layers: Sequence[str]) -> None:

@@ -12,7 +12,6 @@ from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline import labels, sources
 from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.download.ingest import KnownVideos, Wanted, fetch_media, missing_media
-from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.pipeline.extract.missing import (
     ExtractOptions,
     Todo,
@@ -89,7 +88,7 @@ def fetch_block(
     def seen(_: Wanted, outcome: Outcome) -> None:
         report.advance("download", note="" if outcome.status == "done" else f"{outcome.key}: {outcome.error_class}")
 
-    return fetch_media(root_of(settings), wanted, download_options(settings), limits(settings), seen, stop, known)
+    return fetch_media(root_of(settings), wanted, settings.download, limits(settings), seen, stop, known)
 
 
 def label(settings: Settings) -> LabelCounts:
@@ -235,14 +234,6 @@ def specs(settings: Settings, networks: "Sequence[Extractor]") -> list[list[Spec
 def has_events(settings: Settings) -> bool:
     """Whether there is anything to fit."""
     return Tables(root_of(settings)).read("events", ["video_id"]).num_rows > 0
-
-
-def download_options(settings: Settings) -> DownloadOptions:
-    """The downloader's own options."""
-    chosen = settings.download.model_dump(exclude={"workers"})
-    chosen["proxy"] = chosen["proxy"].get_secret_value() if chosen["proxy"] is not None else None
-    chosen["cookies_file"] = str(chosen["cookies_file"]) if chosen["cookies_file"] else None
-    return DownloadOptions(**chosen)
 
 
 def extract_options(settings: Settings) -> ExtractOptions:

@@ -1,6 +1,6 @@
 """The settings as text and as rows: every key with its meaning and its default, read off the models."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,9 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from reelmill.extractors.core.settings import ExtractorSettings
+from reelmill.extractors.core.settings import ExtractorSettings, SettingRow, rows_of
 from reelmill.extractors.registry import descriptors
-from reelmill.flows.settings.sections import Settings, section_of
+from reelmill.flows.settings.sections import Settings, options_of, section_of
 
 EXTRACTORS = "extractors"
 """The one field whose keys are those of the extractors' own classes."""
@@ -24,6 +24,9 @@ def document(model: type[BaseModel] = Settings, indent: int = 0) -> str:
         lines.append(f"{pad}# {field.description}")
         if name == EXTRACTORS:
             lines += [f"{pad}{name}:", *(f"{pad}  {line}" for line in _extractors(_default(field)))]
+            continue
+        if (options := options_of(field.annotation)) is not None:
+            lines += [f"{pad}{name}:", *(f"{pad}  {line}" for line in _commented(rows_of(options)))]
             continue
         section = section_of(field.annotation)
         if section is not None and (example := _example(field)):
@@ -45,8 +48,10 @@ def described(model: type[BaseModel] = Settings, prefix: str = "") -> list[dict[
         key = f"{prefix}{name}"
         if name == EXTRACTORS:
             for known in descriptors():
-                rows += [{"key": f"{key}.{known.name}.{row.name}", "required": False, "default": row.default,
-                          "meaning": row.meaning} for row in known.settings.rows()]  # fmt: skip
+                rows += _optional(f"{key}.{known.name}", known.settings.rows())
+            continue
+        if (options := options_of(field.annotation)) is not None:
+            rows += _optional(key, rows_of(options))
             continue
         section = section_of(field.annotation)
         if section is not None:
@@ -58,13 +63,26 @@ def described(model: type[BaseModel] = Settings, prefix: str = "") -> list[dict[
     return rows
 
 
+def _commented(rows: Sequence[SettingRow]) -> list[str]:
+    """Two lines for each setting: its meaning as a comment, and its default."""
+    return [
+        line for row in rows for line in (f"# {' '.join(row.meaning.split())}", f"{row.name}: {one_line(row.default)}")
+    ]
+
+
+def _optional(prefix: str, rows: Sequence[SettingRow]) -> list[dict[str, Any]]:
+    """Rows of `described` for settings that all have a default."""
+    return [
+        {"key": f"{prefix}.{row.name}", "required": False, "default": row.default, "meaning": row.meaning}
+        for row in rows
+    ]
+
+
 def _extractors(chosen: Mapping[str, ExtractorSettings]) -> list[str]:
     """Those chosen, with every setting; then what other extractors there are, a commented line each."""
     lines = []
     for name, settings in chosen.items():
-        lines.append(f"{name}:")
-        for row in settings.rows():
-            lines += [f"  # {' '.join(row.meaning.split())}", f"  {row.name}: {one_line(row.default)}"]
+        lines += [f"{name}:", *(f"  {line}" for line in _commented(settings.rows()))]
     lines.append("# Others, what they read, their layers and their settings:")
     for known in descriptors():
         if known.name not in chosen:

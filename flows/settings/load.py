@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from reelmill.extractors.registry import EXTRACTORS, find
-from reelmill.flows.settings.sections import Settings, home, section_of
+from reelmill.flows.settings.sections import Settings, home, keys_of, options_of, section_of
 from reelmill.pipeline.secrets import redact
 from reelmill.storage.errors import InputError, nearest
 
@@ -163,21 +163,24 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
         where = [str(part) for part in problem["loc"]]
-        if problem["type"] == "extra_forbidden":
-            known = list(_model_at(where[:-1]).model_fields)
+        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            known = keys_of(_section_at(where[:-1]))
             lines.append(f"setting {'.'.join(where)!r} is not known; {nearest(where[-1], known)}")
         elif problem["type"] == "missing":
             lines.append(f"setting {'.'.join(where)!r} is missing; give it in the file or by --set {'.'.join(where)}=…")
         else:
             rule = problem["msg"].removeprefix("Value error, ")
-            given = "" if where[-1:] == ["proxy"] else f" (given: {_SHORT.repr(problem['input'])})"
+            secret = where in (["download"], ["download", "proxy"])
+            given = "" if secret else f" (given: {_SHORT.repr(problem['input'])})"
             lines.append(f"setting {'.'.join(where)}: {rule}{given}")
     return redact("\n".join(lines))
 
 
-def _model_at(keys: Sequence[str]) -> type[BaseModel]:
-    model: type[BaseModel] = Settings
+def _section_at(keys: Sequence[str]) -> type:
+    """The section under these keys of the settings."""
+    section: type = Settings
     for key in keys:
-        if key in model.model_fields:
-            model = section_of(model.model_fields[key].annotation) or model
-    return model
+        if issubclass(section, BaseModel) and key in section.model_fields:
+            annotation = section.model_fields[key].annotation
+            section = section_of(annotation) or options_of(annotation) or section
+    return section

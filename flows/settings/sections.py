@@ -5,13 +5,27 @@
 
 import os
 import re
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    SerializationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+    with_config,
+)
 
 from reelmill.extractors.core.settings import ExtractorSettings
 from reelmill.extractors.registry import settings_for
+from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.storage.errors import InputError
 from reelmill.storage.place import place
 
@@ -54,14 +68,8 @@ def _veiled(address: str | None) -> str | None:
     return None if address is None else LOGIN.sub(r"\1***@", address)
 
 
-def _readable(value: Any) -> Any:
-    """A secret as it was written. Raises ValueError for one that was masked on the way."""
-    if value == MASKED:
-        raise ValueError("this is a masked secret; give it in the environment, as REELMILL__DOWNLOAD__PROXY")
-    return value
-
-
 MASKED = str(SecretStr("any"))
+"""What is shown in place of a secret."""
 Address = Annotated[str | None, PlainSerializer(_veiled, when_used="json")]
 
 LocalPath = Annotated[Path, BeforeValidator(_local)]
@@ -71,7 +79,9 @@ Table = BeforeValidator(lambda value: {} if value is None else value)
 class Section(BaseModel):
     """A part of the settings. Unknown keys are refused; the docstring below a field is its description."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, coerce_numbers_to_str=True, hide_input_in_errors=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -95,49 +105,42 @@ class SourceSettings(Section):
     """Name of the source in the tables, by default the file name. Reading a source again replaces its rows."""
 
 
-class DownloadSettings(Section):
-    """How videos are downloaded with yt-dlp."""
+def _download(value: Any, convert: ValidatorFunctionWrapHandler) -> DownloadOptions:
+    """The section `download` as it was written → its options. Raises ValueError."""
+    if isinstance(value, DownloadOptions):
+        return value
+    if value is not None and not isinstance(value, dict):
+        raise ValueError("give keys and values, such as {max_height: 360}")
+    values = dict(value or {})
+    if isinstance(proxy := values.get("proxy"), SecretStr):
+        values["proxy"] = proxy.get_secret_value()
+    elif proxy == MASKED:
+        raise ValueError("proxy: this is a masked secret; give it in the environment, as REELMILL__DOWNLOAD__PROXY")
+    try:
+        values["cookies_file"] = _local(values.get("cookies_file"))
+    except ValueError as error:
+        raise ValueError(f"cookies_file {values['cookies_file'][:160]!r}: {error}") from None
+    try:
+        options: DownloadOptions = convert(values)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return options
 
-    max_height: int = Field(360, gt=0)
-    """Maximum height in pixels. No network has an input that gains from more."""
-    format: str | None = None
-    """A yt-dlp format selector. By default: H.264 with AAC up to max_height, or the nearest to it."""
-    max_bytes: int = Field(2 << 30, gt=0)
-    """Maximum size of a file, in bytes."""
-    max_duration_s: float | None = None
-    """Maximum length of a video, as its page states it, in seconds."""
-    max_seconds: float = Field(1800.0, gt=0)
-    """Maximum time for one video, including all tries and pauses, in seconds."""
-    workers: int = Field(4, gt=0, le=64)
-    """Number of parallel downloads."""
-    attempts: int = Field(4, gt=0)
-    """Number of tries if a failure is transient (network, 5xx, rate limit), with growing pauses."""
-    backoff_s: float = Field(2.0, ge=0)
-    """Pause before the second try in seconds, doubled before each further one."""
-    max_wait_s: float = Field(120.0, ge=0)
-    """If a host asks for a longer pause (in seconds), its videos are left to the next run."""
-    socket_timeout_s: float = Field(20.0, gt=0)
-    """Maximum time without data on a connection, in seconds."""
-    per_host_interval_s: float = Field(1.0, ge=0)
-    """Minimum time between two requests to one host, over all downloads into the root, in seconds."""
-    rate_limit_bytes: int | None = None
-    """Maximum rate of each download, in bytes per second."""
-    cookies_file: LocalPath | None = None
-    """File of cookies in Netscape format, for videos that need a login."""
-    proxy: Annotated[SecretStr, BeforeValidator(_readable)] | None = None
-    """Address of a proxy; its password is never shown. Without it, HTTPS_PROXY and the like are used."""
-    allow_private_addresses: bool = False
-    """Also download from loopback and private networks. Off, because a redirect could reach into yours."""
-    schemes: tuple[str, ...] = ("http", "https")
-    """URL schemes that may be downloaded."""
-    allowed_extractors: tuple[str, ...] | None = None
-    """Regular expressions for the names of yt-dlp's extractors that may be used, such as [youtube]; by default all."""
-    allow_local: bool = True
-    """Read an address without a scheme as a file on this machine. Turn it off for tables that others wrote."""
-    copy_local: bool = False
-    """Copy local files into the root, instead of reading them where they are."""
-    memory_bytes: int | None = Field(2 << 30, gt=0)
-    """Maximum memory of a download process, in bytes."""
+
+def _shown_download(options: DownloadOptions, info: SerializationInfo) -> dict[str, Any]:
+    """Plain values in which the proxy is a secret, and masked in JSON, such as the parameters that Prefect stores."""
+    proxy = None if options.proxy is None else SecretStr(options.proxy)
+    return {**asdict(options), "proxy": str(proxy) if proxy and info.mode_is_json() else proxy}
+
+
+def _password_field(schema: dict[str, Any]) -> None:
+    """Prefect's forms hide what is typed for the proxy."""
+    schema["properties"]["proxy"] |= {"format": "password", "writeOnly": True}
+
+
+# For pydantic, which the pipeline does not know: how to read the options from a settings file.
+with_config(ConfigDict(extra="forbid", coerce_numbers_to_str=True, json_schema_extra=_password_field))(DownloadOptions)
+Download = Annotated[DownloadOptions, WrapValidator(_download), PlainSerializer(_shown_download)]
 
 
 class SegmentSettings(Section):
@@ -271,7 +274,7 @@ class Settings(Section):
     """Folder of tables, features, media and runs; or s3://bucket/name, with endpoint and keys in the environment."""
     source: SourceSettings | None = None
     """Where the records come from. Not needed to continue with what is in the root."""
-    download: DownloadSettings = Field(default_factory=DownloadSettings)
+    download: Download = Field(default_factory=DownloadOptions)
     """How videos are downloaded."""
     segments: SegmentSettings = Field(default_factory=SegmentSettings)
     """The grid of segments and the rule for labels."""
@@ -293,3 +296,16 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
     """The section in a field: the field itself, or the values of its dict; None if there is none."""
     candidates = [annotation, *getattr(annotation, "__args__", ())]
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def options_of(annotation: Any) -> type | None:
+    """The dataclass of options that a field holds, such as `DownloadOptions`; None if it holds something else."""
+    return annotation if isinstance(annotation, type) and is_dataclass(annotation) else None
+
+
+def keys_of(annotation: Any) -> list[str]:
+    """Names of the keys of a section; none for a field that is not a section."""
+    if (options := options_of(annotation)) is not None:
+        return [field.name for field in fields(options)]
+    section = section_of(annotation)
+    return [] if section is None else [*section.model_fields]

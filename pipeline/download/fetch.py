@@ -36,9 +36,12 @@ class Downloader:
         pacer: HostPacer | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        """`stop`: an event that ends a pause between two attempts; to end a download, call `interrupt` too."""
+        """`stop`: an event that ends a pause between two attempts; to end a download, call `interrupt` too.
+
+        Raises InputError if the file of cookies does not exist."""
         self.stop = stop or threading.Event()
         self.options = options or DownloadOptions()
+        self.options.check_files()
         home = place(root) / "media"
         self.remote = None if isinstance(home, Path) else home
         self.media = home.absolute() if isinstance(home, Path) else desk(home)

@@ -1,55 +1,79 @@
-"""Options of a download."""
+"""Options of downloads: the section `download` of the settings is this class."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reelmill.storage.errors import InputError
 
+ABOVE_ZERO = ("max_height", "max_bytes", "max_seconds", "workers", "attempts", "socket_timeout_s", "memory_bytes")
+NOT_NEGATIVE = ("backoff_s", "max_wait_s", "per_host_interval_s")
+MOST_WORKERS = 64
+
 
 @dataclass(frozen=True)
 class DownloadOptions:
-    """How to download. Plain data; the defaults suit a polite run against public sites."""
+    """How videos are downloaded with yt-dlp. Plain data: the downloading process gets it as it is."""
 
     max_height: int = 360
-    """Largest height in pixels if there is a choice; `format` overrides it."""
+    """Maximum height in pixels. No network has an input that gains from more."""
     format: str | None = None
-    """A format selector of yt-dlp instead of `selector`."""
+    """A yt-dlp format selector. By default: H.264 with AAC up to max_height, or the nearest to it."""
     max_bytes: int | None = 2 << 30
-    max_seconds: float = 3600.0
-    """Longest time for one video, all attempts and pauses together."""
+    """Maximum size of a file, in bytes."""
     max_duration_s: float | None = None
-    """Longest video, by the duration that its page claims."""
-    rate_limit_bytes: int | None = None
-    """Bytes per second of one download."""
-    per_host_interval_s: float = 0.0
-    """Pause between two requests to the same host, over all downloads into a root."""
+    """Maximum length of a video, as its page states it, in seconds."""
+    max_seconds: float = 1800.0
+    """Maximum time for one video, including all tries and pauses, in seconds."""
+    workers: int = 4
+    """Number of parallel downloads."""
     attempts: int = 4
+    """Number of tries if a failure is transient (network, 5xx, rate limit), with growing pauses."""
     backoff_s: float = 2.0
-    """Pause before the second attempt, doubled for each further one, with jitter."""
+    """Pause before the second try in seconds, doubled before each further one."""
     max_wait_s: float = 120.0
-    """A host that asks for a longer pause is left to a later run."""
+    """If a host asks for a longer pause (in seconds), its videos are left to the next run."""
     socket_timeout_s: float = 20.0
-    memory_bytes: int | None = 2 << 30
-    """Most private memory of the downloading process."""
-    cookies_file: str | None = None
-    """A Netscape cookie file; it is read, never written."""
-    proxy: str | None = None
-    """URL of a proxy, "" for none; by default that of the environment (HTTPS_PROXY, …)."""
-    schemes: tuple[str, ...] = ("http", "https")
+    """Maximum time without data on a connection, in seconds."""
+    per_host_interval_s: float = 1.0
+    """Minimum time between two requests to one host, over all downloads into the root, in seconds."""
+    rate_limit_bytes: int | None = None
+    """Maximum rate of each download, in bytes per second."""
+    cookies_file: Path | None = None
+    """File of cookies in Netscape format, for videos that need a login. It is read, never written."""
+    proxy: str | None = field(default=None, repr=False)  # may hold a password
+    """Address of a proxy; its password is never shown. Without it, HTTPS_PROXY and the like are used; "" is none."""
     allow_private_addresses: bool = False
-    """Allow addresses of this machine and of private networks. Only for sources that you wrote yourself."""
+    """Also download from loopback and private networks. Off, because a redirect could reach into yours."""
+    schemes: tuple[str, ...] = ("http", "https")
+    """URL schemes that may be downloaded."""
     allowed_extractors: tuple[str, ...] | None = None
-    """Regular expressions over yt-dlp's extractor names; all by default."""
+    """Regular expressions for the names of yt-dlp's extractors that may be used, such as [youtube]; by default all."""
     allow_local: bool = True
-    """Treat a URL without a scheme as the path of a local file. Turn it off for sources that others wrote."""
+    """Read an address without a scheme as a file on this machine. Turn it off for tables that others wrote."""
     copy_local: bool = False
-    """Copy local files into the root instead of using them where they are."""
+    """Copy local files into the root, instead of reading them where they are."""
+    memory_bytes: int | None = 2 << 30
+    """Maximum memory of a download process, in bytes."""
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise InputError(f"download attempts {self.attempts}: at least 1 is needed")
-        if self.cookies_file and not Path(self.cookies_file).is_file():
-            raise InputError(f"cookies file {self.cookies_file!r} does not exist; export it from a browser again")
+        """Raises InputError for a value out of its bounds."""
+        for name in ABOVE_ZERO:
+            value = getattr(self, name)
+            if value is not None and not value > 0:  # also NaN
+                raise InputError(f"{name} {value}: must be above 0")
+        for name in NOT_NEGATIVE:
+            if not (value := getattr(self, name)) >= 0:
+                raise InputError(f"{name} {value}: must not be negative; 0 is no pause")
+        if self.workers > MOST_WORKERS:
+            raise InputError(f"workers {self.workers}: must be at most {MOST_WORKERS}")
+
+    def check_files(self) -> None:
+        """Raise InputError if a file that the options name does not exist."""
+        if self.cookies_file is not None and not self.cookies_file.is_file():
+            raise InputError(
+                f"cookies file {self.cookies_file} does not exist; export it from a browser again, or correct "
+                "download.cookies_file"
+            )
 
     def selector(self) -> str:
         """The yt-dlp format selector: H.264 with AAC up to `max_height` if available, since every decoder is fast

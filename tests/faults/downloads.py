@@ -23,7 +23,13 @@ from tests.faults.work import doubled_outcomes
 from tests.servers import FolderHandler, QuietServer
 
 OPTIONS = DownloadOptions(
-    allow_private_addresses=True, proxy="", backoff_s=0.1, attempts=12, socket_timeout_s=5, max_seconds=60
+    allow_private_addresses=True,
+    proxy="",
+    backoff_s=0.1,
+    attempts=12,
+    socket_timeout_s=5,
+    max_seconds=60,
+    per_host_interval_s=0,
 )
 
 

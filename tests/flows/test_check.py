@@ -33,7 +33,7 @@ def likes(tmp_path: Path) -> str:
     ("override", "message"),
     [
         ("source.path=/none.csv", r"source /none\.csv does not exist; check source\.path"),
-        ("download.cookies_file=/none.txt", r"cookies /none\.txt do not exist"),
+        ("download.cookies_file=/none.txt", r"cookies file /none\.txt does not exist"),
         ("report={folder}", r"report .* is a folder; give the name of a file in it"),
         ("report={folder}/likes.csv/page.html", r"likes\.csv is a file, not a folder"),
         ("root={folder}/likes.csv", r"likes\.csv is not a folder; give another --root"),

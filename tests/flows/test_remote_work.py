@@ -23,7 +23,7 @@ from reelmill.storage.errors import InputError, Unreachable
 from reelmill.storage.place import place
 from tests.media import make_video
 
-OPTIONS = DownloadOptions(allow_private_addresses=True, backoff_s=0.05)
+OPTIONS = DownloadOptions(allow_private_addresses=True, backoff_s=0.05, per_host_interval_s=0)
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from reelmill.extractors.core.settings import rows_of
 from reelmill.extractors.registry import descriptors
 from reelmill.flows.jobs.check import check
-from reelmill.flows.jobs.steps import download_options
 from reelmill.flows.settings import sections as s
 from reelmill.flows.settings.document import described, document
 from reelmill.flows.settings.load import load
@@ -25,6 +25,7 @@ def sections(model: type[BaseModel]) -> list[type[BaseModel]]:
 def test_every_setting_says_what_it_is() -> None:
     found = [(m.__name__, n, f.description) for m in sections(s.Settings) for n, f in m.model_fields.items()]
     found += [(e.name, row.name, row.meaning) for e in descriptors() for row in e.settings.rows()]
+    found += [("DownloadOptions", row.name, row.meaning) for row in rows_of(DownloadOptions)]
     assert len(found) > 40
     assert not [(m, n) for m, n, description in found if not description]
 
@@ -60,6 +61,12 @@ def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ),
         ("root: r\ndownload: {max_heigth: 1}", r"'download\.max_heigth' is not known; did you mean 'max_height'\?"),
         ("extract: {}", r"'root' is missing"),
+        ("root: r\ndownload: {max_height: 0}", r"download: max_height 0: must be above 0"),
+        ("root: r\ndownload: {workers: 65}", r"download: workers 65: must be at most 64"),
+        ("root: r\ndownload: {backoff_s: .nan}", r"download: backoff_s nan: must not be negative"),
+        ("root: r\ndownload: {max_height: tall}", r"download\.max_height: .*\(given: 'tall'\)"),
+        ("root: r\ndownload: {cookies_file: 'https://a/b'}", r"cookies_file 'https://a/b': must be a path on this"),
+        ("root: r\ndownload: [1]", r"download: give keys and values"),
         ("root: r\nextract: {workers: 0}", r"extract\.workers: .*greater than 0 \(given: 0\)"),
         ("root: nope://bucket/x", r"root: .*no driver for 'nope'.*'nope://bucket/x'"),
         ("root: r\nsource: {path: 'https://a/b.csv'}", r"source\.path: must be a path on this machine"),
@@ -107,10 +114,25 @@ def test_paths_in_the_file_start_at_its_folder_or_at_home(tmp_path: Path, monkey
 
 
 def test_every_option_of_the_downloader_is_a_setting(tmp_path: Path) -> None:
-    assert {field.name for field in fields(DownloadOptions)} <= set(s.DownloadSettings.model_fields)
+    assert {f"download.{field.name}" for field in fields(DownloadOptions)} <= {row["key"] for row in described()}
     loaded = load(None, [f"root={tmp_path}", "download.schemes=[https]", "download.allow_local=false"])
-    options = download_options(loaded)
+    options = loaded.download
+    assert options == DownloadOptions(schemes=("https",), allow_local=False)
     assert (options.schemes, options.allow_local, options.allowed_extractors) == (("https",), False, None)
+
+
+def test_values_of_downloads_are_read_as_yaml_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("REELMILL__DOWNLOAD__COPY_LOCAL", "1")
+    (tmp_path / "s.yaml").write_text("root: r\ndownload: {max_seconds: 1e3, format: 22, cookies_file: c.txt}\n")
+    loaded = load(tmp_path / "s.yaml", ["download.memory_bytes=null", "download.max_bytes=1.0e+6"]).download
+    assert loaded == DownloadOptions(
+        max_seconds=1000.0, format="22", cookies_file=tmp_path / "c.txt", copy_local=True, memory_bytes=None,
+        max_bytes=1_000_000,
+    )  # fmt: skip
+    assert load(None, ["root=r", "download.cookies_file=~/c.txt"]).download.cookies_file == tmp_path / "c.txt"
+    written = load(None, ["root=r", "download.cookies_file=~/c.txt"])
+    assert s.Settings.model_validate_json(written.model_dump_json()) == written
 
 
 def test_empty_sections_and_bare_numbers_are_taken(tmp_path: Path) -> None:

@@ -33,7 +33,13 @@ from tests.media import make_video
 from tests.servers import World, misbehaving
 
 QUICK = DownloadOptions(
-    allow_private_addresses=True, proxy="", backoff_s=0.02, socket_timeout_s=5, max_seconds=20, attempts=3
+    allow_private_addresses=True,
+    proxy="",
+    backoff_s=0.02,
+    socket_timeout_s=5,
+    max_seconds=20,
+    attempts=3,
+    per_host_interval_s=0,
 )
 
 
@@ -503,7 +509,7 @@ def test_secrets_are_sent_and_not_told(process: Child, tmp_path: Path, world: Wo
     cookies = tmp_path / "cookies.txt"
     cookies.write_text("# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\tc00kie\n")
     before = cookies.read_bytes()
-    downloader = make_downloader(process, tmp_path / "root", cookies_file=str(cookies))
+    downloader = make_downloader(process, tmp_path / "root", cookies_file=cookies)
     url = base.replace("://", "://user:passw0rd@")
     with pytest.raises(errors.Removed) as caught:
         downloader.fetch("v", f"{url}/404/x.mp4?token=t0ken")
@@ -599,11 +605,11 @@ def test_local_files_can_be_forbidden(process: Child, tmp_path: Path) -> None:
         make_downloader(process, tmp_path, allow_local=False).fetch("v", str(tmp_path / "x.mp4"))
 
 
-def test_options_say_what_is_wrong() -> None:
+def test_options_say_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="attempts 0"):
         DownloadOptions(attempts=0)
     with pytest.raises(InputError, match=r"no-such\.txt.*does not exist"):
-        DownloadOptions(cookies_file="no-such.txt")
+        Downloader(tmp_path, DownloadOptions(cookies_file=Path("no-such.txt")))
     assert DownloadOptions(**asdict(QUICK)) == QUICK
     assert DownloadOptions(format="best").selector() == "best"
     assert DownloadOptions(max_height=480).selector().startswith("bv*[height<=480][vcodec^=avc1]+ba[ext=m4a]/")

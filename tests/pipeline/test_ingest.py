@@ -17,7 +17,7 @@ from reelmill.storage.schema import SCHEMAS
 from tests.media import make_video
 from tests.servers import World, misbehaving
 
-OPTIONS = DownloadOptions(allow_private_addresses=True, backoff_s=0.05)
+OPTIONS = DownloadOptions(allow_private_addresses=True, backoff_s=0.05, per_host_interval_s=0)
 
 
 def test_media_that_is_gone_or_another_file_is_wanted_again(tmp_path: Path) -> None:

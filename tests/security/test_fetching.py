@@ -21,7 +21,13 @@ from tests.media import make_video
 from tests.servers import World, misbehaving
 
 OPEN = DownloadOptions(
-    allow_private_addresses=True, proxy="", backoff_s=0.02, socket_timeout_s=5, max_seconds=60, attempts=1
+    allow_private_addresses=True,
+    proxy="",
+    backoff_s=0.02,
+    socket_timeout_s=5,
+    max_seconds=60,
+    attempts=1,
+    per_host_interval_s=0,
 )
 GUARDED = replace(OPEN, allow_private_addresses=False)
 

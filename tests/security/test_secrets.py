@@ -13,7 +13,6 @@ import pytest
 
 from reelmill.flows.jobs.results import plain
 from reelmill.flows.jobs.status import status
-from reelmill.flows.jobs.steps import download_options
 from reelmill.flows.settings.load import load
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline import errors
@@ -48,8 +47,8 @@ def options(tmp_path: Path, base: str) -> DownloadOptions:
     line = f"127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\t{COOKIE}\n"
     cookies.write_text(f"# Netscape HTTP Cookie File\n{line}127.0.0.1\tFALSE\t/\t{COOKIE}\n")
     return DownloadOptions(
-        allow_private_addresses=True, proxy=base.replace("://", f"://me:{PASSWORD}@"), cookies_file=str(cookies),
-        attempts=1, max_seconds=30, backoff_s=0.01,
+        allow_private_addresses=True, proxy=base.replace("://", f"://me:{PASSWORD}@"), cookies_file=cookies,
+        attempts=1, max_seconds=30, backoff_s=0.01, per_host_interval_s=0,
     )  # fmt: skip
 
 
@@ -115,7 +114,7 @@ def test_settings_are_shown_without_the_proxys_password() -> None:
         assert not told(str(shown))
     for flow in (as_flow(ingest, FlowRuns()), as_flow(run, FlowRuns())):  # what Prefect keeps in its database
         assert not told(json.dumps(flow.serialize_parameters({"settings": settings}), default=str))
-    assert urlsplit(download_options(settings).proxy or "").password == PASSWORD  # and it is used
+    assert urlsplit(settings.download.proxy or "").password == PASSWORD  # and it is used
 
 
 def test_masked_settings_are_refused() -> None:
