@@ -50,6 +50,8 @@ def _local(value: Any) -> Any:
 def _anywhere(value: Any) -> Any:
     """A path on this machine, `~` expanded, or the URL of an object store. Raises ValueError if it cannot be a root."""
     text = str(value) if isinstance(value, Path) else value
+    if isinstance(text, bytes):  # YAML's !!binary, which pydantic would take for text unchecked
+        raise ValueError("must be text")
     if not isinstance(text, str):
         return text
     if "\0" in text:
@@ -139,7 +141,7 @@ def _password_field(schema: dict[str, Any]) -> None:
 
 
 # For pydantic, which the pipeline does not know: how to read the options from a settings file.
-with_config(ConfigDict(extra="forbid", coerce_numbers_to_str=True, json_schema_extra=_password_field))(DownloadOptions)
+with_config({**Section.model_config, "json_schema_extra": _password_field})(DownloadOptions)
 Download = Annotated[DownloadOptions, WrapValidator(_download), PlainSerializer(_shown_download)]
 
 

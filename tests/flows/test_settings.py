@@ -70,6 +70,7 @@ def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("root: r\nextract: {workers: 0}", r"extract\.workers: .*greater than 0 \(given: 0\)"),
         ("root: nope://bucket/x", r"root: .*no driver for 'nope'.*'nope://bucket/x'"),
         ("root: r\nsource: {path: 'https://a/b.csv'}", r"source\.path: must be a path on this machine"),
+        ("root: !!binary", r"root: must be text"),
         ("[1, 2]", "holds list"),
         ("root: [", "is not YAML"),
     ],
