@@ -4,7 +4,7 @@ Read in this order: `root` (a folder or bucket with everything of a corpus), `sc
 (the promise: complete parts only; `objects` and `cache` keep it on an object store, `place` and `disk` are below),
 `tables` (append and read), `spec` (what a feature is), `blocks`, `store` (read), `writer`, `features` (the stores of a
 root), `shards` (the files of a store; `formats`, `hdf5`, `parquet`), `outcomes` (failures are data), `export`,
-`compact` and `verify`.
+`compact`, `verify` and `views` (what plain SQL readers see).
 
 A training job needs two names:
 

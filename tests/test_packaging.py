@@ -26,7 +26,7 @@ PROJECT = tomllib.loads((HOUSE / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 LOCK = (HOUSE / "requirements.lock").read_text()
 INSTALLED = packages_distributions()
-PUBLIC = {"extract", "text", "train", "serve", "ray", "s3", "torchcodec", "all"}
+PUBLIC = {"extract", "text", "train", "serve", "ray", "s3", "sql", "torchcodec", "all"}
 
 ROOM_NEEDS = {
     "storage/objects.py": {"s3"},
@@ -41,6 +41,7 @@ ROOM_NEEDS = {
     "flows/cli/": {"cli"},
     "flows/settings/": {"cli"},
     "flows/serve/": {"serve", "ray"},
+    "flows/jobs/sql.py": {"sql"},
     "flows/jobs/": {"cli", "extract", "train"},
     "flows/": {"cli"},
 }
@@ -244,6 +245,12 @@ def test_the_base_says_which_extra_to_install(tmp_path: Path) -> None:
     assert "pip install 'reelmill[s3]'" in alone(code=code, cwd=tmp_path).stderr
 
 
+def test_sql_says_which_extra_to_install(root: Path, tmp_path: Path) -> None:
+    ended = alone("cli", code=COMMAND, cwd=tmp_path, arguments=("sql", "select 1", "--root", str(root)))
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "error: duckdb is not installed: pip install 'reelmill[sql]'\n"
+
+
 @pytest.mark.slow
 def test_each_room_is_imported_with_its_extra_alone(tmp_path: Path) -> None:
     starts = {
@@ -265,6 +272,7 @@ def test_each_room_is_imported_with_its_extra_alone(tmp_path: Path) -> None:
 def test_verbs_run_with_their_extra_alone(root: Path, tmp_path: Path) -> None:
     ran = {
         ("cli",): [("--help",), ("settings",), ("status", "--root", str(root)), ("verify", "--root", str(root))],
+        ("sql",): [("sql", "select count(*) from labels", "--root", str(root))],
         ("train",): [("train", "bpr", "--world", "users=40,items=20", "--root", str(tmp_path / "w"), "-o", "epochs=1")],
     }
     for extras, commands in ran.items():

@@ -22,6 +22,7 @@ from reelmill.flows.cli import (
     run,
     serve,
     settings,
+    sql,
     status,
     train,
     verify,
@@ -35,6 +36,7 @@ GROUPS = {
     "Recommenders": (recommend.recommend, floors.floors),
     "Look after a root": (
         status.status, plan.plan, backfill.backfill, retry.retry, verify.verify, compact.compact, export.export,
+        sql.sql,
     ),
     "Operate": (serve.serve,),
 }  # fmt: skip

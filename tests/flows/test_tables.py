@@ -26,6 +26,7 @@ from reelmill.flows.cli import (
     retry,
     run,
     serve,
+    sql,
     status,
     train,
     verify,
@@ -47,6 +48,7 @@ from reelmill.flows.jobs.recommend import RecommendResult
 from reelmill.flows.jobs.report import ReportResult
 from reelmill.flows.jobs.retry import RetryResult
 from reelmill.flows.jobs.run import RunResult
+from reelmill.flows.jobs.sql import Column, SqlResult
 from reelmill.flows.jobs.status import StageStatus, StatusResult, StoreStatus
 from reelmill.flows.jobs.steps import SourceResult
 from reelmill.flows.jobs.train import TrainResult
@@ -145,6 +147,7 @@ PRINTED: dict[str, tuple[Callable[[Console, Any], None], Any]] = {
     )),
     "compact": (compact.render, CompactResult({STORE: Compacted(12_345, 12, 6_789)}, {}, True)),
     "export": (export.render, ExportResult(STORE, LONG, "hdf5", 12_345, 67, False)),
+    "sql": (sql.render, SqlResult([Column("video_id", "VARCHAR"), Column("n", "BIGINT")], [[LONG, 123_456_789]])),
     "doctor": (doctor.render, DoctorResult([
         Check("packages", "ok", "26 fit"),
         Check("weights i3d_r50", "warning", "i3d-r50-kinetics400 is not here",
