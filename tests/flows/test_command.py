@@ -23,7 +23,7 @@ REELMILL = Path(sys.executable).with_name("reelmill")
 VERBS = sorted(verb.__name__ for verbs in GROUPS.values() for verb in verbs)
 HEAVY = {
     "torch", "prefect", "pyarrow", "pydantic", "yaml", "numpy", "h5py", "fsspec", "upath", "av", "yt_dlp", "sklearn",
-    "matplotlib", "librosa", "gensim", "ray",
+    "matplotlib", "librosa", "gensim", "ray", "duckdb",
 }  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def test_help_is_light_and_names_every_verb_in_its_group() -> None:
         f"finally: print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)"
     )
     command = [sys.executable, "-c", code]
-    for arguments in ([], ["run"], ["train"], ["init"]):
+    for arguments in ([], ["run"], ["train"], ["init"], ["sql"]):
         ended = subprocess.run(
             [*command, *arguments, "--help"], capture_output=True, text=True, timeout=60, check=False,
             env={**os.environ, "TERMINAL_WIDTH": "100"},
