@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reelmill.extractors.core.frames import Windows
-from reelmill.extractors.core.settings import WindowSettings
+from reelmill.extractors.core.settings import MOST_WINDOWS, WindowSettings
 from reelmill.storage.errors import InputError
 
 WEIGHT_FILES = (".pt", ".pth", ".pickle", ".pkl", ".pyth", ".npy", ".safetensors")
 """With these endings `weights` in a settings file is a path, even without a slash."""
+
+DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class FrameSettings(NetworkSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.above_zero("windows")
+        self.within(windows=(1, MOST_WINDOWS))
 
     def windows_of(self, default: Windows) -> Windows:
         """The network's default windows, changed by these settings."""
@@ -61,6 +64,7 @@ class TimedFrameSettings(FrameSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.above_zero("step_ms")
+        self.within(step_ms=(0, DAY_MS))
 
     def windows_of(self, default: Windows) -> Windows:
         windows = super().windows_of(default)

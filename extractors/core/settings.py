@@ -19,6 +19,9 @@ from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hin
 
 from reelmill.storage.errors import InputError, nearest
 
+MOST_WINDOWS = 1 << 16
+"""Largest number of windows in a batch or a segment."""
+
 
 @dataclass(frozen=True)
 class Compute:
@@ -114,6 +117,7 @@ class WindowSettings(ExtractorSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.above_zero("batch_size")
+        self.within(batch_size=(1, MOST_WINDOWS))
 
 
 def rows_of(cls: type) -> list[SettingRow]:

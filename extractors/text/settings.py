@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from reelmill.extractors.core.settings import ExtractorSettings
 
 MOST = (1 << 32) - 1
-"""Largest seed or count."""
+"""Largest seed or number of passes."""
+MOST_TOPICS = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)

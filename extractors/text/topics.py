@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from reelmill.extractors.core.descriptor import Descriptor
-from reelmill.extractors.text.settings import MOST, EncoderSettings
+from reelmill.extractors.text.settings import MOST_TOPICS, EncoderSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class TopicSettings(EncoderSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.within(topics=(1, MOST))
+        self.within(topics=(1, MOST_TOPICS))
 
 
 EXTRACTOR = Descriptor(

@@ -16,7 +16,7 @@ import numpy as np
 from reelmill.extractors.core.descriptor import Descriptor
 from reelmill.extractors.core.settings import Compute
 from reelmill.extractors.text.fitted import Encoder, Progress
-from reelmill.extractors.text.settings import MOST, EncoderSettings
+from reelmill.extractors.text.settings import MOST, MOST_TOPICS, EncoderSettings
 from reelmill.extractors.text.words import Document, TooLittleText, flat, vocabulary
 
 DAY_MS = 24 * 3600 * 1000
@@ -37,7 +37,7 @@ class PostTopicSettings(EncoderSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.within(topics=(1, MOST), sweeps=(1, MOST))
+        self.within(topics=(1, MOST_TOPICS), sweeps=(1, MOST))
 
 
 EXTRACTOR = Descriptor(

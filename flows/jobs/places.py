@@ -13,6 +13,7 @@ from reelmill.flows.jobs.results import INLINE
 from reelmill.flows.jobs.steps import root_of
 from reelmill.flows.settings.load import value
 from reelmill.flows.settings.sections import ModelSettings, Settings
+from reelmill.models.core.settings import typed
 from reelmill.pipeline import dataset
 from reelmill.storage import parts
 from reelmill.storage.errors import InputError, nearest
@@ -115,11 +116,7 @@ def _knobs(world: type[Any], name: str, text: str) -> dict[str, Knob]:
             raise InputError(f"--world {pair!r}: give default, or knob=value,…, such as {next(iter(known))}=…")
         if key not in known:
             raise InputError(f"--world {key!r}: the world of {name} has no such knob; {nearest(key, list(known))}")
-        given: Any = value(said)
-        given = float(given) if known[key] is float and type(given) is int else given
-        if type(given) is not known[key]:
-            raise InputError(f"--world {pair!r}: {key} must be of type {known[key].__name__}")
-        turned[key] = given
+        turned[key] = typed(f"--world: {key}", known[key], value(said))
     return turned
 
 

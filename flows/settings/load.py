@@ -6,6 +6,7 @@ An unknown key is an error that names the nearest known one.
 """
 
 import os
+import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -130,9 +131,31 @@ def value(text: str) -> Any:
         return text
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain YAML in which a number is what people mean by it. YAML 1.1 reads 010 as 8 and 1:30 as 90: these, 1_000 and
+    1e-3 stay texts, and the setting that they are for reads them as its number, its name, or refuses them."""
+
+
+NUMBERS = {
+    "int": (r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    "float": (
+        r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+}
+"""{type: what is read as one, and how it begins}"""
+_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in NUMBERS}
+_Loader.yaml_implicit_resolvers = {
+    first: [known for known in resolvers if known[0] not in _TAGS]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _kind, (_rule, _begin) in NUMBERS.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_rule})$"), list(_begin))
+
+
 def _parsed(text: str) -> Any:
     """YAML as plain values, without code and objects. Raises YAMLError, also where PyYAML raises other errors."""
-    loader = yaml.SafeLoader(text)
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is not None and _nodes(node, {}) > MOST_NODES:

@@ -82,7 +82,11 @@ class Section(BaseModel):
     """A part of the settings. Unknown keys are refused; the docstring below a field is its description."""
 
     model_config = ConfigDict(
-        extra="forbid", use_attribute_docstrings=True, coerce_numbers_to_str=True, hide_input_in_errors=True
+        extra="forbid",
+        use_attribute_docstrings=True,
+        coerce_numbers_to_str=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     @model_validator(mode="before")
@@ -148,7 +152,7 @@ Download = Annotated[DownloadOptions, WrapValidator(_download), PlainSerializer(
 class SegmentSettings(Section):
     """The grid of segments and the rule for labels."""
 
-    segment_ms: int = Field(5000, ge=100)
+    segment_ms: int = Field(5000, ge=100, le=86_400_000)
     """Length of a segment, in milliseconds."""
     theta: float = Field(0.5, ge=0, lt=1)
     """A record labels a segment if it covers strictly more than this share of it."""
@@ -203,7 +207,7 @@ class ExtractSettings(Section):
     """Number of decoding processes."""
     block: int = Field(64, gt=0)
     """Number of videos in one block of work."""
-    thumbnail_height: int = Field(180, ge=0)
+    thumbnail_height: int = Field(180, ge=0, le=8640)
     """Height in pixels of the key frame that is stored for each segment; 0: none is stored."""
     max_seconds: float = Field(6 * 3600.0, gt=0)
     """Maximum length of a video, in seconds."""

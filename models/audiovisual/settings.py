@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from reelmill.models.core.settings import FitSettings
+from reelmill.models.core.settings import WIDEST, FitSettings
 
 MODALITIES = ("picture", "sound")
 LAYERS = tuple(f"audiovisual-{modality}" for modality in MODALITIES)
@@ -32,6 +32,7 @@ class FeatureSettings(FitSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.at_most(dim=WIDEST)
         self.at_least(dim=1, similarity=0, difference=0, margin=0)
         self.one_of(apart=("hinge", "orthogonal", "as_printed"))
 
@@ -62,6 +63,7 @@ class AudioVisualSettings(FeatureSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.at_most(width=WIDEST)
         self.at_least(width=1, least=1, validation_share=0)
         self.one_of(classes=("categories", "tags", "uploader"))
         self.leaves_training(self.validation_share, self.test_share)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from reelmill.models.core.recommender import Recommender, SharedWorld, lazy
 from reelmill.models.protocols.clicks.data import ROLES, load_clicks
 from reelmill.models.protocols.clicks.fields import FieldModel, FieldVectors, Reading, Values, perceptron
-from reelmill.models.protocols.clicks.settings import FieldSettings
+from reelmill.models.protocols.clicks.settings import FieldSettings, widths_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,10 @@ class DeepFMSettings(FieldSettings):
     """D, of every field."""
     hidden: str = "128-128-128"
     """Widths of the perceptron's hidden layers."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        widths_of(self.hidden)
 
 
 class FM(FieldModel):

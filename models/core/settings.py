@@ -1,10 +1,19 @@
 """Settings that every recommender has. Imports no torch: a command that only names runs reads settings alone."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from typing import Any, Self
 
 from reelmill.storage.errors import InputError, nearest
+
+LARGEST = (1 << 63) - 1
+"""Largest whole number of any setting: that of int64."""
+WIDEST = 1 << 16
+"""Largest dimension, or number of layers, heads or negatives: more fits no memory."""
+EXAMPLES = {int: ", such as 10", float: ", such as 0.5 or 1e-3", bool: ", true or false"}
+"""{type: examples for its error message}"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +32,8 @@ class FitSettings:
     """Of the optimiser: Adam, unless the recommender's settings name another one."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            check_number(field.name, getattr(self, field.name))
         self.at_least(seed=0, epochs=1, patience=0, batch=1)
         if not self.learning_rate > 0:
             raise InputError(f"learning_rate {self.learning_rate}: must be above 0, try 1e-3")
@@ -54,7 +65,9 @@ class FitSettings:
                 "left to train on"
             )
         if most is None and not 0 < test < 1 - validation:
-            raise InputError(f"test_share {test}: must be above 0 and leave something to train on")
+            raise InputError(
+                f"test_share {test} with validation_share {validation}: must be above 0 and leave something to train on"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and words, as in `settings.json`."""
@@ -69,7 +82,26 @@ class FitSettings:
         for name, value in values.items():
             if name not in kinds:
                 raise InputError(f"{cls.__name__} has no setting {name!r}: {nearest(name, list(kinds))}")
-            given[name] = float(value) if kinds[name] is float and type(value) is int else value
-            if type(given[name]) is not kinds[name]:
-                raise InputError(f"{name} {value!r}: must be of type {kinds[name].__name__}")
+            given[name] = typed(name, kinds[name], value)
         return cls(**given)
+
+
+def check_number(name: str, value: Any) -> None:
+    """Raise InputError for NaN, infinity, and a whole number that int64 cannot hold."""
+    if isinstance(value, float) and not isfinite(value):
+        raise InputError(f"{name} {value}: must be a finite number")
+    if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+        raise InputError(f"{name} {value}: must be from {-LARGEST} to {LARGEST}")
+
+
+def typed(name: str, kind: type, value: Any) -> Any:
+    """The value of a setting of this type. A number with a fraction may be given as a whole one, or as the text that
+    YAML makes of 1e-3. Raises InputError for another type, and as `check_number` does."""
+    check_number(name, value)
+    if kind is float and type(value) in (int, str):
+        with suppress(ValueError):
+            value = float(value)
+            check_number(name, value)
+    if type(value) is not kind:
+        raise InputError(f"{name} {value!r}: must be of type {kind.__name__}{EXAMPLES.get(kind, '')}")
+    return value

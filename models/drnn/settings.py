@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from reelmill.models.core.settings import WIDEST
 from reelmill.models.protocols.next_videos.settings import HistorySettings
 from reelmill.storage.errors import InputError
 
@@ -64,6 +65,7 @@ class DRNNSettings(HistorySettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.at_most(dim=WIDEST, hidden=WIDEST, nearest=WIDEST, longest=WIDEST, memory=WIDEST)
         self.at_least(dim=1, hidden=1, decay=0, semantic_margin=0, relevance_margin=0)
         self.at_least(semantic=0, interest=0, relevance=0, l2=0, nearest=1, longest=1, memory=0)
         self.at_least(least_posts=0)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from reelmill.models.core.settings import WIDEST
 from reelmill.models.protocols.items_and_frames.settings import ItemsAndFramesSettings
 
 
@@ -39,6 +40,7 @@ class JIFRSettings(ItemsAndFramesSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.at_most(dim=WIDEST, hidden=WIDEST, negatives=WIDEST)
         self.at_least(dim=1, hidden=1, l2=0, negatives=1, init_std=0)
         self.one_of(objective=("log_sigmoid", "as_printed"))
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from reelmill.models.protocols.clicks.settings import FieldSettings
+from reelmill.models.core.settings import WIDEST
+from reelmill.models.protocols.clicks.settings import FieldSettings, widths_of
 from reelmill.storage.errors import InputError, nearest
 
 ABLATIONS: Mapping[str, Mapping[str, object]] = {
@@ -42,6 +43,8 @@ class MultimodalSettings(FieldSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.at_least(heads=1, layers=1, attention=1)
+        self.at_most(layers=WIDEST, attention=WIDEST)
+        widths_of(self.hidden)
         self.one_of(modalities=("fused", "concatenated", "none"), cross_weights=("softmax", "as_printed"))
         if self.dim % self.heads:
             raise InputError(f"heads {self.heads}: must divide dim {self.dim}")

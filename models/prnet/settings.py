@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from reelmill.models.core.settings import WIDEST
 from reelmill.models.protocols.highlights.settings import HighlightSettings
 from reelmill.storage.errors import InputError
 
@@ -62,6 +63,7 @@ class PRNetSettings(HighlightSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.at_most(dim=WIDEST, levels=16, kernel=WIDEST, negatives=WIDEST)
         self.at_least(dim=1, levels=1, kernel=1, temperature=0, negatives=1, margin=0)
         self.one_of(
             encoder=("unet", "residual"),

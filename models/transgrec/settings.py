@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Self
 
+from reelmill.models.core.settings import WIDEST
 from reelmill.models.protocols.segments.settings import SegmentSettings
 
 
@@ -40,6 +41,7 @@ class TransGRecSettings(SegmentSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.at_most(dim=WIDEST, depth=WIDEST, negatives=WIDEST)
         self.at_least(dim=1, depth=0, init_std=0, balance=0, l2=0, negatives=1, edge_dropout=0)
         self.at_most(edge_dropout=0.99)
         self.one_of(

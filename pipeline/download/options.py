@@ -7,6 +7,7 @@ from reelmill.storage.errors import InputError
 
 ABOVE_ZERO = ("max_height", "max_bytes", "max_seconds", "workers", "attempts", "socket_timeout_s", "memory_bytes")
 NOT_NEGATIVE = ("backoff_s", "max_wait_s", "per_host_interval_s")
+NUMBERS = (*ABOVE_ZERO, *NOT_NEGATIVE, "max_duration_s", "rate_limit_bytes")
 MOST_WORKERS = 64
 
 
@@ -66,6 +67,9 @@ class DownloadOptions:
                 raise InputError(f"{name} {value}: must not be negative; 0 is no pause")
         if self.workers > MOST_WORKERS:
             raise InputError(f"workers {self.workers}: must be at most {MOST_WORKERS}")
+        for name in NUMBERS:
+            if (value := getattr(self, name)) is not None and not abs(value) < 1 << 63:  # also NaN
+                raise InputError(f"{name} {value}: must be a finite number of at most 63 bits")
 
     def check_files(self) -> None:
         """Raise InputError if a file that the options name does not exist."""

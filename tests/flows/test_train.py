@@ -128,7 +128,7 @@ def test_a_world_is_written_once_for_its_knobs(tmp_path: Path) -> None:
     [
         ("jifr", "teling=1", "no such knob; did you mean 'telling'"),
         ("jifr", "telling", "give default, or knob=value"),
-        ("jifr", "users=many", "users must be of type int"),
+        ("jifr", "users=many", "users 'many': must be of type int"),
         ("bppr", "default", "model 'bppr': did you mean 'bpr'"),
     ],
 )

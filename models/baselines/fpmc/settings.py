@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from reelmill.models.core.settings import WIDEST
 from reelmill.models.protocols.next_videos.settings import HistorySettings
 
 
@@ -26,4 +27,5 @@ class FPMCSettings(HistorySettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.at_most(dim=WIDEST, basket=WIDEST, negatives=WIDEST)
         self.at_least(dim=1, basket=1, negatives=1, l2=0, init_std=0)

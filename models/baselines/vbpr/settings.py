@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from reelmill.models.core.settings import FitSettings
+from reelmill.models.core.settings import WIDEST, FitSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class BPRSettings(FitSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.at_most(dim=WIDEST, negatives=WIDEST)
         self.at_least(dim=1, negatives=1, l2=0, init_std=0, validation_share=0, test_share=0)
         self.one_of(split=("random", "last", "given"))
         self.leaves_training(self.validation_share, self.test_share)
@@ -53,4 +54,5 @@ class VBPRSettings(BPRSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.at_most(visual_dim=WIDEST)
         self.at_least(visual_dim=1, l2_visual=0)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from reelmill.models.core.base import Model
 from reelmill.models.protocols.clicks.inputs import of_codes, of_numbers
-from reelmill.models.protocols.clicks.settings import FieldSettings
+from reelmill.models.protocols.clicks.settings import FieldSettings, widths_of
 from reelmill.storage.errors import InputError, nearest
 
 KINDS = ("category", "number", "modality")
@@ -159,11 +159,8 @@ class FieldVectors(nn.Module):
 
 def perceptron(columns: int, hidden: str) -> nn.Sequential:
     """Eq. 3: (B, columns) → (B, 1) through hidden layers with ReLU, such as "128-64". Raises InputError."""
-    widths = hidden.split("-")
-    if not all(width.isdecimal() and int(width) > 0 for width in widths):
-        raise InputError(f"hidden {hidden!r}: must be the widths of the layers, for example 128-64")
     layers: list[nn.Module] = []
-    for width in map(int, widths):
+    for width in widths_of(hidden):
         layers += [nn.Linear(columns, width), nn.ReLU()]
         columns = width
     return nn.Sequential(*layers, nn.Linear(columns, 1))

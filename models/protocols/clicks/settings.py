@@ -1,9 +1,11 @@
 """Settings that all models of click-through over fields share."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
-from reelmill.models.core.settings import FitSettings
+from reelmill.models.core.settings import WIDEST, FitSettings
+from reelmill.storage.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,17 @@ class FieldSettings(FitSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.at_least(dim=1, init_std=0, l2=0, per_click=1, validation_share=0, test_share=0, drop_items=0)
+        self.at_most(dim=WIDEST, per_click=WIDEST)
         self.at_most(disliked=self.liked, drop_items=1)
         self.one_of(pooling=("mean", "sum"), negatives=("auto", "rated", "sampled"), split=("random", "time", "given"))
         self.leaves_training(self.validation_share, self.test_share)
+
+
+def widths_of(hidden: str) -> list[int]:
+    """Widths of a perceptron's hidden layers from a setting such as "128-64". Raises InputError."""
+    widths = hidden.split("-")
+    if not all(re.fullmatch("[0-9]{1,9}", width) and 0 < int(width) <= WIDEST for width in widths):
+        raise InputError(
+            f"hidden {hidden!r}: must be the widths of the layers, for example 128-64, each up to {WIDEST}"
+        )
+    return [int(width) for width in widths]

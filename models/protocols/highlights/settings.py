@@ -31,6 +31,7 @@ class HighlightSettings(FitSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.at_most(window=1 << 20)
         self.at_least(window=1, history_size=-1, validation_share=0, test_share=0)
         self.one_of(standardise=("centre", "scale", "none"), past=("others", "earlier"), tested=("last", "every"))
         self.leaves_training(self.validation_share, self.test_share, most=0.9)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from reelmill.models.core.settings import FitSettings
+from reelmill.models.core.settings import WIDEST, FitSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,7 @@ class ItemsAndFramesSettings(FitSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.at_most(test_negatives=WIDEST)
         self.at_least(least_ratings=1, test_negatives=1, test_repeats=1, validation_share=0, test_share=0)
         self.one_of(standardise=("centre", "scale", "none"))
         self.leaves_training(self.validation_share, self.test_share, most=0.9)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from reelmill.models.core.settings import FitSettings
+from reelmill.models.core.settings import WIDEST, FitSettings
 from reelmill.storage.errors import InputError
 
 
@@ -34,9 +34,12 @@ class HistorySettings(FitSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.at_most(sessions=1200, list_length=WIDEST)
         self.at_least(sessions=2, known_months=1, list_length=1, test_share=0, validation_share=0)
         self.at_least(least_videos=1, least_watchers=1)
-        self.at_most(known_months=self.sessions - 1, test_share=0.9, validation_share=0.9)
+        if self.known_months >= self.sessions:
+            raise InputError(f"known_months {self.known_months}: must be at most {self.sessions - 1}, below sessions")
+        self.at_most(test_share=0.9, validation_share=0.9)
         if self.end and self.end_ms is None:
             raise InputError(f"end {self.end!r}: must be a day, such as 2014-06-01, or empty")
 
