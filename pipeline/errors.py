@@ -4,8 +4,9 @@
     ├── permanent ── Private, Removed, GeoBlocked, AgeRestricted, Unsupported, UnsafeUrl,
     │                TooLarge, TooLong, TooManyPixels, NotFound, Corrupt, NoVideoStream, DecoderCrash
     ├── transient ── Network, ServerError, RateLimited, TimedOut, CutShort, OutOfSpace, Killed
-    └── left to a later run ── Forbidden, FormatUnavailable (often the state of the host, not of the video), NotYet
-                               (live or announced), ExtractorFailed, Changed (another media file than before)
+    └── left to a later run ── Forbidden, FormatUnavailable (often the state of the host, not of the video),
+                               HostPaused, NotYet (live or announced), ExtractorFailed,
+                               Changed (another media file than before)
 
 `error_class` is the value in the table `outcomes`. Any other exception is recorded as `unknown` with its traceback.
 """
@@ -159,6 +160,12 @@ class FormatUnavailable(VideoError):
     """The site offers no format, or none that was asked for: often it withholds them from this machine for a while."""
 
     error_class = "format_unavailable"
+
+
+class HostPaused(VideoError):
+    """The host refused many videos in a row, so this one was not asked for."""
+
+    error_class = "host_paused"
 
 
 class ExtractorFailed(VideoError):

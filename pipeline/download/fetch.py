@@ -16,6 +16,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from reelmill.pipeline import errors
+from reelmill.pipeline.download.breaker import HostBreaker
 from reelmill.pipeline.download.deliver import delivered, desk, standing
 from reelmill.pipeline.download.hosts import HostPacer
 from reelmill.pipeline.download.options import DownloadOptions
@@ -46,12 +47,14 @@ class Downloader:
         self.remote = None if isinstance(home, Path) else home
         self.media = home.absolute() if isinstance(home, Path) else desk(home)
         self.pacer = pacer or HostPacer(str(self.media / ".hosts"), self.options.per_host_interval_s)
+        self.breaker = HostBreaker(self.pacer.folder)
         self._child = Child("reelmill.pipeline.download.ytdlp:download", memory_bytes=self.options.memory_bytes)
 
     def fetch(self, video_id: str, url: str) -> Fetched:
         """Fetch a video, or find the complete file of an earlier run. Raises a VideoError with the number of
         `attempts`: a permanent one at once, a transient one after `options.attempts`, or earlier when the time for this
-        video is over or the host asks for a longer pause than `options.max_wait_s`."""
+        video is over or the host asks for a longer pause than `options.max_wait_s`; HostPaused, without a request, for
+        a host that refused many videos in a row."""
         attempt, deadline = 0, time.monotonic() + self.options.max_seconds
         try:
             if (path := self._local(url)) is not None:
@@ -59,15 +62,17 @@ class Downloader:
             where = Place.of(self.media, video_id, url, self.options)
             if (found := standing(where, self.remote)) is not None:
                 return found
+            host = urlsplit(url).hostname or ""
+            self.breaker.check(host)
             while True:
                 attempt += 1
                 try:
                     fetched = self._download(where, url, deadline)
+                    self.breaker.record(host, None)
                     return delivered(where, dataclasses.replace(fetched, attempts=attempt), self.remote)
-                except errors.Transient as error:
-                    pause = self._pause(attempt, error)
-                    longest = min(self.options.max_wait_s, deadline - time.monotonic())
-                    if attempt >= self.options.attempts or pause > longest or self.stop.wait(pause):
+                except errors.VideoError as error:
+                    if not self._again(attempt, error, deadline):
+                        self.breaker.record(host, error)
                         raise
         except errors.VideoError as error:
             error.attempts = max(attempt, 1)
@@ -101,6 +106,14 @@ class Downloader:
                 f"the download took longer than its limit of {limit:g} s, all attempts together"
             ) from None
         return fetched
+
+    def _again(self, attempt: int, error: errors.VideoError, deadline: float) -> bool:
+        """Wait for the next attempt; False if there is none."""
+        if not isinstance(error, errors.Transient):
+            return False
+        pause = self._pause(attempt, error)
+        longest = min(self.options.max_wait_s, deadline - time.monotonic())
+        return attempt < self.options.attempts and pause <= longest and not self.stop.wait(pause)
 
     def _pause(self, attempt: int, error: errors.VideoError) -> float:
         """Seconds before the next attempt: at least what the server asked for, with jitter, so that many clients do not
