@@ -14,6 +14,7 @@ from reelmill.flows.jobs.check import check_train
 from reelmill.flows.jobs.fits import choose
 from reelmill.flows.settings.load import load, value
 from reelmill.models import registry as recommenders
+from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.storage.errors import InputError
 
 
@@ -124,3 +125,11 @@ def test_numbers_of_the_file_itself() -> None:
         with pytest.raises(InputError, match=key.replace(".", r"(\.|: )")):
             loaded(key, text)
     assert math.isfinite(loaded("download.max_seconds", "1e3"))
+
+
+def test_numbers_of_downloads_without_a_file() -> None:
+    with pytest.raises(InputError, match="backoff_s nan: must not be negative"):
+        DownloadOptions(backoff_s=math.nan)
+    for wrong in (math.inf, math.nan, 1e300):
+        with pytest.raises(InputError, match=r"max_duration_s .*: must be a finite number"):
+            DownloadOptions(max_duration_s=wrong)

@@ -63,7 +63,7 @@ def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ("extract: {}", r"'root' is missing"),
         ("root: r\ndownload: {max_height: 0}", r"download: max_height 0: must be above 0"),
         ("root: r\ndownload: {workers: 65}", r"download: workers 65: must be at most 64"),
-        ("root: r\ndownload: {backoff_s: .nan}", r"download: backoff_s nan: must not be negative"),
+        ("root: r\ndownload: {backoff_s: .nan}", r"download\.backoff_s: .*finite number \(given: nan\)"),
         ("root: r\ndownload: {max_height: tall}", r"download\.max_height: .*\(given: 'tall'\)"),
         ("root: r\ndownload: {cookies_file: 'https://a/b'}", r"cookies_file 'https://a/b': must be a path on this"),
         ("root: r\ndownload: [1]", r"download: give keys and values"),
