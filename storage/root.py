@@ -34,8 +34,8 @@ class Root:
 
     @property
     def name(self) -> str:
-        """Last part of the address, for titles."""
-        return self.path.name
+        """Last part of the address, for titles: of a whole bucket, the bucket's name."""
+        return self.address.rstrip("/").rpartition("/")[2]
 
     @property
     def remote(self) -> bool:

@@ -12,7 +12,6 @@ from reelmill.flows.jobs.report import report_path
 from reelmill.flows.settings.sections import EngineSettings, ExtractSettings, Settings, TrainSettings
 from reelmill.storage import Root
 from reelmill.storage.errors import InputError
-from reelmill.storage.features import list_stores
 from reelmill.storage.place import AnyRoot
 
 Stage = Literal["ingest", "extract", "train", "report"]
@@ -54,7 +53,7 @@ def check_stores(settings: Settings, layers: Sequence[str]) -> None:
     and so on, which extract will write."""
     from reelmill.models.registry import find, stores_of
 
-    known = [*list_stores(settings.root), *(f"{layer}-" for layer in layers)]
+    known = [*Root(settings.root).features.list(), *(f"{layer}-" for layer in layers)]
     for name, model in settings.train.models.items():
         for role, wanted in stores_of(name, model.stores or None).items():
             where = f"train.models.{name}.stores.{role} {wanted!r}"

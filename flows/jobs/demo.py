@@ -128,7 +128,7 @@ def demo(
         control = control_run(twin, chosen, figures.extract.stores)
     fits = [fitted for part in (figures, control) for fitted in part.train.fits.values()]
     page = report(chosen, [place(fitted.folder) for fitted in fits])
-    return DemoResult(replace(figures, page=page), control, status(steps.root_of(chosen)).stores)
+    return DemoResult(replace(figures, page=page), control, status(steps.root_of(chosen).address).stores)
 
 
 def watched(settings: Settings, table: Path) -> Settings:
@@ -139,7 +139,7 @@ def watched(settings: Settings, table: Path) -> Settings:
 
 def control_run(twin: Settings, planted: Settings, stores: Sequence[str]) -> ControlResult:
     """Fit the noise twin on the planted corpus's own media and features: nothing is fetched or extracted again."""
-    root, home = Path(steps.root_of(twin)), Path(steps.root_of(planted))
+    root, home = Path(steps.root_of(twin).address), Path(steps.root_of(planted).address)
     root.mkdir(parents=True, exist_ok=True)
     if not (root / "features").exists():
         (root / "features").symlink_to(home / "features")

@@ -9,7 +9,6 @@ from reelmill.flows.jobs.steps import root_of
 from reelmill.flows.progress import current
 from reelmill.flows.settings.sections import ModelSettings, Settings
 from reelmill.storage.errors import InputError, nearest
-from reelmill.storage.features import list_stores
 
 
 def choose(settings: Settings, names: Sequence[str], options: Sequence[str] = ()) -> Settings:
@@ -95,7 +94,7 @@ def whole_names(settings: Settings, name: str, stores: Sequence[str] = ()) -> di
     prefix fits no store of the root or several."""
     from reelmill.models.registry import stores_of
 
-    there = list_stores(root_of(settings))
+    there = root_of(settings).features.list()
     found = {}
     for role, prefix in stores_of(name, settings.train.models[name].stores or None).items():
         mine = [s for s in stores if s == prefix] or [s for s in stores if s.startswith(prefix)]

@@ -17,7 +17,7 @@ from reelmill.models.core.settings import typed
 from reelmill.pipeline import dataset
 from reelmill.storage import parts
 from reelmill.storage.errors import InputError, nearest
-from reelmill.storage.place import AnyPath, place
+from reelmill.storage.place import AnyPath
 
 Knob = int | float | bool | str
 """Value of a knob of a planted world."""
@@ -78,7 +78,7 @@ def of_world(settings: Settings, name: str, knobs: str) -> Settings:
     world = world_of(name)
     turned = _knobs(world.planted.knobs, world.name, knobs)
     tag = hashlib.sha256(json.dumps(turned, sort_keys=True).encode()).hexdigest()[:8]
-    root = place(root_of(settings)) / f"{world.name}-{tag}"
+    root = root_of(settings).path / f"{world.name}-{tag}"
     if parts.size(root / "world.json") is None:
         stores = _written(root, world.planted.write, world.planted.knobs(**turned), turned)
     else:

@@ -18,7 +18,7 @@ from reelmill.pipeline.extract.texts import UNITS
 from reelmill.pipeline.planning.cost import Cost, Facts, cost, facts_of, picture_bytes, ratios
 from reelmill.pipeline.planning.rates import Rates, together
 from reelmill.pipeline.planning.select import Selection, described
-from reelmill.storage import Tables
+from reelmill.storage import Root
 from reelmill.storage.features import present
 
 if TYPE_CHECKING:
@@ -120,14 +120,14 @@ def plan(
     seconds = sum(known) if len(known) == len(parts) else None
     finish = None if seconds is None else datetime.now(UTC) + timedelta(seconds=seconds)
     return PlanResult(
-        steps.root_of(settings), found, seconds, sum(part.bytes or 0 for part in parts),
+        steps.root_of(settings).address, found, seconds, sum(part.bytes or 0 for part in parts),
         finish.isoformat(timespec="seconds") if finish else None,
     )  # fmt: skip
 
 
 def download_plan(settings: Settings) -> DownloadPlan:
     """Videos to fetch, taking them to be as large and as slow as those fetched before."""
-    wanted, tables = steps.download_plan(settings), Tables(steps.root_of(settings))
+    wanted, tables = steps.download_plan(settings), steps.root_of(settings).tables
     mean = pc.mean(tables.read("media", ["bytes"])["bytes"]).as_py()
     log = tables.read("outcomes", ["stage", "status", "seconds"])
     done = log.filter(pc.and_(pc.equal(log["stage"], "download"), pc.equal(log["status"], "done")))
@@ -198,7 +198,7 @@ def _coming(
 
 
 def _rates(
-    root: str, todo: Sequence[Todo], networks: "Sequence[Extractor]", options: ExtractOptions, calibrate: bool
+    root: Root, todo: Sequence[Todo], networks: "Sequence[Extractor]", options: ExtractOptions, calibrate: bool
 ) -> Rates:
     """Those measured before, or else now."""
     if not calibrate:

@@ -16,6 +16,7 @@ from reelmill.pipeline.errors import BY_CLASS
 from reelmill.pipeline.planning.select import Selection
 from reelmill.storage import Outcome, Outcomes
 from reelmill.storage.errors import InputError, nearest
+from reelmill.storage.place import AnyRoot
 
 STAGES = ("download", "extract")
 """Stages whose failures can be tried again."""
@@ -77,7 +78,7 @@ def failures(settings: Settings, classes: Sequence[str], stages: Sequence[str] =
     return [one for one in newest if one.error_class in classes and one.stage in (stages or STAGES)]
 
 
-def forget(root: str, found: Sequence[Failure]) -> None:
+def forget(root: AnyRoot, found: Sequence[Failure]) -> None:
     """Have these failures keep no run from trying again: each gets a newer row in the log, which says so."""
     Outcomes(root).write(
         Outcome(one.stage, one.key, "failed", spec=one.spec, error_class=one.error_class, permanent=False,

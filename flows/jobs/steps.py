@@ -26,11 +26,10 @@ from reelmill.pipeline.labels import LabelCounts
 from reelmill.pipeline.planning import rates
 from reelmill.pipeline.planning.select import Selection, first, ordered
 from reelmill.pipeline.sources.ingest import IngestCounts
-from reelmill.storage import Outcome, Root, Spec, Tables
+from reelmill.storage import Outcome, Root, Spec
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import Snapshot, sweep
 from reelmill.storage.parts import list_parts
-from reelmill.storage.place import address, below
 
 if TYPE_CHECKING:
     from reelmill.extractors.core.base import Extractor
@@ -39,9 +38,9 @@ MANY_PARTS = 64
 """A table of more parts is merged: each costs a reader about a millisecond."""
 
 
-def root_of(settings: Settings) -> str:
-    """The root as text that holds in every process: an absolute path, or the URL of an object store."""
-    return address(settings.root)
+def root_of(settings: Settings) -> Root:
+    """The root that the settings name."""
+    return Root(settings.root)
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def read_source(settings: Settings) -> SourceResult:
     if source.format == "folder":
         result = sources.read_folder(source.path, source.name)
     else:
-        media = Tables(root).read("media", ["video_id", "duration_ms"])
+        media = root.tables.read("media", ["video_id", "duration_ms"])
         measured = dict(zip(media["video_id"].to_pylist(), media["duration_ms"].to_pylist(), strict=True))
         result = sources.read(
             source.path, source.format, mapping=source.mapping or None, url_template=source.url_template,
@@ -133,9 +132,9 @@ def media_videos(settings: Settings) -> list[Video]:
     """Every video with media."""
     root = root_of(settings)
     columns = ["video_id", "uri", "sha256", "start_ms", "duration_ms", "bytes"]
-    rows = Tables(root).read("media", columns).sort_by("video_id").to_pylist()
+    rows = root.tables.read("media", columns).sort_by("video_id").to_pylist()
     return [
-        Video(r["video_id"], str(below(root, r["uri"])), r["sha256"], r["start_ms"], r["duration_ms"], r["bytes"])
+        Video(r["video_id"], str(root.file(r["uri"])), r["sha256"], r["start_ms"], r["duration_ms"], r["bytes"])
         for r in rows
     ]
 
@@ -157,7 +156,7 @@ def networks_of_process(settings: Settings) -> "list[Extractor]":
 
 def snapshot_of_process(settings: Settings) -> Snapshot:
     """What the stores of the root hold, read once for all blocks that this process extracts."""
-    root = Root(settings.root)
+    root = root_of(settings)
     if root not in _snapshots:
         _snapshots.clear()
         _snapshots[root] = root.snapshot()
@@ -187,12 +186,12 @@ def extract_block(settings: Settings, todo: Sequence[Todo], have_pictures: set[s
         note = "" if outcome.status == "done" else f"{video.video_id}: {outcome.error_class}"
         report.advance("extract", video.duration_ms / 1000, note=note)
 
-    options = extract_options(settings)
+    root, options = root_of(settings), extract_options(settings)
     left = still_missing(snapshot_of_process(settings), todo)
     for video, _ in todo[len(left) :]:
         report.advance("extract", video.duration_ms / 1000)
-    done = extract_missing(root_of(settings), left, networks, options, have_pictures, seen)
-    rates.keep(root_of(settings), networks, done.parts)
+    done = extract_missing(root, left, networks, options, have_pictures, seen)
+    rates.keep(root, networks, done.parts)
     return done
 
 
@@ -213,9 +212,10 @@ def have_pictures(settings: Settings) -> set[str]:
 
 def tidy(settings: Settings) -> None:
     """Remove what dead writers left behind, and merge the small parts of tables that have many."""
-    tables = Tables(root_of(settings))
+    root = root_of(settings)
+    tables = root.tables
     tables.sweep()
-    sweep(root_of(settings))
+    sweep(root)
     for name in ("videos", "media", "frames", "outcomes", "rates"):
         if len(list_parts(tables.folder / name)) > MANY_PARTS:
             tables.compact(name)
@@ -233,7 +233,7 @@ def specs(settings: Settings, networks: "Sequence[Extractor]") -> list[list[Spec
 
 def has_events(settings: Settings) -> bool:
     """Whether there is anything to fit."""
-    return Tables(root_of(settings)).read("events", ["video_id"]).num_rows > 0
+    return root_of(settings).tables.read("events", ["video_id"]).num_rows > 0
 
 
 def extract_options(settings: Settings) -> ExtractOptions:

@@ -24,7 +24,7 @@ from reelmill.flows.jobs import steps
 from reelmill.flows.jobs.failures import newest_failures
 from reelmill.flows.progress import Reporter
 from reelmill.flows.settings.sections import Settings
-from reelmill.storage import Outcomes
+from reelmill.storage import Outcomes, Root
 
 EVERY_S = 5.0
 """Seconds between two looks at the progress."""
@@ -115,7 +115,7 @@ class Kept:
 
     def __init__(self, settings: Settings) -> None:
         self.root = steps.root_of(settings)
-        self.name = Path(self.root).name
+        self.name = self.root.name
         self._before = self._failures()
 
     def outcomes(self) -> dict[str, int]:
@@ -140,7 +140,7 @@ class Kept:
         return {(*one.identity, one.error_class) for one in newest_failures(self.root)}
 
 
-def outcomes_by_class(root: str) -> Counter[tuple[str, str, str]]:
+def outcomes_by_class(root: Root) -> Counter[tuple[str, str, str]]:
     """Newest outcomes by (stage, store or "", class), as `status` counts them; the class of successes is `done`."""
     return Counter(
         (row["stage"], row["spec"] or "", row["error_class"] if row["status"] == "failed" else "done")

@@ -95,7 +95,7 @@ def register(settings: Settings, file: Path, overrides: Sequence[str]) -> tuple[
     for verb, made in zip(FLOWS, deployments, strict=True):
         made.apply()
         rows.append(Deployed(made.full_name, chosen.schedules.get(verb), chosen.timezone))
-    return deployments, ServeResult(url, steps.root_of(settings), chosen.work_pool, rows, automations)
+    return deployments, ServeResult(url, steps.root_of(settings).address, chosen.work_pool, rows, automations)
 
 
 def deployment(verb: str, settings: Settings, file: Path, overrides: Sequence[str]) -> RunnerDeployment:
@@ -109,7 +109,7 @@ def deployment(verb: str, settings: Settings, file: Path, overrides: Sequence[st
     try:
         schedules = [Cron(cron, timezone=chosen.timezone)] if cron else []
         made = FLOWS[verb].to_deployment(
-            name=chosen.name or Path(steps.root_of(settings)).name,
+            name=chosen.name or steps.root_of(settings).name,
             schedules=schedules,
             concurrency_limit=ConcurrencyLimitConfig(
                 limit=chosen.concurrency, collision_strategy=ConcurrencyLimitStrategy(chosen.collision.upper())

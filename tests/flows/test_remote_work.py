@@ -150,10 +150,10 @@ def test_a_planted_world_is_written_once(s3_root: str, monkeypatch: pytest.Monke
 def test_settings_take_a_root_anywhere(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text("root: s3://bucket/corpus/\nreport: s3://other/page.html\n")
     settings = load(tmp_path / "settings.yaml")
-    assert (steps.root_of(settings), settings.report) == ("s3://bucket/corpus", "s3://other/page.html")
+    assert (steps.root_of(settings).address, settings.report) == ("s3://bucket/corpus", "s3://other/page.html")
     (tmp_path / "settings.yaml").write_text("root: data\n")
-    assert steps.root_of(load(tmp_path / "settings.yaml")) == str(tmp_path / "data")
-    assert steps.root_of(load(None, ["root=file:///srv/data"])) == "/srv/data"
+    assert steps.root_of(load(tmp_path / "settings.yaml")).address == str(tmp_path / "data")
+    assert steps.root_of(load(None, ["root=file:///srv/data"])).address == "/srv/data"
     for root, message in (
         ("nope://bucket/x", "no driver for 'nope'"),
         ("s3://KEY:geheim@bucket/x", "may hold no key or password"),

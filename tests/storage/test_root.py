@@ -25,6 +25,7 @@ def test_a_root_has_one_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir("/")
     assert pickle.loads(pickle.dumps(root)) == root
     assert Root(".").name == ""
+    assert [Root(url).name for url in ("s3://bucket", "s3://bucket/", "s3://bucket/a/b")] == ["bucket", "bucket", "b"]
 
 
 @pytest.mark.parametrize(
