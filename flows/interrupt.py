@@ -89,8 +89,9 @@ def handled(too_late: Callable[[int], None]) -> Iterator[None]:
     assert main is not None
 
     def watch() -> None:
-        while (came := here.recv(1)) and came[0] not in numbers:
-            pass
+        with here:
+            while (came := here.recv(1)) and came[0] not in numbers:
+                pass
         if not came:
             return
         if not ended.wait(DEFER_S) and not _state.raised:

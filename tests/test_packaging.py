@@ -286,14 +286,14 @@ def test_verbs_run_with_their_extra_alone(root: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from what git tracks."""
+    """Built from what git tracks, by way of a source distribution: it must hold all that a wheel is made of."""
     folder = tmp_path_factory.mktemp("wheel")
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=HOUSE, capture_output=True, check=True).stdout
     for name in filter(None, tracked.decode().split("\0")):
         if (HOUSE / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(HOUSE / name, folder / name, follow_symlinks=False)
-    uv("build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", folder, folder)
+    uv("build", "--quiet", "--no-build-isolation", "--python", sys.executable, "--out-dir", folder, folder)
     (made,) = folder.glob("*.whl")
     return made
 

@@ -206,7 +206,7 @@ def test_the_fit_is_the_same_and_can_be_asked(runs: Runs, tmp_path: Path) -> Non
     label = Tables(runs.root).read("labels").to_pylist()[0]
     asked = {"user": label["user_id"], "video": label["video_id"], "run": "transgrec", "why": True}
     answer = recommend(runs.root, **asked)
-    assert answer["recommended"] == recommend(runs.disk, **asked).recommended
+    assert answer.recommended == recommend(runs.disk, **asked).recommended
     gif = write_highlight(runs.root, label["video_id"], 0, 3000, tmp_path / "best.gif")
     assert (tmp_path / "best.gif").read_bytes()[:4] == b"GIF8"
     assert gif["pictures"] == 30

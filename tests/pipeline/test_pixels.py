@@ -67,7 +67,7 @@ def test_pixels_by_hand(
 )
 def test_windows_hold_these_frames(name: str, shown_ms: list[int]) -> None:
     times = np.arange(0, 5000, 10)
-    chosen, padded = NETWORKS[name].plan.windows.choose(times, 0, 5000)
+    chosen, padded = NETWORKS[name].load().plan.windows.choose(times, 0, 5000)
     assert times[chosen[0]].tolist() == shown_ms
     assert not padded.any()
 
@@ -83,7 +83,7 @@ def test_windows_hold_these_frames(name: str, shown_ms: list[int]) -> None:
     ],
 )
 def test_frames_are_scaled_to(name: str, height: int, width: int, scaled: tuple[int, int]) -> None:
-    assert NETWORKS[name].plan.geometry.scaled(height, width) == scaled
+    assert NETWORKS[name].load().plan.geometry.scaled(height, width) == scaled
 
 
 @pytest.mark.parametrize(("width", "edge"), [(256, [0, 50, 150, 200]), (64, [0, 25, 175, 200])])
