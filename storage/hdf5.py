@@ -43,7 +43,7 @@ def write(path: Path, spec: Spec, blocks: Sequence[Block]) -> None:
         features = file.create_dataset("features", (sum(map(len, blocks)), spec.dim), spec.dtype)
         row = 0
         for block in blocks:
-            if len(block):
+            if len(block) and raw.failure is None:
                 features[row : row + len(block)] = block.features
             row += len(block)
         for name, column in (*columns.items(), ("row_start", index.row_start), ("row_stop", index.row_stop)):
@@ -138,29 +138,50 @@ _mapped = functools.lru_cache(maxsize=KEPT_OPEN)(_Map)
 
 class _Sink(io.FileIO):
     """A file for HDF5 to write to that hides errors from it: when told that the disk is full, HDF5 keeps the file open
-    for good and crashes the process at exit. On leaving the context the first error is raised."""
+    for good and crashes the process at exit. What could not be written is kept in memory until the end, since HDF5
+    reads its own structures back, and crashes on any other content. On leaving the context the first error is raised.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "w+")
         self.failure: OSError | None = None
+        self.unwritten: list[tuple[int, bytes]] = []
 
     def write(self, data: Any) -> int:
         """Write all of `data`."""
         rest = memoryview(data).cast("B")
-        size = len(rest)
+        size, start = len(rest), self.tell()
         try:
             while rest and self.failure is None:
                 rest = rest[super().write(rest) :]
         except OSError as error:
             self.failure = error
+        if rest:
+            self.unwritten.append((start + size - len(rest), bytes(rest)))
         return size
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the whole buffer with what was written there; with zeros where nothing was."""
+        view, start = memoryview(buffer).cast("B"), self.tell()
+        done = 0
+        try:
+            while done < len(view) and (read := super().readinto(view[done:])):
+                done += read
+        except OSError as error:
+            self.failure = self.failure or error
+        view[done:] = bytes(len(view) - done)
+        for offset, data in self.unwritten:
+            first, last = max(offset, start), min(offset + len(data), start + len(view))
+            if first < last:
+                view[first - start : last - start] = data[first - offset : last - offset]
+        return len(view)
 
     def truncate(self, size: int | None = None) -> int:
         """Set the file's length."""
         try:
             return super().truncate(size)
         except OSError as error:
-            self.failure = error
+            self.failure = self.failure or error
             return size or 0
 
     def __exit__(self, *error: object) -> None:

@@ -1,6 +1,9 @@
 """Feature stores with damaged, foreign and missing files."""
 
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -97,3 +100,43 @@ def test_parquet_ids_that_differ_from_the_index_are_found(tmp_path: Path) -> Non
         writer.add_key_value_metadata({key: text for key, text in facts.items() if key.startswith(b"reelmill")})
     (error,) = verify(tmp_path, "c3d")
     assert "video_id does not match its index" in str(error)
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from reelmill.storage.formats import write_shard
+from tests.stores import SPEC, block
+path, format = Path(sys.argv[1]), sys.argv[2]
+blocks = [block(f"v{n}").packed(SPEC) for n in range(20)]
+write_shard(path, format, SPEC, blocks)
+size, refused = path.stat().st_size, 0
+path.unlink()
+for limit in range(0, size, 101):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        write_shard(path, format, SPEC, blocks)
+    except OSError as error:
+        assert error.errno, error
+        refused += 1
+    path.unlink()
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+write_shard(path, format, SPEC, blocks)
+print(refused, len(range(0, size, 101)))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of file sizes")
+@formats
+def test_a_write_that_fails_at_any_byte_is_an_error_and_never_a_crash(tmp_path: Path, format: Format) -> None:
+    """HDF5 reads its structures back while it writes; with memory that is not zero it crashed on what a full disk had
+    not taken."""
+    limited = subprocess.run(
+        [sys.executable, "-c", LIMITED, tmp_path / "shard", format],
+        env={**os.environ, "MALLOC_PERTURB_": "165", "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    assert limited.returncode == 0, limited.stderr
+    refused, tried = map(int, limited.stdout.split())
+    assert refused == tried > 50
