@@ -140,16 +140,23 @@ def expected_hash(record: Checkpoint, file: Path, given: str | None) -> Hash:
     )
 
 
-def ensure(record: Checkpoint, path: Path | None = None, sha256: str | None = None) -> None:
-    """Have a record's file at `path`, or in the folder, downloaded if it is missing, and compare its hash. Arguments
-    and errors as of `load.load`, which does the same before it reads the tensors."""
+def located(record: Checkpoint, path: Path | None, sha256: str | None) -> tuple[Path, Hash]:
+    """A record's file, `path` or that in the folder, downloaded if it is missing there, and the hash that it should
+    have. Arguments and errors as of `load.load`."""
     file = path or place(record)
     expected = expected_hash(record, file, sha256)
     if not file.is_file():
         if path is not None:
             raise InputError(f"weights {path}: no such file")
         download(record, file, expected)
-    elif (found := _hash(file, expected.kind)) != expected:
+    return file, expected
+
+
+def ensure(record: Checkpoint, path: Path | None = None, sha256: str | None = None) -> None:
+    """Have a record's file, and compare its hash. Arguments and errors as of `load.load`, which does the same before
+    it reads the tensors."""
+    file, expected = located(record, path, sha256)
+    if (found := _hash(file, expected.kind)) != expected:
         raise InputError(wrong_hash(record, file, found, expected))
 
 

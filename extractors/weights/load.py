@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from reelmill.extractors.weights.checkpoints import Checkpoint, Layout
-from reelmill.extractors.weights.files import download, expected_hash, place, wrong_hash
+from reelmill.extractors.weights.files import located, wrong_hash
 from reelmill.extractors.weights.hashes import Hash
 from reelmill.storage.arrays import check_zip
 from reelmill.storage.errors import InputError
@@ -46,12 +46,7 @@ def load(record: Checkpoint, *, path: Path | None = None, sha256: str | None = N
     no hash is known, if the file is missing and cannot be downloaded, if it has another hash, or if it holds anything
     but tensors.
     """
-    file = path or place(record)
-    expected = expected_hash(record, file, sha256)
-    if not file.is_file():
-        if path is not None:
-            raise InputError(f"weights {path}: no such file")
-        download(record, file, expected)
+    file, expected = located(record, path, sha256)
     with file.open("rb") as handle:  # hash and read the same open file
         found = Hash.of(handle, expected.kind)
         if found != expected:
