@@ -24,6 +24,9 @@ KINDS = ("highlight",)
 CELLS_AT_ONCE = 1 << 22
 """Records are compared with about this many segments at once; each needs some 100 bytes."""
 
+WHOLE = 1 << 60
+"""Stop of a record of a whole video, which is cut to the end of the video."""
+
 Durations = Mapping[str, int] | tuple[Sequence[str] | pa.Array, np.ndarray | Sequence[int]]
 """Milliseconds by video_id, as a mapping or as ids and (videos,) integers."""
 
@@ -60,9 +63,9 @@ def label(
     """The `labels` table of records, by video in the order of `durations`, then by segment, then by user.
 
     `events`: table with user_id, video_id, kind, start_ms, stop_ms. Only events of the `kinds` are used that have a
-    range and whose video has a duration; the part of a range beyond the end of the video is ignored. `theta`: in [0,
-    1), taken as the decimal number that it is written as. Raises InputError for durations that are not positive, or a
-    theta out of range.
+    range, or are of the whole video, and whose video has a duration; the part of a range beyond the end of the video is
+    ignored. `theta`: in [0, 1), taken as the decimal number that it is written as. Raises InputError for durations that
+    are not positive, or a theta out of range.
     """
     ids, duration = _arrays(durations)
     over, under = _ratio(theta, segment_ms)
@@ -135,9 +138,13 @@ def _ratio(theta: float | str | Fraction, segment_ms: int) -> tuple[int, int]:
 
 
 def _ranges(events: pa.Table, kinds: Sequence[str]) -> pa.Table:
-    """Events of these kinds that have a range."""
-    ranged = pc.and_(events["start_ms"].is_valid(), events["stop_ms"].is_valid())
-    return events.filter(pc.and_(pc.is_in(events["kind"], value_set=pa.array(kinds, pa.string())), ranged))
+    """Events of these kinds that have a range; one with neither start nor stop is of the whole video."""
+    events = events.filter(pc.is_in(events["kind"], value_set=pa.array(kinds, pa.string())))
+    whole = pc.and_(events["start_ms"].is_null(), events["stop_ms"].is_null())
+    for name, edge in (("start_ms", 0), ("stop_ms", WHOLE)):
+        column = pc.if_else(whole, pa.scalar(edge, pa.int64()), events[name])
+        events = events.set_column(events.column_names.index(name), events.schema.field(name), column)
+    return events.filter(pc.and_(events["start_ms"].is_valid(), events["stop_ms"].is_valid()))
 
 
 def write_labels(root: AnyRoot, segment_ms: int = SEGMENT_MS, theta: float | str | Fraction = 0.5) -> LabelCounts:

@@ -8,6 +8,7 @@ from reelmill.flows.cli.job import load_settings, work
 from reelmill.flows.cli.options import DryRun, Json, Root, Set, SettingsFile
 from reelmill.flows.cli.output import Table, classes
 from reelmill.flows.cli.plan import show_plan
+from reelmill.flows.progress import safe
 
 if TYPE_CHECKING:
     from reelmill.flows.jobs.ingest import IngestResult
@@ -30,6 +31,18 @@ def render(out: Console, result: "IngestResult") -> None:
     table = stage_table()
     add_ingest(table, result)
     table.print(out)
+    render_understood(out, result)
+
+
+def render_understood(out: Console, result: "IngestResult") -> None:
+    """What was found on the values of the source, and remarks about it."""
+    counts = result.source.counts
+    if counts is None:
+        return
+    for name, how in counts.understood.items():
+        out.print(f"{name}: {safe(how)}", soft_wrap=True)
+    for note in counts.notes:
+        out.print(f"note: {safe(note)}", soft_wrap=True)
 
 
 def stage_table() -> Table:
@@ -42,6 +55,8 @@ def add_ingest(table: Table, result: "IngestResult") -> None:
     source, fetched, labels = result.source.counts, result.download, result.labels
     if source is not None:
         note = f"{source.rows:,} rows, {source.videos:,} videos, {source.clipped:,} clipped"
+        if source.videos_without_events:
+            note += f"; of {source.videos_without_events:,} videos every row was rejected"
         table.add("events", *_done(f"{source.events:,}", source.events_written), classes(source.reasons), note)
     if fetched is not None:
         table.add("download", f"{fetched.done:,}", f"{fetched.skipped:,}", classes(fetched.failed))

@@ -29,6 +29,7 @@ def run(
 def render(out: Console, result: "RunResult") -> None:
     """All stages, the metrics, the report."""
     stages(result).print(out)
+    ingest.render_understood(out, result.ingest)
     train.render(out, result.train)
     report.render(out, result.page)
 

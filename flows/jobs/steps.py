@@ -65,7 +65,7 @@ def read_source(settings: Settings) -> SourceResult:
         measured = dict(zip(media["video_id"].to_pylist(), media["duration_ms"].to_pylist(), strict=True))
         result = sources.read(
             source.path, source.format, mapping=source.mapping or None, url_template=source.url_template,
-            name=source.name, durations=measured,
+            name=source.name, durations=measured, time_unit=source.time_unit,
         )  # fmt: skip
     return SourceResult(True, sources.write_source(root, result))
 

@@ -105,6 +105,8 @@ class SourceSettings(Section):
     """phd2: the PHD² CSV; movielens: ratings; mapped: CSV, TSV, Parquet or JSON lines by `mapping`; folder: videos."""
     mapping: Annotated[dict[str, str], Table] = Field(default_factory=dict)
     """For mapped, {our column: your column}: {user_id: uid, video_id: clip, start_s: from, stop_s: to, url: link}."""
+    time_unit: Literal["s", "ms", "us", "ns", "date"] | None = None
+    """Unit of times that are numbers (date: 20200705); by default it is found on the whole column, and shown."""
     url_template: Address = None
     """Address of a video if the table has none, such as https://example.org/{video_id}.mp4."""
     name: str | None = None

@@ -1,6 +1,7 @@
 """Adapters: each reads one published format into events and rejects, and `write_source` writes them to the tables.
 
-text, values   bytes into columns, columns into numbers, times and texts, without a loop over rows
+text           bytes into columns, without a loop over rows
+values         columns into identities, numbers, times in a video and texts; `moments`: into points in time
 rows           the input and the result of `checks`, and what a source says about its videos
 checks         which rows become events, and why others are rejected: read this one
 phd2, movielens, mapped, folder    the formats
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from reelmill.pipeline.sources import mapped, movielens, phd2
 from reelmill.pipeline.sources.folder import read_folder
 from reelmill.pipeline.sources.ingest import IngestCounts, write_source
+from reelmill.pipeline.sources.moments import Unit
 from reelmill.pipeline.sources.rows import PLACEHOLDER, SourceResult, is_true
 from reelmill.storage.errors import InputError, nearest
 
@@ -38,13 +40,15 @@ def read(
     url_template: str | None = None,
     name: str | None = None,
     durations: Mapping[str, int] | None = None,
+    time_unit: Unit | None = None,
 ) -> SourceResult:
     """Read a source file. Every row becomes an event or a reject, by the rules of `checks`.
 
     `mapping`: our names to the file's columns, for format `mapped`. `url_template`: where a video is, with
     `{video_id}` in it, for videos without a URL of their own (PHD²: YouTube). `name`: name of the source in the tables,
     else the file's. `durations`: measured milliseconds by video_id; they take precedence over what the source
-    claims. A URL that is the path of a file is relative to the folder of the source, and absolute in the result.
+    claims. `time_unit`: of points in time that are numbers; found on the whole column if not given. A URL
+    that is the path of a file is relative to the folder of the source, and absolute in the result.
 
     Raises InputError for an unknown format, a file that cannot be opened, or columns or a mapping that do not match.
     """
@@ -64,10 +68,10 @@ def read(
         raise InputError(f"source {path}: format {format!r} takes no mapping; leave it out, or give format 'mapped'")
     source = name or path.name
     if mapping is not None:
-        result = mapped.read(path, source, mapping, url_template=url_template, durations=durations)
+        result = mapped.read(path, source, mapping, url_template=url_template, durations=durations, time_unit=time_unit)
     else:
         adapter = {"phd2": phd2, "movielens": movielens}[format]
-        result = adapter.read(path, source, url_template=url_template, durations=durations)
+        result = adapter.read(path, source, url_template=url_template, durations=durations, time_unit=time_unit)
     place = path.resolve()
     return replace(result, videos=_beside(place.parent, result.videos), path=str(place), named=name is not None)
 

@@ -5,16 +5,19 @@ Every row becomes an event, or a reject with the first reason of this list that 
     malformed_row        not a row of this format: number of fields, quotes, UTF-8, NUL byte, JSON
     missing_id           no user or no video
     unparsable_number    a text where a number belongs
-    unparsable_time      a point in time that is neither Unix seconds nor ISO 8601
+    unparsable_time      a point in time that is neither a number, nor a date, nor ISO 8601 (`moments`)
     unknown_kind         no kind of event that reelmill knows
     not_finite           NaN or infinity as time in the video, point in time or value (as duration of a video: unknown)
     negative_time        start, stop or length below zero
-    out_of_range         a point in time after the year 9999 (milliseconds given as seconds?), a video of over a week
-    missing_time         a highlight without start or stop, a frame_like without start, a stop without start
+    out_of_range         a point in time after the year 9999 or in another unit than its column, a video of over a week
+    missing_time         a highlight with start or stop alone, a frame_like without start, a stop without start
     empty_range          stop at or before start, in whole milliseconds
     unknown_duration     a range in a video whose duration is −1, 0 or empty in the source, and was not measured
     start_beyond_end     start at or after the end of the video
     duplicate            equal in every field to an earlier event of the source
+
+A highlight with neither start nor stop is of the whole video, and so are its labels. A video without any event, because
+all its rows were rejected, is counted.
 
 A stop beyond the end is clipped to it and counted. The end of a video is the measured duration if the caller has it,
 else the claimed one; if rows claim different durations the most frequent is used, of equally frequent ones the first,
@@ -55,8 +58,8 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 
 MIN_TIME_MS, MAX_TIME_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999, as Python knows them
 
-NEED_START = pa.array(["highlight", "frame_like"])
-NEED_STOP = pa.array(["highlight", "watch"])  # watch: if it has a start
+NEED_START = pa.array(["frame_like"])
+NEED_STOP = pa.array(["highlight", "watch"])  # if they have a start
 
 
 class _Rule(NamedTuple):
@@ -89,6 +92,7 @@ def check(rows: Rows, durations: Mapping[str, int] | None, url_template: str | N
         len(start),
         int(cut[kept].sum()),
         videos.conflicting,
+        videos_without_events=len(videos.ids) - len(np.unique(videos.code[kept])),
     )
 
 

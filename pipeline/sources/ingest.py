@@ -1,7 +1,8 @@
 """Writes a source to the tables of a root: `videos` and `users` are merged, `events` and `rejects` replaced. Writing
 the same source again changes nothing."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,12 @@ class IngestCounts:
     """Whether events or rejects are new or changed."""
     written: bool
     """Whether any table was changed."""
+    videos_without_events: int = 0
+    """Videos that the source names and of which every row was rejected."""
+    understood: Mapping[str, str] = field(default_factory=dict)
+    """{our column: what its values were taken for}, where that was found on the values."""
+    notes: tuple[str, ...] = ()
+    """Remarks about the source and the files beside it."""
 
 
 def write_source(root: AnyRoot, result: SourceResult) -> IngestCounts:
@@ -78,6 +85,9 @@ def write_source(root: AnyRoot, result: SourceResult) -> IngestCounts:
         users.num_rows,
         changed,
         changed or bool(videos.num_rows or users.num_rows),
+        result.videos_without_events,
+        dict(result.understood),
+        result.notes,
     )
 
 

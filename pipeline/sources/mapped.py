@@ -5,10 +5,10 @@
       video_id: clip                   needed
       kind: highlight                  a column, or one of `schema.EVENT_KINDS`; if it is not mapped:
                                        highlight if a start is mapped, else rating if a value is, else watch
-      start_s: from                    or start_ms
+      start_s: from                    or start_ms; numbers, or times such as 0:02 and 1:02:03.5
       stop_s: to                       or stop_ms, duration_s, duration_ms (length of the range)
       video_duration_s: length         or video_duration_ms; −1, 0 or empty: unknown
-      time: when                       Unix seconds, ISO 8601 (UTC without a zone), or an Arrow timestamp
+      time: when                       Unix time in any unit, YYYYMMDD, ISO 8601 (UTC without a zone), Arrow timestamps
       value: stars                     and text; of the video: url, title, description, tags, categories, uploader,
       text: =bought                    upload_date; tags and categories are lists, or texts split at `|`
 
@@ -19,6 +19,7 @@ every format (`values.identities`): a text as it is, an integer as its digits, a
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from reelmill.pipeline.sources import text, values
+from reelmill.pipeline.sources import moments, text, values
 from reelmill.pipeline.sources.bounds import check_rows
 from reelmill.pipeline.sources.checks import check
+from reelmill.pipeline.sources.moments import Unit
 from reelmill.pipeline.sources.rows import Rows, SourceResult, is_true
 from reelmill.pipeline.sources.values import Numbers
 from reelmill.storage.errors import InputError, nearest
@@ -53,6 +55,7 @@ def read(
     *,
     url_template: str | None = None,
     durations: Mapping[str, int] | None = None,
+    time_unit: Unit | None = None,
 ) -> SourceResult:
     """Read a table by a mapping."""
     _check_targets(mapping)
@@ -73,8 +76,11 @@ def read(
         return reader(mapping[target], said[target], **options) if target in said else None
 
     def timed(name: str) -> Numbers | None:
-        return read_as(values.numbers, f"{name}_s", scale=1000) or read_as(values.numbers, f"{name}_ms")
+        return read_as(values.clock_times, f"{name}_s", scale=1000) or read_as(
+            values.clock_times, f"{name}_ms", scale=1
+        )
 
+    how, understood = moments.how(mapping.get("time"), said.get("time"), table.problem, time_unit)
     rows = Rows(
         source,
         table.problem,
@@ -84,14 +90,14 @@ def read(
         stop=timed("stop"),
         length=timed("duration"),
         video_duration=timed("video_duration"),
-        time=read_as(values.times, "time"),
+        time=read_as(moments.read, "time", how=how),
         value=read_as(values.numbers, "value"),
         text=read_as(values.texts, "text"),
         facts={
             name: read_as(values.text_lists if name in LISTS else values.texts, name) for name in FACTS if name in said
         },
     )
-    return check(rows, durations, url_template)
+    return replace(check(rows, durations, url_template), understood=understood)
 
 
 def _check_targets(mapping: Mapping[str, str]) -> None:

@@ -27,8 +27,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelmill.pipeline.sources import text, values
+from reelmill.pipeline.sources import moments, text, values
 from reelmill.pipeline.sources.checks import check
+from reelmill.pipeline.sources.moments import Unit
 from reelmill.pipeline.sources.rows import Rows, SourceResult, is_true
 from reelmill.storage.errors import InputError, nearest
 from reelmill.storage.schema import SCHEMAS
@@ -82,7 +83,12 @@ BY_SUFFIX = {".dat": DAT, ".csv": CSV, ".inter": INTER, ".data": U_DATA}
 
 
 def read(
-    path: Path, source: str, *, url_template: str | None = None, durations: Mapping[str, int] | None = None
+    path: Path,
+    source: str,
+    *,
+    url_template: str | None = None,
+    durations: Mapping[str, int] | None = None,
+    time_unit: Unit | None = None,
 ) -> SourceResult:
     """Read a file of ratings. Ratings have no time range in the video, so `durations` are not used."""
     data = text.read_bytes(path)
@@ -94,6 +100,7 @@ def read(
     video_id = values.identities(layout.names[1], item)
     items, of_tags = _tagged(items.filter(pc.is_in(items["id"], value_set=pc.unique(video_id))), path, layout)
     place = pc.index_in(video_id, value_set=items["id"], skip_nulls=True)
+    how, understood = moments.how(layout.names[3], time, columns.problem, time_unit)
     rows = Rows(
         source,
         columns.problem,
@@ -101,12 +108,12 @@ def read(
         video_id=video_id,
         kind=pa.chunked_array([pa.repeat("rating", columns.rows)]),
         value=values.numbers(layout.names[2], rating),
-        time=values.times(layout.names[3], time),
+        time=moments.read(layout.names[3], time, how),
         facts={name: items[name].take(place) for name in ("title", "tags")},
     )
     result = check(rows, durations, url_template)
     users = users.filter(pc.is_in(users["user_id"], value_set=pc.unique(result.events["user_id"])))
-    return replace(result, users=users, notes=(*notes, *of_tags, *more))
+    return replace(result, understood=understood, users=users, notes=(*notes, *of_tags, *more))
 
 
 def _layout(data: bytes, path: Path) -> _Layout:

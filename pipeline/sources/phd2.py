@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from reelmill.pipeline.sources import text, values
 from reelmill.pipeline.sources.checks import check
+from reelmill.pipeline.sources.moments import Unit
 from reelmill.pipeline.sources.rows import Rows, SourceResult
 from reelmill.storage.errors import InputError, nearest
 
@@ -22,9 +23,14 @@ URL_TEMPLATE = "https://www.youtube.com/watch?v={video_id}"
 
 
 def read(
-    path: Path, source: str, *, url_template: str | None = None, durations: Mapping[str, int] | None = None
+    path: Path,
+    source: str,
+    *,
+    url_template: str | None = None,
+    durations: Mapping[str, int] | None = None,
+    time_unit: Unit | None = None,
 ) -> SourceResult:
-    """Read a PHD² CSV into highlights."""
+    """Read a PHD² CSV into highlights. It has no points in time, so `time_unit` is not used."""
     names, body = text.split_header(text.read_bytes(path), ",", path)
     for column in COLUMNS:
         if names.count(column) != 1:
@@ -40,9 +46,9 @@ def read(
         user_id=values.identities("user_id", read["user_id"]),
         video_id=values.identities("youtubeId", read["youtubeId"]),
         kind=pa.chunked_array([pa.repeat("highlight", columns.rows)]),
-        start=values.numbers("start", read["start"], 1000),
-        length=values.numbers("duration", read["duration"], 1000),
-        video_duration=values.numbers("video_duration", read["video_duration"], 1000),
+        start=values.clock_times("start", read["start"], 1000),
+        length=values.clock_times("duration", read["duration"], 1000),
+        video_duration=values.clock_times("video_duration", read["video_duration"], 1000),
         last_video=_flags(read[LAST]) if LAST in read else None,
     )
     return check(rows, durations, url_template or URL_TEMPLATE)

@@ -64,6 +64,11 @@ class SourceResult:
     users: pa.Table = field(default_factory=SCHEMAS["users"].empty_table)
     """What the source says about users with events, one row each."""
 
+    videos_without_events: int = 0
+    """Videos that the source names and of which no row became an event."""
+    understood: Mapping[str, str] = field(default_factory=dict)
+    """{our column: what its values were taken for}, where that was found on the values."""
+
     def reasons(self) -> dict[str, int]:
         """How many rows were rejected for each reason that occurred."""
         counts = self.rejects["reason"].value_counts().to_pylist()

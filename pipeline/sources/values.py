@@ -1,4 +1,5 @@
-"""Converts columns of a source, of any type, to numbers, times and texts; each value is read, missing or unreadable."""
+"""Converts columns of a source, of any type, to numbers, times in a video and texts; each value is read, missing or
+unreadable. Points in time: `moments`."""
 
 from dataclasses import dataclass
 
@@ -9,11 +10,10 @@ import pyarrow.compute as pc
 from reelmill.storage.errors import InputError
 
 NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:nan|inf|infinity))$"
-ISO = (
-    r"^(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})"
-    r"(?:[T ](?P<hour>\d{2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?"
-    r" ?(?:Z|z|UTC|(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>\d{2}))?)?$"
-)
+CLOCK = r"^(?P<sign>[+-]?)(?:(?P<h>\d+):(?P<m>[0-5]?\d)|(?P<mm>\d+)):(?P<s>[0-5]\d(?:[.,]\d+)?)$"
+"""0:02, 75:30 or 1:02:03.5, as players write a time in a video."""
+PERIOD = r"^(?P<sign>[+-]?)PT(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:[.,]\d+)?)S)?$"
+"""PT1H2M3.5S, as ISO 8601 and the interface of YouTube write a length."""
 
 WRITTEN_FLOAT = r"^-?(0|[1-9]\d*)(\.0|(\.\d+)?[eE][+-]\d+)$"
 """A whole or large number as programs write floats, such as 12.0 and 1.5e+18."""
@@ -51,12 +51,12 @@ def numbers(name: str, column: pa.ChunkedArray, scale: float = 1.0) -> Numbers:
     """Read numbers, multiplied by `scale` (1000: seconds to milliseconds)."""
     if is_text(column.type):
         text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-        missing = _bools(pc.fill_null(pc.equal(text, ""), True))
-        readable = _bools(pc.fill_null(pc.match_substring_regex(text, NUMBER), False))
+        missing = bools(pc.fill_null(pc.equal(text, ""), True))
+        readable = bools(pc.fill_null(pc.match_substring_regex(text, NUMBER), False))
         floats = pc.if_else(pa.array(readable), text, None).cast(pa.float64())
     elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type):
         floats = column.cast(pa.float64(), safe=False)
-        missing = _bools(column.is_null())
+        missing = bools(column.is_null())
         readable = ~missing
     else:
         raise InputError(f"column {name!r} has type {column.type}; it must hold numbers or texts")
@@ -65,26 +65,36 @@ def numbers(name: str, column: pa.ChunkedArray, scale: float = 1.0) -> Numbers:
     return Numbers(name, column, values, missing, ~readable & ~missing)
 
 
-def times(name: str, column: pa.ChunkedArray) -> Numbers:
-    """Read points in time as milliseconds since 1970 UTC: Unix seconds, ISO 8601 texts, or Arrow dates and timestamps.
-
-    A time without a zone is taken as UTC.
-    """
-    if (
-        pa.types.is_temporal(column.type)
-        and not pa.types.is_time(column.type)
-        and not pa.types.is_duration(column.type)
-    ):
-        milliseconds = column.cast(pa.timestamp("ms"), safe=False).cast(pa.int64())
-        return numbers(name, milliseconds)
-    read = numbers(name, column, 1000.0)
-    if not read.unreadable.any():
-        return read
+def clock_times(name: str, column: pa.ChunkedArray, scale: float) -> Numbers:
+    """Read times in a video, or lengths, as milliseconds: numbers multiplied by `scale` (1000 for seconds), times as
+    people write them (0:02, 1:02:03.5, PT1M2S), or an Arrow duration or time of day."""
+    if pa.types.is_duration(column.type):
+        return numbers(name, column.cast(pa.duration("us")).cast(pa.int64()), 1e-3)
+    if pa.types.is_time(column.type):
+        return numbers(name, column.cast(pa.time64("us")).cast(pa.int64()), 1e-3)
+    read = numbers(name, column, scale)
     rows = np.flatnonzero(read.unreadable)
+    if not len(rows):
+        return read
+    text = pc.utf8_trim_whitespace(column.take(pa.array(rows)).cast(pa.string()))
     values, unreadable = read.values.copy(), read.unreadable.copy()
-    values[rows] = _iso_ms(pc.utf8_trim_whitespace(column.take(pa.array(rows)).cast(pa.string())))
+    values[rows] = np.where(np.isnan(found := _clock_ms(text, CLOCK)), _clock_ms(text, PERIOD), found)
     unreadable[rows] = np.isnan(values[rows])
     return Numbers(name, column, values, read.missing, unreadable)
+
+
+def _clock_ms(text: pa.ChunkedArray, pattern: str) -> np.ndarray:
+    """(n,) float64: milliseconds of texts of a pattern with the groups sign, h, m or mm, and s; NaN for others."""
+    fields = pc.extract_regex(text, pattern)
+
+    def part(name: str) -> np.ndarray:
+        digits = pc.fill_null(pc.struct_field(fields, name), "") if f"<{name}>" in pattern else ""
+        digits = pc.if_else(pc.equal(digits, ""), "0", pc.replace_substring(digits, ",", "."))
+        return np.asarray(digits.cast(pa.float64()), np.float64)
+
+    seconds = part("h") * 3600 + (part("m") + part("mm")) * 60 + part("s")
+    minus = bools(pc.fill_null(pc.equal(pc.struct_field(fields, "sign"), "-"), False))
+    return np.where(bools(fields.is_valid()), np.where(minus, -1e3, 1e3) * seconds, np.nan)
 
 
 def identities(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -157,28 +167,6 @@ def is_text(kind: pa.DataType) -> bool:
     return any(check(kind) for check in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
-def _iso_ms(text: pa.ChunkedArray) -> np.ndarray:
-    """(n,) float64: milliseconds since 1970 of ISO 8601 texts, NaN for other texts."""
-    fields = pc.extract_regex(text, ISO)
-    found = _bools(fields.is_valid())
-
-    def part(name: str) -> np.ndarray:
-        digits = pc.fill_null(pc.struct_field(fields, name), "")
-        return pc.if_else(pc.equal(digits, ""), "0", digits).cast(pa.int64()).to_numpy()
-
-    year, month, day = part("year"), part("month"), part("day")
-    hour, minute, second = part("hour"), part("minute"), part("second")
-    first = ((year - 1970) * 12 + np.clip(month, 1, 12) - 1).astype("datetime64[M]")
-    days = ((first + 1).astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.int64)
-    zone_hour, zone_minute = part("zone_hour"), part("zone_minute")
-    found &= (year > 0) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= days)
-    found &= (hour < 24) & (minute < 60) & (second < 60) & (zone_hour < 24) & (zone_minute < 60)
-    sign = np.where(_bools(pc.fill_null(pc.equal(pc.struct_field(fields, "sign"), "-"), False)), -1, 1)
-    fraction = pc.binary_join_element_wise("0.", pc.fill_null(pc.struct_field(fields, "fraction"), ""), "")
-    seconds = (first.astype("datetime64[D]").astype(np.int64) + day - 1) * 86_400
-    seconds += (hour - sign * zone_hour) * 3600 + (minute - sign * zone_minute) * 60 + second
-    return np.where(found, seconds * 1000 + np.rint(fraction.cast(pa.float64()).to_numpy() * 1000), np.nan)
-
-
-def _bools(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+def bools(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """(n,) bool of a column without nulls."""
     return np.asarray(column).astype(bool)

@@ -126,8 +126,11 @@ def test_only_ranges_of_the_wanted_kinds() -> None:
     durations = {"v": 10_000}
     assert set(as_dict(label(table, durations))) == {("u", "v", 1)}
     assert set(as_dict(label(table, durations, kinds=["watch", "highlight"]))) == {("u", "v", 0), ("u", "v", 1)}
-    rating = {"user_id": "u", "video_id": "v", "kind": "highlight", "source": "s", "source_row": 1}
-    assert label(pa.Table.from_pylist([rating], SCHEMAS["events"]), durations).num_rows == 0
+    row = {"user_id": "u", "video_id": "v", "kind": "highlight", "source": "s", "source_row": 1}
+    for part in ({"start_ms": 0}, {"stop_ms": 9000}, {"kind": "rating"}):
+        assert label(pa.Table.from_pylist([row | part], SCHEMAS["events"]), durations).num_rows == 0
+    whole = label(pa.Table.from_pylist([row], SCHEMAS["events"]), durations)
+    assert set(as_dict(whole)) == {("u", "v", 0), ("u", "v", 1)}  # neither start nor stop: the whole video
     assert label(SCHEMAS["events"].empty_table(), {}).num_rows == 0
 
 

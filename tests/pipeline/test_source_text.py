@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reelmill.pipeline import sources
-from reelmill.pipeline.sources import text, values
+from reelmill.pipeline.sources import moments, text, values
 from reelmill.storage.errors import InputError
 from tests.pipeline.test_sources import HEAD, account, phd2
 
@@ -199,7 +199,7 @@ def test_numbers_are_read_as_python_reads_them(said: float | str) -> None:
 def test_iso_times(moment: datetime, offset: int, between: str) -> None:
     zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"
     word = moment.isoformat(between, "milliseconds") + zone
-    milliseconds = values.times("t", pa.chunked_array([[word, moment.isoformat(between, "seconds") + "Z"]])).values
+    milliseconds = moments.read("t", pa.chunked_array([[word, moment.isoformat(between, "seconds") + "Z"]])).values
     exact = (moment.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // (datetime.resolution * 1000)
     assert milliseconds[0] == exact - offset * 60_000
     assert milliseconds[1] == exact // 1000 * 1000
@@ -208,14 +208,14 @@ def test_iso_times(moment: datetime, offset: int, between: str) -> None:
 def test_times_of_other_kinds() -> None:
     said = ["978300760", "978300760.5", "2000-12-31T22:12:40Z", "2000-12-31 22:12", "2000-12-31", "2001-02-29",
             "2000-13-01", "2000-12-31T24:00", "31.12.2000", "", None]  # fmt: skip
-    read = values.times("t", pa.chunked_array([said]))
+    read = moments.read("t", pa.chunked_array([said]))
     day = 978_220_800_000
     assert read.values[:5].tolist() == [978300760e3, 978300760.5e3, day + 79_960e3, day + 79_920e3, day]
     assert read.unreadable.tolist() == [False] * 5 + [True] * 4 + [False] * 2
     assert read.missing.tolist() == [False] * 9 + [True] * 2
     stamps = pa.chunked_array([pa.array([datetime(2000, 12, 31, tzinfo=UTC), None], pa.timestamp("us", tz="UTC"))])
-    assert values.times("t", stamps).values[0] == day
-    assert values.times("t", pa.chunked_array([pa.array([978_300_760])])).values[0] == 978300760e3
-    assert values.times("t", pa.chunked_array([pa.array([11_322], pa.date32())])).values[0] == day
+    assert moments.read("t", stamps).values[0] == day
+    assert moments.read("t", pa.chunked_array([pa.array([978_300_760])])).values[0] == 978300760e3
+    assert moments.read("t", pa.chunked_array([pa.array([11_322], pa.date32())])).values[0] == day
     with pytest.raises(InputError, match="'t' has type bool"):
-        values.times("t", pa.chunked_array([[True]]))
+        moments.read("t", pa.chunked_array([[True]]))

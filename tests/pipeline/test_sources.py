@@ -72,7 +72,7 @@ def test_phd2_marks_the_last_video(tmp_path: Path) -> None:
         (",x,2,,60,True", "missing_id", "user_id"),  # precedence: before the number
         ("v,one,2,u,60,True", "unparsable_number", "start=one"),
         ("v,1,2s,u,60,True", "unparsable_number", "duration=2s"),
-        ("v,1,2,u,1:00,True", "unparsable_number", "video_duration=1:00"),
+        ("v,1,2,u,1:77,True", "unparsable_number", "video_duration=1:77"),
         ("v,0x10,2,u,60,True", "unparsable_number", "start=0x10"),
         ("v,nan,2,u,60,True", "not_finite", "start=nan"),
         ("v,1,-inf,u,60,True", "not_finite", "duration=-inf"),
@@ -387,9 +387,10 @@ def test_mapped_kinds_need_what_they_need(tmp_path: Path) -> None:
     result = sources.read(path, "mapped", mapping=mapping)
     account(result)
     kept = [(e["kind"], e["start_ms"], e["stop_ms"]) for e in result.events.to_pylist()]
-    assert kept == [("frame_like", 5000, None), ("watch", None, None), ("post", 5000, None), ("post", None, None)]
+    assert kept == [("highlight", None, None), ("frame_like", 5000, None), ("watch", None, None),
+                    ("post", 5000, None), ("post", None, None)]  # fmt: skip
     assert [(r["source_row"], r["reason"], r["detail"]) for r in result.rejects.to_pylist()] == [
-        (1, "missing_time", "start"), (3, "missing_time", "start"), (5, "missing_time", "stop"),
+        (3, "missing_time", "start"), (5, "missing_time", "stop"),
         (8, "missing_time", "start"), (9, "unknown_kind", "kind=Highlight"),
     ]  # fmt: skip
 
