@@ -6,7 +6,7 @@
 A complete run of the same identity is found without importing torch, and nothing is fitted again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from reelmill.models import registry
 from reelmill.models.core import logs
 from reelmill.models.core.recommender import Recommender
 from reelmill.models.core.settings import FitSettings
+from reelmill.models.data import sources as sources_of_root
 from reelmill.models.runs import Run, load, open_run
 from reelmill.storage import Root
 from reelmill.storage.errors import InputError
@@ -30,7 +31,7 @@ class FitResult:
     folder: AnyPath
     """Of the run."""
     metrics: dict[str, Any]
-    """The content of `metrics.json`: `rows`, `by_sparsity`, `counts`, `fit`."""
+    """The content of `metrics.json`: `rows`, `by_sparsity`, `counts`, `sources`, `fit`."""
     counts: dict[str, int]
     """What was used and what was left out, and why."""
     skipped: bool
@@ -45,6 +46,7 @@ def train(
     settings: FitSettings | None = None,
     *,
     model: str = "transgrec",
+    sources: Sequence[str] = (),
     device: str = "auto",
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
     save_every_s: float = SAVE_EVERY_S,
@@ -54,14 +56,15 @@ def train(
     """Fit `model` on a root's tables and feature stores; go on where a killed fit stopped.
 
     `stores`: the name of the store for a model that reads one, else {role: name} for those roles that are not to take
-    their default (`registry`). `logger`: `tensorboard` or `none` (`core.logs`). `pictures`: draw the run's plots, which
-    takes some seconds (`core.plots`). Neither is part of the run's identity. `on_epoch` is called after each epoch with
-    its number, from 1, and its figures."""
+    their default (`registry`). `sources`: names of the sources to read; without any, all of the root are read, unless
+    some of them share ids, which raises InputError. `logger`: `tensorboard` or `none` (`core.logs`). `pictures`: draw
+    the run's plots, which takes some seconds (`core.plots`). Neither is part of the run's identity. `on_epoch` is
+    called after each epoch with its number, from 1, and its figures."""
     recommender, open_log = registry.find(model), logs.find(logger)
     settings = settings if settings is not None else recommender.settings()
     if not isinstance(settings, recommender.settings):
         raise InputError(f"{model} takes {recommender.settings.__name__}, not {type(settings).__name__}")
-    root = Root(root)
+    root = sources_of_root.choose(Root(root), sources)
     data = recommender.load(root, **registry.stores_of(model, stores))
     run = open_run(root, recommender, settings, data)
     if run.complete:
@@ -88,7 +91,9 @@ def train(
 
     epoch = training.best["epoch"]
     drawn = plots.draw(model, recommender.plots, task, network, training.history, epoch, tables) if pictures else {}
-    metrics = {**tables, "counts": task.counts, "fit": training.summary()}
+    read = sources_of_root.counted(root)
+    counts = {**task.counts, **sources_of_root.counts(root)}
+    metrics = {**tables, "counts": counts, "sources": read, "fit": training.summary()}
     checkpoint = {
         "model": model,
         "settings": settings.to_dict(),
@@ -96,12 +101,13 @@ def train(
         "state": {name: value.cpu() for name, value in network.state_dict().items()},
         "identities": task.identities(),
         "stores": data.stores,
+        "sources": sorted(root.sources),
         "data": data.fingerprint,
         "code_version": recommender.version,
         "epoch": epoch,
     }
     run.finish(checkpoint, training.history, drawn, metrics)
-    return FitResult(run.folder, metrics, task.counts, skipped=False, written=_written(root, run, recommender))
+    return FitResult(run.folder, metrics, counts, skipped=False, written=_written(root, run, recommender))
 
 
 def _written(root: Root, run: Run, recommender: Recommender) -> dict[str, str]:

@@ -8,17 +8,20 @@ model's equations go; the answer says what represents the user, and what was lef
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from reelmill.models import registry
 from reelmill.models.core.advice import Question
-from reelmill.models.runs import find_run, load, recommending
+from reelmill.models.runs import Run, find_run, load, recommending
 from reelmill.storage import Root
 from reelmill.storage.errors import InputError
 from reelmill.storage.place import AnyRoot
+
+if TYPE_CHECKING:
+    from reelmill.models.core.base import Fitted
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,25 @@ def recommend(
     advise = registry.find(fitted.name).adviser
     if advise is None:
         raise InputError(f"run {chosen.name} is of {fitted.name}, which does not recommend; {recommending()}")
-    adviser = advise(Question(root, chosen.name, fitted, user, video, top, why))
+    adviser = advise(Question(root.of_sources(fitted.sources), chosen.name, fitted, user, video, top, why))
     answer = adviser.of_all() if video is None else adviser.of_video(video)
+    notes = [*answer.notes, *_later_sources(root, chosen, fitted, user)]
     return Recommendations(
         chosen.name, fitted.name, AskedUser(user, answer.known, answer.how), video, answer.unit,
-        _titled(root, answer.recommended), answer.candidates, answer.left_out, answer.notes, answer.about,
+        _titled(root, answer.recommended), answer.candidates, answer.left_out, notes, answer.about,
     )  # fmt: skip
+
+
+def _later_sources(root: Root, run: Run, fitted: "Fitted", user: str | None) -> list[str]:
+    """A note on events of the user from sources that the root did not have when the run was fitted."""
+    known = run.metrics().get("sources")
+    if known is None or fitted.sources or user is None:
+        return []
+    events = root.tables.read("events", ["user_id", "source"])
+    mine = pc.unique(events.filter(pc.equal(events["user_id"], user))["source"]).to_pylist()
+    if not (later := sorted({*mine} - {*known})):
+        return []
+    return [f"events of {', '.join(later)}, read after the fit, count as this user's: the ids are the same"]
 
 
 def _titled(root: Root, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

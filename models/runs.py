@@ -124,16 +124,20 @@ class Run:
 
 
 def open_run(root: AnyRoot, recommender: Recommender, settings: FitSettings, data: "Data") -> Run:
-    """The run of this identity, its folder made if it is new, and cleared of temporary files of killed writers."""
+    """The run of this identity, its folder made if it is new, and cleared of temporary files of killed writers.
+
+    Sources are part of the identity where only some of the root's are read."""
+    root = Root(root)
     identity = {
         "model": recommender.name,
         "settings": settings.to_dict(),
         "stores": data.stores,
         "data": data.fingerprint,
         "code_version": recommender.version,
+        **({"sources": sorted(root.sources)} if root.sources else {}),
     }
     digits = hashlib.sha256(_json(identity)).hexdigest()[:8]
-    run = Run(Root(root).runs / f"{recommender.name}-{digits}")
+    run = Run(root.runs / f"{recommender.name}-{digits}")
     if isinstance(run.folder, Path):
         run.folder.mkdir(parents=True, exist_ok=True)
     for folder in (run.folder, run.folder / "plots"):
@@ -201,7 +205,8 @@ def load(folder: str | AnyPath, device: "torch.device | str" = "cpu") -> "Fitted
         model.load_state_dict(saved["state"])
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, MemoryError) as error:
         raise CorruptPart(f"{path} does not hold a fitted model ({error}); remove it and fit again") from error
-    return Fitted(model.to(device).eval(), saved["model"], settings, saved["stores"], saved["identities"])
+    sources = tuple(saved.get("sources", ()))
+    return Fitted(model.to(device).eval(), saved["model"], settings, saved["stores"], saved["identities"], sources)
 
 
 def _json(value: Any) -> bytes:

@@ -11,6 +11,7 @@ root.tables.read("labels")
 root.features.open("c3d-fc6").read("v17").features
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from reelmill.storage.features import Features, Snapshot
@@ -21,7 +22,8 @@ from reelmill.storage.tables import Tables
 class Root:
     """A root on disk or on an object store. Cheap to make, and nothing is created or looked at before it is needed.
 
-    Two roots are equal when their addresses are; a root can be pickled and then means the same in another process.
+    Two roots are equal when their addresses and sources are; a root can be pickled and then means the same in another
+    process.
     """
 
     def __init__(self, root: AnyRoot) -> None:
@@ -31,6 +33,14 @@ class Root:
         """The root as text that means the same in every process: an absolute path, or the URL."""
         self.path: AnyPath = root.path if isinstance(root, Root) else place(self.address)
         """The root as a path to join to: absolute, or of the object store."""
+        self.sources: frozenset[str] = root.sources if isinstance(root, Root) else frozenset()
+        """The sources whose events and labels `tables` reads (`of_sources`); empty: all of them."""
+
+    def of_sources(self, names: Iterable[str]) -> "Root":
+        """The same root, of which only the events and labels of these sources are read."""
+        chosen = Root(self)
+        chosen.sources = frozenset(names)
+        return chosen
 
     @property
     def name(self) -> str:
@@ -45,7 +55,7 @@ class Root:
     @property
     def tables(self) -> Tables:
         """The tables: read, write, compact."""
-        return Tables(self)
+        return Tables(self, self.sources)
 
     @property
     def features(self) -> Features:
@@ -82,10 +92,14 @@ class Root:
         return f"Root({self.address!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Root) and self.address == other.address
+        return isinstance(other, Root) and (self.address, self.sources) == (other.address, other.sources)
 
     def __hash__(self) -> int:
         return hash(self.address)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Root, (self.address,)
+        return _unpickled, (self.address, sorted(self.sources))
+
+
+def _unpickled(address: str, sources: list[str]) -> Root:
+    return Root(address).of_sources(sources)

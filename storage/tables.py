@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from reelmill.storage import cache, parts
+from reelmill.storage import cache, parts, sources
 from reelmill.storage.errors import CorruptPart, InputError, nearest
 from reelmill.storage.place import AnyPath, AnyRoot, place
 from reelmill.storage.schema import SCHEMAS, UNIT
@@ -31,8 +31,9 @@ ROW_GROUP = 1 << 20
 class Tables:
     """The tables under `ROOT/tables`. Nothing is cached: each read sees every part that is complete at that moment."""
 
-    def __init__(self, root: AnyRoot) -> None:
-        self.folder = place(root) / "tables"
+    def __init__(self, root: AnyRoot, sources: frozenset[str] = frozenset()) -> None:
+        """`sources`: read events and labels of these sources alone; empty: of all."""
+        self.folder, self.sources = place(root) / "tables", sources
 
     def write(self, name: str, rows: pa.Table | Sequence[Mapping[str, Any]], covers: Iterable[str] = ()) -> int:
         """Add one complete part; return its number of rows.
@@ -50,7 +51,12 @@ class Tables:
         return table.num_rows
 
     def read(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The whole table as it is now; empty (with its schema) if nothing was written."""
+        """The whole table as it is now; empty (with its schema) if nothing was written.
+
+        With `sources`, events of other sources are left out, and labels that no record of these sources can have made.
+        Raises InputError for labels that records of other sources may have made as well."""
+        if self.sources and name in ("events", "labels"):
+            return self._read_of_sources(name, columns)
         schema = _schema(name)
         unit = UNIT[name]
         wanted = list(columns) if columns is not None else schema.names
@@ -64,6 +70,16 @@ class Tables:
         except FileNotFoundError:
             return self.read(name, columns)  # removed by compaction meanwhile: list again
         return table.select(wanted).combine_chunks()
+
+    def _read_of_sources(self, name: str, columns: Sequence[str] | None) -> pa.Table:
+        """The rows of `sources` in the table `events` or `labels`."""
+        wanted, every = list(columns) if columns is not None else _schema(name).names, Tables(self.folder.parent)
+        if name == "events":
+            rows = every.read(name, list(dict.fromkeys([*wanted, "source"])))
+            return rows.filter(pc.is_in(rows["source"], value_set=pa.array(sorted(self.sources)))).select(wanted)
+        rows = every.read(name, list(dict.fromkeys([*wanted, "user_id", "video_id"])))
+        records = every.read("events", ["user_id", "video_id", "kind", "source"])
+        return sources.labels_of(rows, records, self.sources).select(wanted)
 
     def read_part(self, name: str, path: AnyPath) -> pa.Table:
         """One part alone, checked against its checksums and the schema. Raises CorruptPart."""

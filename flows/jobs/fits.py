@@ -81,6 +81,7 @@ def fit(settings: Settings, name: str, stores: Sequence[str] = ()) -> FitFigures
             named,
             model_settings,
             model=name,
+            sources=settings.train.sources,
             device=settings.train.device,
             on_epoch=seen,
             logger=settings.train.logger,

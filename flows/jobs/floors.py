@@ -27,4 +27,5 @@ def floors(root: str | Path, data: Path | None = None) -> FloorsResult:
     from reelmill.pipeline import dataset
 
     read = DataResult(dataset.read(root, data), {}) if data is not None else None
-    return FloorsResult(**measured(root), data=read)
+    sources = [source.source for source in read.found.sources] if read is not None else []
+    return FloorsResult(**measured(root, sources=sources), data=read)

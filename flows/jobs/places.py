@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ def of_data(settings: Settings, path: Path) -> tuple[Settings, DataResult]:
 
     found = dataset.read(root_of(settings), path)
     models, chosen = {}, settings.train.models
+    own_sources = [source.source for source in found.sources]
+    sources = settings.train.sources or own_sources
     without: dict[str, str] = {}
     for name, model in chosen.items():
         roles, optional = find(name).roles, find(name).optional
@@ -53,13 +56,32 @@ def of_data(settings: Settings, path: Path) -> tuple[Settings, DataResult]:
             without |= absent
         own = model.stores if isinstance(model.stores, dict) else dict.fromkeys(roles, model.stores)
         stores |= own
+        if not settings.train.sources:
+            _check_alone(settings, name, own_sources, {*stores.values()} - {*found.stores.values(), ""})
         options = {"split": "given"} if len(found.sources) > 1 and "split" in _options(name) else {}
         if "modalities" in _options(name) and not any(stores.values()) and "modalities" not in model.options:
             options["modalities"] = "none"
             without["modalities"] = f"there are no vectors beside the table; {name} reads the other fields"
         models[name] = ModelSettings(stores=stores, options={**options, **model.options})
-    train = settings.train.model_copy(update={"models": models})
+    train = settings.train.model_copy(update={"models": models, "sources": sources})
     return settings.model_copy(update={"train": train}), DataResult(found, without)
+
+
+def _check_alone(settings: Settings, name: str, own: Sequence[str], stores: set[str]) -> None:
+    """Raise InputError if a recommender would read what the root keeps once for each id, attributes or `stores`, and
+    another source than a data set's own ones names the same ids."""
+    from reelmill.models.data.sources import beside
+    from reelmill.models.registry import find
+
+    read = ["attributes"] * find(name).reads_attributes + sorted(stores)
+    shared = {what: ids for what, ids in beside(root_of(settings), own).items() if len(ids)} if read else {}
+    if shared:
+        what, ids = next(iter(shared.items()))
+        raise InputError(
+            f"{name} reads {', '.join(read)}, which {settings.root} keeps once for each id, and other sources than "
+            f"{', '.join(own)} name {len(ids):,} of the same {what} (such as {ids[0].as_py()!r}): give --root another "
+            f"folder, or, where an id means the same in each, --set 'train.sources=[{', '.join(own)}]'"
+        )
 
 
 def check_world(name: str, knobs: str) -> None:

@@ -233,6 +233,8 @@ class TrainSettings(Section):
 
     models: Annotated[dict[str, ModelSettings], Table] = Field(default_factory=lambda: {"transgrec": ModelSettings()})
     """Recommenders by name, in the order in which they are fitted; `reelmill train --list` lists them."""
+    sources: list[str] = Field(default_factory=list)
+    """Names of the sources to fit on. By default all that the root has; those that share ids have to be named."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     logger: Literal["tensorboard", "none"] = "tensorboard"

@@ -22,6 +22,7 @@ RECOMMENDER = Recommender(
         small={"videos": 160, "users": 10},
     ),
     presets={apart: Preset({"apart": apart}, "eq. 11") for apart in ("hinge", "orthogonal", "as_printed")},
+    reads_attributes=True,
     version=1,
     writes=LAYERS,
     write=lazy("reelmill.models.audiovisual.write:write"),

@@ -42,6 +42,9 @@ def load(root: AnyRoot, picture: str, sound: str) -> Clips:
     root = Root(root)
     tables = root.tables
     videos = sorted(tables.units("videos"))
+    if root.sources:
+        met = set(tables.read("events", ["video_id"])["video_id"].to_pylist())
+        videos = [video for video in videos if video in met]
     named = [column for column in video_columns(tables, videos) if column.name in (*LISTS, *NAMES)]
     has_name = np.zeros(len(videos), bool)
     for column in named:

@@ -89,6 +89,7 @@ def _recommender(
         settings=settings,
         roles=dict.fromkeys(ROLES, ""),
         optional=frozenset(ROLES),
+        reads_attributes=True,
         load=load_clicks,
         task=partial(lazy("reelmill.models.protocols.clicks.task:ClickTask"), name, model),
         model=model,

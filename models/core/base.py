@@ -88,6 +88,8 @@ class Fitted:
     """{role: name of the feature store} that it was fitted on."""
     identities: dict[str, list[str]]
     """{kind: names of the model's rows}, such as `users`."""
+    sources: tuple[str, ...] = ()
+    """The sources that were read; empty: all that the root had."""
 
     @cached_property
     def _rows(self) -> dict[str, dict[str, int]]:

@@ -106,6 +106,9 @@ class Recommender:
     them, or feed them."""
     optional: frozenset[str] = frozenset()
     """Roles that can be left out. The loader and the task check which settings then still work."""
+    reads_attributes: bool = False
+    """It learns from the attributes of users and videos in the tables, of which there is one row for each id, whichever
+    source it comes from."""
     adviser: "Callable[[Question], Adviser] | None" = None
     """Recommends by a fitted model; None if there is nothing to recommend."""
     plots: Callable[[Any, Any], dict[str, bytes]] | None = None

@@ -15,6 +15,7 @@ RECOMMENDER = Recommender(
     of_paper=True,
     settings=MultimodalSettings,
     roles=dict.fromkeys(ROLES, ""),
+    reads_attributes=True,
     optional=frozenset(ROLES),
     load=load_clicks,
     task=partial(lazy("reelmill.models.protocols.clicks.task:ClickTask"), "multimodal", _MODEL),

@@ -65,6 +65,8 @@ class Card:
     identity: dict[str, Any]
     """The content of `settings.json`."""
     settings: dict[str, Any]
+    sources: dict[str, int]
+    """{source: its events}, of those that were read; empty of a fit that does not say."""
     counts: dict[str, int]
     fit: dict[str, Any]
     metric: str
@@ -105,6 +107,7 @@ def card(folder: AnyPath) -> Card:
         store=", ".join(store for store in identity.get("stores", {}).values() if store),
         identity=identity,
         settings={**identity.get("settings", {}), "code_version": identity.get("code_version", "")},
+        sources=metrics.get("sources", {}),
         counts=metrics.get("counts", {}),
         fit=metrics.get("fit", {}),
         metric=main[0],

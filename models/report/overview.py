@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from reelmill.models.core import charts
+from reelmill.models.data.sources import counted, shared_ids
 from reelmill.storage import Outcomes, Root, Tables, cache, parts
 from reelmill.storage.errors import StoreError
 from reelmill.storage.features import NO_DATA, PADDED, VALID
@@ -55,6 +56,18 @@ def _common(values: list[str], most: int = 3) -> str:
     counts = Counter(values)
     text = ", ".join(f"{value} ({count:,})" for value, count in counts.most_common(most))
     return text + (f", {len(counts) - most} more" if len(counts) > most else "")
+
+
+def sources(root: Root) -> dict[str, Any]:
+    """Each source with its events by kind, users and videos; and which of the sources share ids."""
+    events = root.tables.read("events", ["source", "kind", "user_id", "video_id"])
+    rows = []
+    for name, count in counted(root).items():
+        mine = events.filter(pc.equal(events["source"], name))
+        kinds = {v["values"]: v["counts"] for v in pc.value_counts(mine["kind"]).to_pylist()}
+        users, videos = (pc.count_distinct(mine[column]).as_py() for column in ("user_id", "video_id"))
+        rows.append({"name": name, "events": count, "kinds": kinds, "users": users, "videos": videos})
+    return {"rows": rows, "shared": [str(shared) for shared in shared_ids(root)]}
 
 
 def rejects(tables: Tables) -> list[dict[str, Any]]:

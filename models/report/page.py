@@ -34,6 +34,7 @@ def write_report(root: AnyRoot, path: str | AnyPath, *, title: str, runs: Sequen
         "root": str(root),
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "corpus": overview.corpus(tables, labels),
+        "sources": overview.sources(root),
         "rejects": overview.rejects(tables),
         "stores": overview.stores(root),
         "outcomes": overview.outcomes(Outcomes(root)),

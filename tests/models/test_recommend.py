@@ -21,6 +21,7 @@ from reelmill.models.baselines.vbpr.settings import BPRSettings, VBPRSettings
 from reelmill.models.baselines.vbpr.task import BPRTask, VBPRTask
 from reelmill.models.core.advice import clock
 from reelmill.models.core.base import Fitted
+from reelmill.models.data.sources import counted
 from reelmill.models.drnn import world as drnn
 from reelmill.models.drnn.settings import DRNNSettings
 from reelmill.models.drnn.task import DRNNTask
@@ -48,7 +49,7 @@ from reelmill.models.runs import find_run
 from reelmill.models.transgrec.settings import TransGRecSettings
 from reelmill.models.transgrec.task import TransGRecTask
 from reelmill.models.transgrec.world import World, write
-from reelmill.storage import FeatureStore, FeatureWriter, Spec, Tables, open_store
+from reelmill.storage import FeatureStore, FeatureWriter, Root, Spec, Tables, open_store
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import NO_DATA, VALID, Block
 
@@ -73,7 +74,8 @@ class Place:
 
 
 def fit(root: Path, stores: dict[str, str], settings: Any, model: str) -> Place:
-    folder = train(root, stores, settings, model=model, device="cpu", pictures=False).folder
+    sources = counted(Root(root))  # all of them: in each of these roots an id means the same, whoever says it
+    folder = train(root, stores, settings, model=model, sources=[*sources], device="cpu", pictures=False).folder
     return Place(root, stores, folder, runs.load(folder))
 
 

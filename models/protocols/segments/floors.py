@@ -9,6 +9,7 @@ Segments and labels of a published table alone will do (`reelmill label`): durat
 claims. Videos of unknown duration have no grid and are left out, and counted.
 """
 
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 
 from reelmill.models.data.arrays import codes
 from reelmill.models.data.cases import Cases
+from reelmill.models.data.sources import choose
 from reelmill.models.metrics import evaluate, untrained
 from reelmill.models.protocols.segments import split as splits
 from reelmill.models.protocols.segments.data import Interactions, load_labels
@@ -25,11 +27,12 @@ from reelmill.storage import Root
 from reelmill.storage.place import AnyRoot
 
 
-def floors(root: AnyRoot, seed: int = 0, least_videos: int = 5) -> dict[str, Any]:
+def floors(root: AnyRoot, seed: int = 0, least_videos: int = 5, sources: Collection[str] = ()) -> dict[str, Any]:
     """Tables of the rows random, smooth random and early first, as `Task.evaluate` gives them: `rows`, `by_sparsity`
     and `last_videos`, which is empty where no source marks any; and `counts`. `seed`: of TransGRec's split, of the
-    smooth noise and of the bootstrap. Raises InputError if no user has `least_videos` videos."""
-    root = Root(root)
+    smooth noise and of the bootstrap. `sources`: those to read, as `fit.train` takes them. Raises InputError if no user
+    has `least_videos` videos, or as `sources.choose` does."""
+    root = choose(Root(root), sources)
     data = load_labels(root)
     split = splits.last_video(data, np.random.default_rng(seed), least_videos)
     history = np.bincount(data.positive_user[split.train], minlength=len(data.users))[split.test.user]
