@@ -20,7 +20,8 @@ from prefect.types.entrypoint import EntrypointType
 
 from reelmill.flows.jobs import steps
 from reelmill.flows.serve.deployed import FLOWS
-from reelmill.flows.settings.sections import LOGIN, Settings
+from reelmill.flows.settings.sections import Settings
+from reelmill.flows.settings.values import LOGIN
 from reelmill.storage.errors import InputError, nearest
 
 TAG = "reelmill"

@@ -16,7 +16,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from reelmill.extractors.registry import EXTRACTORS, find
-from reelmill.flows.settings.sections import Settings, home, keys_of, options_of, section_of
+from reelmill.flows.settings.sections import Settings, keys_of, options_of, section_of
+from reelmill.flows.settings.values import home
 from reelmill.pipeline.secrets import redact
 from reelmill.storage.errors import InputError, nearest
 

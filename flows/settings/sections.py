@@ -3,97 +3,26 @@
 `reelmill settings` prints them; `load` reads them from a file, the environment and the command line.
 """
 
-import os
-import re
 from dataclasses import asdict, fields, is_dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     SecretStr,
     SerializationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
-    model_validator,
     with_config,
 )
 
 from reelmill.extractors.core.settings import ExtractorSettings
 from reelmill.extractors.registry import settings_for
+from reelmill.flows.settings.values import MASKED, Address, AnyPlace, LocalPath, Section, Table, local_path
 from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.storage.errors import InputError
-from reelmill.storage.place import place
-
-LOGIN = re.compile(r"(^|//)[^/?#\s]*@")
-"""User name and password in an address."""
-
-
-def home(text: str) -> str:
-    """Expand `~` and `~user`, as a shell does."""
-    return os.path.expanduser(text)  # noqa: PTH111 (that of Path raises for an unknown user)
-
-
-def _local(value: Any) -> Any:
-    """A path on this machine, `~` expanded. Raises ValueError for a URL, before Path turns its `//` into `/`."""
-    if isinstance(value, str) and "://" in value and not value.startswith("file://"):
-        raise ValueError("must be a path on this machine, not a URL")
-    if isinstance(value, str) and "\0" in value:
-        raise ValueError("a path cannot contain a NUL character")
-    return home(value.removeprefix("file://")) if isinstance(value, str) else value
-
-
-def _anywhere(value: Any) -> Any:
-    """A path on this machine, `~` expanded, or the URL of an object store. Raises ValueError if it cannot be a root."""
-    text = str(value) if isinstance(value, Path) else value
-    if isinstance(text, bytes):  # YAML's !!binary, which pydantic would take for text unchecked
-        raise ValueError("must be text")
-    if not isinstance(text, str):
-        return text
-    if "\0" in text:
-        raise ValueError("a path cannot contain a NUL character")
-    try:
-        return str(place(home(text)))
-    except InputError as error:
-        raise ValueError(str(error)) from None
-
-
-AnyPlace = Annotated[str, BeforeValidator(_anywhere)]
-
-
-def _veiled(address: str | None) -> str | None:
-    """An address without its user name and password: Prefect stores the parameters of its flows as JSON."""
-    return None if address is None else LOGIN.sub(r"\1***@", address)
-
-
-MASKED = str(SecretStr("any"))
-"""What is shown in place of a secret."""
-Address = Annotated[str | None, PlainSerializer(_veiled, when_used="json")]
-
-LocalPath = Annotated[Path, BeforeValidator(_local)]
-Table = BeforeValidator(lambda value: {} if value is None else value)
-
-
-class Section(BaseModel):
-    """A part of the settings. Unknown keys are refused; the docstring below a field is its description."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        use_attribute_docstrings=True,
-        coerce_numbers_to_str=True,
-        hide_input_in_errors=True,
-        allow_inf_nan=False,
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_written(cls, value: Any) -> Any:
-        """A section with nothing after its colon has the defaults."""
-        return {} if value is None else value
 
 
 class SourceSettings(Section):
@@ -125,7 +54,7 @@ def _download(value: Any, convert: ValidatorFunctionWrapHandler) -> DownloadOpti
     elif proxy == MASKED:
         raise ValueError("proxy: this is a masked secret; give it in the environment, as REELMILL__DOWNLOAD__PROXY")
     try:
-        values["cookies_file"] = _local(values.get("cookies_file"))
+        values["cookies_file"] = local_path(values.get("cookies_file"))
     except ValueError as error:
         raise ValueError(f"cookies_file {values['cookies_file'][:160]!r}: {error}") from None
     try:
