@@ -31,6 +31,8 @@ RECOMMENDERS: dict[str, Entry] = {
     "vbpr": Entry("reelmill.models.baselines.vbpr:VBPR_RECOMMENDER", "items, by bpr plus item features"),
     "audiovisual": Entry("reelmill.models.audiovisual:RECOMMENDER", "no ranking: features of picture and sound"),
     "drnn": Entry("reelmill.models.drnn:RECOMMENDER", "the next videos, by topics watched and posted over time"),
+    "knn": Entry("reelmill.models.baselines.knn:RECOMMENDER", "the next videos, by similar videos or users"),
+    "lfm": Entry("reelmill.models.baselines.lfm:RECOMMENDER", "the next videos, by weighted matrix factorisation"),
     "fpmc": Entry("reelmill.models.baselines.fpmc:RECOMMENDER", "the next videos, by factorised Markov chains"),
 }
 

@@ -37,6 +37,22 @@ class Model(nn.Module):
         raise NotImplementedError
 
 
+class ClosedForm(Model):
+    """A model that is computed without gradients: in place of `loss`, training calls `solve` with each batch. Its state
+    is in buffers. A fit of one epoch is done or not: one that was killed starts again."""
+
+    passes: int | None = 1
+    """After so many epochs another one would change nothing; None if each goes on where the last one ended. The setting
+    `epochs` may be lower."""
+
+    def turns(self) -> list[list[nn.Parameter]]:
+        return []
+
+    def solve(self, batch: Any) -> dict[str, Tensor]:
+        """Take in one batch; figures of it for the history, scalars."""
+        raise NotImplementedError
+
+
 class Data(Protocol):
     """What a recommender loads from a root: enough to name a run before anything is computed."""
 

@@ -10,13 +10,13 @@ numbers; and batches that a task draws on the device from a generator, with no l
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
 import torch
 
-from reelmill.models.core.base import Model, Task
+from reelmill.models.core.base import ClosedForm, Model, Task
 from reelmill.models.core.logs import Log
 from reelmill.models.core.settings import FitSettings
 from reelmill.models.metrics.table import find
@@ -43,10 +43,11 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """The epochs or the patience are used up."""
+        """The epochs or the patience are used up, or a further epoch would change nothing."""
         patience = self.settings.patience
         stale = patience > 0 and self.best["epoch"] > 0 and self.epoch - self.best["epoch"] >= patience
-        return self.epoch >= self.settings.epochs or stale
+        passes = self.network.passes if isinstance(self.network, ClosedForm) else None
+        return self.epoch >= min(self.settings.epochs, passes or self.settings.epochs) or stale
 
     def state(self) -> dict[str, Any]:
         """For `restore`."""
@@ -127,15 +128,23 @@ def run_epoch(training: Training) -> dict[str, float]:
     steps = 0
     for batch in training.task.batches(training.generator):
         steps += 1
-        for turn, optimizer in enumerate(training.optimizers):
-            terms = training.network.loss(batch, turn)
-            optimizer.zero_grad()
-            terms["loss"].backward()
-            optimizer.step()
-            for name, value in terms.items():
-                name = name if turn == 0 or name != "loss" else f"loss_{turn}"
-                sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+        for name, value in run_batch(training, batch):
+            sums[name] = sums[name] + value.detach() if name in sums else value.detach()
     figures = {name: float(total) / steps for name, total in sums.items()}
     if not all(abs(value) < float("inf") for value in figures.values()):
         raise InputError(f"the loss diverged ({figures}); lower learning_rate or check the features")
     return figures
+
+
+def run_batch(training: Training, batch: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Each group of parameters is updated once, or a closed form takes the batch in; names and values of the terms."""
+    if isinstance(training.network, ClosedForm):
+        with torch.no_grad():
+            yield from training.network.solve(batch).items()
+    for turn, optimizer in enumerate(training.optimizers):
+        terms = training.network.loss(batch, turn)
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+        for name, value in terms.items():
+            yield name if turn == 0 or name != "loss" else f"loss_{turn}", value

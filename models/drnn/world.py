@@ -40,6 +40,7 @@ class World:
 
     users: int = 300
     tastes: int = 6
+    """With one, users differ by their clique alone."""
     cliques: int = 2
     series: int = 4
     """Of each taste and clique."""
@@ -140,7 +141,7 @@ def _draw(world: World) -> _Drawn:
     taste[:, 0] = rng.integers(world.tastes, size=world.users)
     for month in range(1, MONTHS):
         jump = rng.random(world.users) < world.drift
-        step = rng.integers(1, world.tastes, size=world.users)
+        step = rng.integers(1, max(world.tastes, 2), size=world.users)
         taste[:, month] = np.where(jump, taste[:, month - 1] + step, taste[:, month - 1]) % world.tastes
     clique = rng.integers(world.cliques, size=world.users)
     count = rng.poisson(world.monthly * MONTHS, world.users).clip(1)

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from reelmill.models import list_runs, load_run, recommend, registry, train, write_report
-from reelmill.models.core.base import Model
+from reelmill.models.core.base import ClosedForm, Model
 from reelmill.models.core.recommender import PlantedWorld, Recommender
 from reelmill.models.core.settings import FitSettings
 from reelmill.models.core.training import Training
@@ -61,6 +61,12 @@ class Planted:
     def settings(self) -> FitSettings:
         """A short fit."""
         return settings_for(self.name, {**world_of(self.name).options, "epochs": EPOCHS})
+
+    @property
+    def epochs(self) -> int:
+        """Of that fit; a closed form may have fewer."""
+        kind = load_run(self.fit().folder).model
+        return EPOCHS if not isinstance(kind, ClosedForm) or kind.passes is None else min(EPOCHS, kind.passes)
 
     def fit(self, root: Path | None = None, pictures: bool = False, **how: Any) -> FitResult:
         """Fit, on this root or on another one with equal stores."""
@@ -173,7 +179,7 @@ def test_it_fits_and_leaves_nothing_out_silently(planted: Planted, fitted: FitRe
     assert all(np.isfinite(row["mean"]) for row in fitted.metrics["rows"])
     assert all(isinstance(count, int) for count in fitted.counts.values())
     assert fitted.counts
-    assert fitted.metrics["fit"]["epochs"] == EPOCHS
+    assert fitted.metrics["fit"]["epochs"] == planted.epochs
     assert set(fitted.written) == {layer.partition("-")[2] for layer in planted.recommender.writes}
     assert set(fitted.written.values()) <= set(list_stores(planted.root))
 
@@ -193,32 +199,34 @@ class Killed(BaseException):
 def test_a_fit_killed_in_an_epoch_ends_with_the_numbers_of_an_unbroken_one(
     planted: Planted, fitted: FitResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Equal seeds, equal numbers to the last bit. Killed when all but the last batch of the second epoch are done."""
+    """Equal seeds, equal numbers to the last bit. Killed when all but the last batch of the second epoch are done, or
+    before the first batch of a closed form that has one epoch."""
     root, calls = planted.linked(tmp_path, "tables", "features"), {"first": 0, "all": 0}
-    built = Training.__init__
+    built, epochs = Training.__init__, planted.epochs
 
     def with_a_kill(self: Training, *given: Any) -> None:
         built(self, *given)
-        loss = self.network.loss
+        name = "solve" if isinstance(self.network, ClosedForm) else "loss"
+        takes_in = getattr(self.network, name)
 
-        def counted(batch: Any, turn: int = 0) -> dict[str, torch.Tensor]:
+        def counted(*batch_and_turn: Any) -> dict[str, torch.Tensor]:
             calls["first"] += self.epoch == 0
             calls["all"] += 1
-            if calls["all"] == 2 * calls["first"]:
+            if calls["all"] == epochs * calls["first"]:
                 raise Killed
-            return loss(batch, turn)
+            return takes_in(*batch_and_turn)
 
-        self.network.loss = counted  # type: ignore[method-assign]
+        setattr(self.network, name, counted)
 
     with monkeypatch.context() as patch:
         patch.setattr(Training, "__init__", with_a_kill)
         with pytest.raises(Killed):
             planted.fit(root, save_every_s=0)
-    assert calls["all"] == 2 * calls["first"] > 0
+    assert calls["all"] == epochs * calls["first"] > 0
     assert not list_runs(root)
     seen: list[int] = []
     resumed = planted.fit(root, on_epoch=lambda epoch, _: seen.append(epoch))
-    assert seen == [2]
+    assert seen == [epochs]
     assert resumed.folder.name == fitted.folder.name
     assert resumed.metrics["rows"] == fitted.metrics["rows"]
     first, second = (load_run(result.folder).model.state_dict() for result in (fitted, resumed))
@@ -408,7 +416,7 @@ def test_an_unknown_user_is_said_to_be_unknown_or_refused(
         assert (user or "an unnamed user") in str(error)  # noqa: PT017
 
 
-FROM_CHECKPOINT = ("fm", "deepfm", "bpr", "drnn", "fpmc")
+FROM_CHECKPOINT = ("fm", "deepfm", "bpr", "drnn", "fpmc", "knn", "lfm")
 """Need no store to recommend an old video, since their checkpoint has everything. The others, new ones too, read it."""
 
 

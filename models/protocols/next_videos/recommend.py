@@ -1,14 +1,17 @@
-"""What advisers of next videos share: a user's watches out of the tables, as a history."""
+"""What advisers of next videos share: a user's watches out of the tables, as a history, and answers out of scores."""
+
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from reelmill.models.core.advice import Question
+from reelmill.models.core.advice import Adviser, Answer, Question, meant
 from reelmill.models.data.arrays import codes
 from reelmill.models.protocols.next_videos.data import KINDS
 from reelmill.models.protocols.next_videos.history import Past, Stream
+from reelmill.storage.errors import InputError
 
 
 def watches(question: Question, videos: list[str]) -> tuple[torch.Tensor, torch.Tensor, dict[str, int]]:
@@ -33,3 +36,61 @@ def past_of(what: torch.Tensor, ms: torch.Tensor, now: torch.Tensor) -> Past:
     """A history of one row: videos or topics (W,) and their times before a moment ()."""
     one = torch.zeros(1, dtype=torch.long)
     return Stream(torch.zeros_like(what), ms, what, 1).until(one, now[None])
+
+
+class VideosAdviser(Adviser):
+    """Ranks the videos of the training by one score each. A recommender's own adviser computes the scores, and says in
+    `why` what they are made of."""
+
+    how: str
+    """What represents the user, in words."""
+    known: bool
+    """Whether that is of this very user."""
+    scores: torch.Tensor
+    """(N,)"""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(question)
+        self.videos = question.fitted.identities["videos"]
+        video, ms, self.left_out = watches(question, self.videos)
+        self.past = past_of(video, ms, ms.max() + 1 if len(ms) else torch.tensor(0))
+        """The watches of the user."""
+        self.unwatched = torch.ones(len(self.videos), dtype=torch.bool)
+        self.unwatched[self.past.member] = False
+
+    def of_video(self, video: str) -> Answer:
+        """The score of this video, and its rank among those not watched."""
+        if video not in self.videos:
+            raise InputError(
+                f"{video!r} is not among the {len(self.videos):,} videos that run {self.question.run} was trained on"
+                f"{meant(video, self.videos)}; {self.question.fitted.name} knows videos by nothing else: fit again to "
+                "add more"
+            )
+        row = self.videos.index(video)
+        rank = 1 + int((self.scores[self.unwatched] > self.scores[row]).sum())
+        return self._answer([row], {"rank_among_unwatched": rank, "watched": not bool(self.unwatched[row])})
+
+    def of_all(self) -> Answer:
+        """The videos of highest score, none that the user has watched."""
+        left = self.unwatched.nonzero()[:, 0]
+        if not len(left):
+            every = f"all {len(self.videos)} videos of run {self.question.run}"
+            raise InputError(f"{self.question.who} has watched {every}: fit again on more videos")
+        best = self.scores[left].argsort(descending=True, stable=True)[: self.question.top]
+        return self._answer(left[best].tolist(), {})
+
+    def why(self, row: int) -> dict[str, Any]:
+        """What the score of a video is made of."""
+        raise NotImplementedError
+
+    def _answer(self, rows: list[int], about: dict[str, Any]) -> Answer:
+        recommended: list[dict[str, Any]] = [
+            {"rank": rank + 1, "video_id": self.videos[row], "score": float(self.scores[row])}
+            for rank, row in enumerate(rows)
+        ]
+        if self.question.why:
+            for one, row in zip(recommended, rows, strict=True):
+                one["why"] = self.why(row)
+        return Answer(
+            "video", self.known, self.how, recommended, int(self.unwatched.sum()), self.left_out, [], about
+        )  # fmt: skip
