@@ -5,6 +5,7 @@ The file is read in a child process (`reelmill.pipeline.process.child`), as all 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import numpy as np
 from PIL import Image
 
 from reelmill.extractors.core.frames import Geometry
-from reelmill.pipeline.decode import Frame, Limits, Scaler, Tally, quarter_turns
+from reelmill.pipeline.decode import BY_RULE, SQUARE, Frame, Limits, Scaler, Streams, Tally, shown_size
 from reelmill.pipeline.decode.excerpt import excerpt
 from reelmill.pipeline.decode.render import write_video
 from reelmill.pipeline.errors import Changed, Corrupt
 from reelmill.pipeline.media import at_hand
+from reelmill.pipeline.probe import COLUMNS, aspect_of, streams_of
 from reelmill.pipeline.process.child import Child
 from reelmill.storage import Tables, parts
 from reelmill.storage.errors import InputError, nearest
@@ -43,6 +45,9 @@ class HighlightJob:
     limits: Limits = field(default_factory=Limits)
     bytes: int | None = None
     """Size of the file when it was measured, to detect that it has been replaced."""
+    streams: Streams = BY_RULE
+    aspect: Fraction = SQUARE
+    """Width of a pixel of the upright frame divided by its height."""
 
 
 def write_highlight(root: AnyRoot, video_id: str, start_ms: int, stop_ms: int, path: str | Path) -> dict[str, Any]:
@@ -60,7 +65,9 @@ def write_highlight(root: AnyRoot, video_id: str, start_ms: int, stop_ms: int, p
         at_hand(below(root, media["uri"])) as source,
         Child("reelmill.pipeline.highlight:read", memory_bytes=limits.memory_bytes) as child,
     ):
-        job = HighlightJob(str(source), media["start_ms"], begin, end, fps, limits, bytes=media["bytes"])
+        job = HighlightJob(
+            str(source), media["start_ms"], begin, end, fps, limits, media["bytes"], streams_of(media), aspect_of(media)
+        )
         pictures = child.run(job, limit_s=job.limits.wall_seconds)
         write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
         count, (height, width) = write(path, pictures, fps)
@@ -118,8 +125,8 @@ def read(job: HighlightJob) -> Iterator[np.ndarray]:
         raise Changed(f"{job.path} has {size} bytes, {job.bytes} were measured; run `reelmill ingest` again")
     ticks = iter(np.arange(job.begin_ms, job.end_ms, 1000 / job.fps).tolist())
     tick, held, scaler = next(ticks, None), None, None
-    for time_ms, frame in excerpt(job.path, job.start_ms / 1000, job.begin_ms, job.limits, Tally()):
-        scaler = scaler or _scaler(frame)
+    for time_ms, frame in excerpt(job.path, job.start_ms / 1000, job.begin_ms, job.limits, Tally(), job.streams):
+        scaler = scaler or _scaler(frame, job.aspect)
         while held is not None and tick is not None and time_ms > tick:
             yield scaler(held)
             tick = next(ticks, None)
@@ -134,10 +141,9 @@ def read(job: HighlightJob) -> Iterator[np.ndarray]:
         tick = next(ticks, None)
 
 
-def _scaler(frame: Frame) -> Scaler:
+def _scaler(frame: Frame, aspect: Fraction) -> Scaler:
     """Scales to at most SIDE pixels, to even numbers, as H.264 requires."""
-    turned = quarter_turns(frame) % 2
-    height, width = (frame.width, frame.height) if turned else (frame.height, frame.width)
+    height, width = shown_size(frame, aspect)
     share = min(1.0, SIDE / max(height, width))
     to = max(2, round(height * share / 2) * 2), max(2, round(width * share / 2) * 2)
     return Scaler(Geometry(crop=to, scale_to=to, filter="area"))
@@ -166,7 +172,7 @@ def _write_mp4(path: Path, pictures: Iterator[np.ndarray], fps: int) -> tuple[in
 
 def _media(root: AnyRoot, video_id: str) -> dict[str, Any]:
     """The row of a video in the table `media`. Raises InputError."""
-    table = Tables(root).read("media", ["video_id", "uri", "start_ms", "duration_ms", "bytes"])
+    table = Tables(root).read("media", ["video_id", "uri", *COLUMNS])
     rows = {row["video_id"]: row for row in table.to_pylist()}
     if video_id not in rows:
         why = nearest(video_id, sorted(rows)) if 0 < len(rows) <= 20 else f"{len(rows):,} others have some"

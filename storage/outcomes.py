@@ -1,4 +1,4 @@
-"""Failures are data: one row for each attempt, done or failed.
+"""Failures are data: one row for each attempt, done or failed; or warned: done, but something contradicts itself.
 
 What is left to do is asked of the stores; outcomes only say what not to try again (permanent failures), and what to
 report.
@@ -28,7 +28,7 @@ class Outcome:
 
     stage: str
     key: str
-    status: Literal["done", "failed"]
+    status: Literal["done", "failed", "warned"]
     spec: str | None = None
     error_class: str | None = None
     permanent: bool | None = None

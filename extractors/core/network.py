@@ -40,7 +40,7 @@ class NetworkExtractor(ABC):
     """Memory layout of the network; `channels_last` for two-dimensional convolutions."""
     random_gains: ClassVar[Mapping[str, float]] = {}
     """See `weights.random_weights`."""
-    code_version: ClassVar[int] = 1
+    code_version: ClassVar[int] = 2
     """Increased when a change of the code changes the numbers."""
 
     def __init__(self, settings: NetworkSettings, compute: Compute) -> None:

@@ -23,7 +23,7 @@ class PlainExtractor(ABC):
     """Type in which the vectors are stored."""
     windows_a_batch: ClassVar[int] = 1
     """Default batch size."""
-    code_version: ClassVar[int] = 1
+    code_version: ClassVar[int] = 2
     """Increased when a change of the code changes the numbers."""
 
     def __init__(self, settings: WindowSettings, compute: Compute) -> None:

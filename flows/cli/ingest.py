@@ -41,6 +41,9 @@ def render_understood(out: Console, result: "IngestResult") -> None:
         return
     for name, how in counts.understood.items():
         out.print(f"{name}: {safe(how)}", soft_wrap=True)
+    if counts.skipped:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.skipped.items())
+        out.print(f"skipped: {safe(kinds)}", soft_wrap=True)
     for note in counts.notes:
         out.print(f"note: {safe(note)}", soft_wrap=True)
 

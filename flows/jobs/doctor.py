@@ -137,7 +137,8 @@ def _decoder() -> Iterator[Check]:
         try:
             path = write_video(Path(folder) / "made.mp4", frames, 25, None, 22_050)
             with Child("reelmill.pipeline.probe:measure", memory_bytes=limits.memory_bytes) as child:
-                (facts,) = child.run({"path": str(path), "limits": limits}, SECONDS)
+                (measured,) = child.run({"path": str(path), "limits": limits}, SECONDS)
+            facts = measured.facts
             job = CutJob(str(path), facts["start_ms"], facts["duration_ms"], 5000, {}, 32, limits)
             with Child("reelmill.pipeline.extract.cut:cut", memory_bytes=limits.memory_bytes) as child:
                 seen = [message.picture for message in child.run(job, SECONDS) if isinstance(message, CutSegment)]

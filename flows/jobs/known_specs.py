@@ -88,7 +88,8 @@ def _file(settings: Settings, names: Sequence[str], *more: Any) -> Path:
 def _follows_from(settings: Settings, names: Sequence[str]) -> Iterator[Any]:
     """Everything that the specs of these extractors follow from, as plain values."""
     chosen = settings.extract
-    yield settings.segments.segment_ms, chosen.rows, chosen.decoder, chosen.device, chosen.precision, chosen.compile
+    yield settings.segments.segment_ms, chosen.rows, chosen.decoder, chosen.pixels
+    yield chosen.device, chosen.precision, chosen.compile
     for name in names:
         how = chosen.extractors[name]
         yield name, how.to_dict(), [_stamp(path) for path in _files_of(name, how)]

@@ -10,7 +10,7 @@ from reelmill.flows.jobs.results import INLINE
 from reelmill.flows.progress import current
 from reelmill.flows.settings.sections import Settings
 from reelmill.pipeline import labels, sources
-from reelmill.pipeline.decode import Limits
+from reelmill.pipeline.decode import Limits, Streams
 from reelmill.pipeline.download.ingest import KnownVideos, Wanted, fetch_media, missing_media
 from reelmill.pipeline.extract.missing import (
     ExtractOptions,
@@ -25,6 +25,7 @@ from reelmill.pipeline.extract.videos import ExtractSummary, extract_missing
 from reelmill.pipeline.labels import LabelCounts
 from reelmill.pipeline.planning import rates
 from reelmill.pipeline.planning.select import Selection, first, ordered
+from reelmill.pipeline.probe import COLUMNS, aspect_of, streams_of
 from reelmill.pipeline.sources.ingest import IngestCounts
 from reelmill.storage import Outcome, Root, Spec
 from reelmill.storage.errors import InputError
@@ -72,7 +73,7 @@ def read_source(settings: Settings) -> SourceResult:
 
 def download_plan(settings: Settings) -> list[Wanted]:
     """Videos without media."""
-    return missing_media(root_of(settings), retry=settings.retry_failed)
+    return missing_media(root_of(settings), retry=settings.retry_failed, streams=streams(settings))
 
 
 def fetch_block(
@@ -87,7 +88,9 @@ def fetch_block(
     def seen(_: Wanted, outcome: Outcome) -> None:
         report.advance("download", note="" if outcome.status == "done" else f"{outcome.key}: {outcome.error_class}")
 
-    return fetch_media(root_of(settings), wanted, settings.download, limits(settings), seen, stop, known)
+    return fetch_media(
+        root_of(settings), wanted, settings.download, limits(settings), seen, stop, known, streams(settings)
+    )
 
 
 def label(settings: Settings) -> LabelCounts:
@@ -131,12 +134,15 @@ def selected(settings: Settings, todo: Sequence[Todo], selection: Selection | No
 def media_videos(settings: Settings) -> list[Video]:
     """Every video with media."""
     root = root_of(settings)
-    columns = ["video_id", "uri", "sha256", "start_ms", "duration_ms", "bytes"]
+    columns = ["video_id", "uri", "sha256", *COLUMNS]
     rows = root.tables.read("media", columns).sort_by("video_id").to_pylist()
     return [
-        Video(r["video_id"], str(root.file(r["uri"])), r["sha256"], r["start_ms"], r["duration_ms"], r["bytes"])
-        for r in rows
-    ]
+        Video(
+            row["video_id"], str(root.file(row["uri"])), row["sha256"], row["start_ms"], row["duration_ms"],
+            row["bytes"], streams_of(row), row["named_streams"], aspect_of(row),
+        )
+        for row in rows
+    ]  # fmt: skip
 
 
 _snapshots: dict[Root, Snapshot] = {}
@@ -241,8 +247,14 @@ def extract_options(settings: Settings) -> ExtractOptions:
     chosen = settings.extract
     return ExtractOptions(
         segment_ms=settings.segments.segment_ms, rows=chosen.rows, thumbnail_height=chosen.thumbnail_height,
-        decoder=chosen.decoder, format=chosen.format, workers=chosen.workers, limits=limits(settings),
+        decoder=chosen.decoder, pixels=chosen.pixels, format=chosen.format, workers=chosen.workers,
+        limits=limits(settings),
     )  # fmt: skip
+
+
+def streams(settings: Settings) -> Streams:
+    """Which streams the settings name."""
+    return Streams(settings.extract.video_stream, settings.extract.audio_stream)
 
 
 def limits(settings: Settings) -> Limits:

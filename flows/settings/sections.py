@@ -126,6 +126,12 @@ class ExtractSettings(Section):
     """For frames. segment: a row for each segment, the mean of its windows; window: a row for each window."""
     decoder: Literal["pyav", "decord", "torchcodec"] = "pyav"
     """pyav decodes every frame exactly; decord and torchcodec are for comparison (see pipeline/README.md)."""
+    pixels: Literal["display", "coded"] = "display"
+    """display: frames as they are shown; coded: as they are stored, squeezed if their pixels are not square."""
+    video_stream: int | None = Field(None, ge=0)
+    """Index of the stream of picture, where a file has several; by default the best one. Files are measured again."""
+    audio_stream: int | None = Field(None, ge=0)
+    """Index of the stream of sound, where a file has several; by default the one flagged as default, or the first."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

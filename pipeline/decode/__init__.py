@@ -1,6 +1,7 @@
 """Frames of a video with their timestamps. One interface, three decoders.
 
-    container    the file: which formats are accepted, times of packets, limits
+    container    the file: times of packets, limits (`pipeline/containers.py` lists the formats)
+    streams      which stream of a file is its picture, which is its sound
     pyav         the default: correct for every kind of file in the tests
     decord       for comparison; wrong for some kinds of files
     torchcodec   for comparison; wrong for some kinds of files, and it needs the system's FFmpeg libraries
@@ -18,16 +19,19 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from reelmill.pipeline.decode import decord, pyav, torchcodec
-from reelmill.pipeline.decode.container import Limits, Scan, Tally, bounded_sound, check_magic, open_video, scan
+from reelmill.pipeline.decode.container import Scan, Tally, check_magic, open_video, scan
+from reelmill.pipeline.decode.limits import Limits, bounded_sound
 from reelmill.pipeline.decode.pyav import read_frames
-from reelmill.pipeline.decode.scale import Frame, Scaler, quarter_turns, thumbnail
+from reelmill.pipeline.decode.scale import SQUARE, Frame, Scaler, quarter_turns, shown_size, thumbnail
+from reelmill.pipeline.decode.streams import BY_RULE, Streams, audio_stream
 from reelmill.pipeline.errors import VideoError
 from reelmill.pipeline.process.child import Child
 from reelmill.storage.errors import InputError
 
 __all__ = [
-    "Decoder", "Frame", "Limits", "Scaler", "Scan", "Tally", "bounded_sound", "check_magic", "frames", "identity",
-    "loader", "memory_bytes", "open_video", "quarter_turns", "read_frames", "scan", "thumbnail",
+    "BY_RULE", "SQUARE", "Decoder", "Frame", "Limits", "Scaler", "Scan", "Streams", "Tally", "audio_stream",
+    "bounded_sound", "check_magic", "frames", "identity", "loader", "memory_bytes", "open_video", "quarter_turns",
+    "read_frames", "scan", "shown_size", "thumbnail",
 ]  # fmt: skip
 
 Decoder: TypeAlias = Literal["pyav", "decord", "torchcodec"]
@@ -39,15 +43,15 @@ LOADED_BYTES = {"pyav": 0, "decord": 0, "torchcodec": 1 << 30}
 
 
 def frames(
-    path: str | Path, decoder: Decoder, start: float, limits: Limits, tally: Tally
+    path: str | Path, decoder: Decoder, start: float, limits: Limits, tally: Tally, streams: Streams = BY_RULE
 ) -> Iterator[tuple[int, Frame]]:
     """(time in ms since `start`, frame), in the order and at the times that the decoder gives.
 
-    `start`: seconds on the container's clock, from the probe. Errors are counted in `tally`: PyAV continues after a
-    packet that it cannot decode, the others end there, and the frames before it are kept. Raises NotFound, Unsupported,
-    Corrupt, NoVideoStream, TooManyPixels, TooLong.
+    `start`: seconds on the container's clock, and `streams`, both from the probe. Errors are counted in `tally`: PyAV
+    continues after a packet that it cannot decode, the others end there, and the frames before it are kept. Raises
+    NotFound, Unsupported, Corrupt, NoVideoStream, TooManyPixels, TooLong.
     """
-    return FRAMES[decoder](path, start, limits, tally)
+    return FRAMES[decoder](path, start, limits, tally, streams)
 
 
 @cache

@@ -11,28 +11,14 @@ from pathlib import Path
 import av
 import numpy as np
 
+from reelmill.pipeline.containers import CONTAINERS, HEAD_BYTES, is_known
+from reelmill.pipeline.decode.limits import Limits
+from reelmill.pipeline.decode.shown import is_shown
+from reelmill.pipeline.decode.streams import BY_RULE, Streams, is_cover, open_file, video_stream
 from reelmill.pipeline.errors import Corrupt, NotFound, NoVideoStream, TooLong, TooManyPixels, Unsupported
 
 ROUNDING = 1 << 20
 """Pixels by which a coded frame may be larger than the one that is shown: codecs round its sides up to blocks."""
-DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,flv,asf,ogg"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds that are checked before and while decoding."""
-
-    max_seconds: float = 6 * 3600
-    max_frames: int = 2_000_000
-    max_pixels: int = 4096 * 2304
-    max_channels: int = 64
-    """Most channels of sound; sound with more is ignored."""
-    sound_rates: tuple[int, int] = (1_000, 768_000)
-    """Fewest and most samples per second; sound with another rate is ignored."""
-    wall_seconds: float = 3600
-    """Longest time for one video; then its process is killed."""
-    memory_bytes: int = 4 << 30
-    """Private memory of a decoding process."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +31,8 @@ class Scan:
     whole_stop: float
     """End of the last frame that the file's index lists: later than `stop` if the file is truncated."""
     times: np.ndarray
-    """(packets,) float64, presentation times in ascending order; without hidden ones (edit lists)."""
+    """(frames,) float64, presentation times in ascending order; without those that are not shown (edit lists, alternate
+    references)."""
 
 
 @dataclass
@@ -66,31 +53,30 @@ class Tally:
 
 
 @contextlib.contextmanager
-def open_video(path: str | Path, limits: Limits) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a file for decoding, and close it again.
+def open_video(
+    path: str | Path, limits: Limits, streams: Streams = BY_RULE
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open a file for decoding, and close it again; its stream of picture is chosen by `streams.video_stream`.
 
-    Raises NotFound, Unsupported, Corrupt, NoVideoStream, TooManyPixels.
+    `streams`: those of the table `media`. Raises NotFound, Unsupported, Corrupt,
+    NoVideoStream, TooManyPixels.
     """
     check_magic(Path(path))
-    options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
     try:
-        container = av.open(str(path), options=options, metadata_errors="replace")
+        container = open_file(str(path))
     except (av.FFmpegError, ValueError) as error:
         raise Corrupt(f"{path} cannot be opened as a video ({reason(error)})") from error
     with container:
-        streams = [s for s in container.streams.video if not _is_cover(s)]
-        if not streams:
+        stream = video_stream(container, streams.video)
+        if stream is None:
+            if any(not is_cover(s) for s in container.streams.video):
+                raise Corrupt(f"{path}: its video stream has no known codec or size")
             raise NoVideoStream(f"{path} has no video stream")
-        stream = streams[0]
-        if stream.codec_context is None:
-            raise Corrupt(f"{path}: its video stream has no known codec")
         pixels = stream.codec_context.width * stream.codec_context.height
         if pixels > limits.max_pixels:
             raise TooManyPixels(
                 f"{path}: {pixels} pixels a frame, the limit is {limits.max_pixels} (limits.max_pixels)"
             )
-        if stream.codec_context.name is None or not pixels:
-            raise Corrupt(f"{path}: its video stream has no known codec or size")
         # A stream may grow behind its header: the decoder asks before it makes room for a frame.
         stream.codec_context.options = {**stream.codec_context.options, "max_pixels": str(limits.max_pixels + ROUNDING)}
         stream.thread_type = "NONE"  # videos are decoded side by side; threads inside one cost more than they give
@@ -102,19 +88,11 @@ def check_magic(path: Path) -> None:
     if not path.is_file():
         raise NotFound(f"{path} is not a file")
     with path.open("rb") as file:
-        head = file.read(400)
-    known = (
-        head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"pnot")
-        or head.startswith((b"\x1aE\xdf\xa3", b"FLV\x01", b"OggS", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"))
-        or (head[:4] == b"RIFF" and head[8:11] == b"AVI")
-        or (head[:1] == b"G" and head[188:189] == b"G")
-        or (head[4:5] == b"G" and head[196:197] == b"G")
-    )
+        head = file.read(HEAD_BYTES)
     if not head:
         raise Corrupt(f"{path} is empty (0 bytes)")
-    if not known:
-        shown = head[:16].decode("latin-1").encode("unicode_escape").decode()
-        raise Unsupported(f"{path} is not a video file of a known container (it starts with {shown!r})")
+    if not is_known(head):  # what it holds instead is not said: any file of this machine can be named as a video
+        raise Unsupported(f"{path} is not a video file of a known container ({', '.join(c.name for c in CONTAINERS)})")
 
 
 def scan(container: av.container.InputContainer, stream: av.VideoStream, limits: Limits) -> Scan:
@@ -123,7 +101,7 @@ def scan(container: av.container.InputContainer, stream: av.VideoStream, limits:
     times: list[float] = []
     stops: list[float] = []
     came = 0
-    base = float(stream.time_base or 0)
+    base, codec = float(stream.time_base or 0), stream.codec_context.codec.canonical_name
     spare = 1 / float(stream.average_rate) if stream.average_rate else 0.0
     packets = container.demux(stream)
     while True:
@@ -137,7 +115,7 @@ def scan(container: av.container.InputContainer, stream: av.VideoStream, limits:
         if came > limits.max_frames:
             raise TooLong(f"{container.name}: more than {limits.max_frames} frames (limits.max_frames)")
         time = packet.pts if packet.pts is not None else packet.dts
-        if time is None or not packet.size or packet.is_discard:
+        if time is None or not packet.size or packet.is_discard or not is_shown(packet, codec):
             continue
         times.append(time * base)
         stops.append(time * base + (packet.duration * base if packet.duration else spare))
@@ -147,15 +125,6 @@ def scan(container: av.container.InputContainer, stream: av.VideoStream, limits:
     listed = len(stream.index_entries) > came and stream.duration
     whole_stop = max(stop, start + stream.duration * base) if listed else stop
     return Scan(start, stop, whole_stop, np.sort(np.array(times)))
-
-
-def bounded_sound(channels: int, rate: int, limits: Limits) -> bool:
-    """Whether the channels and rate of sound are within the limits."""
-    return 0 < channels <= limits.max_channels and limits.sound_rates[0] <= rate <= limits.sound_rates[1]
-
-
-def _is_cover(stream: av.VideoStream) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
 def reason(error: Exception) -> str:

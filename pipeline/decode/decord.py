@@ -10,8 +10,10 @@ from types import ModuleType
 
 import av
 
-from reelmill.pipeline.decode.container import Limits, Tally, open_video, reason
+from reelmill.pipeline.decode.container import Tally, open_video, reason
+from reelmill.pipeline.decode.limits import Limits
 from reelmill.pipeline.decode.scale import Frame
+from reelmill.pipeline.decode.streams import BY_RULE, Streams, is_cover
 from reelmill.pipeline.errors import Corrupt, TooLong, Unsupported
 
 
@@ -34,9 +36,14 @@ def identify(job: None) -> Iterator[str]:
     yield identity()
 
 
-def frames(path: str | Path, start: float, limits: Limits, tally: Tally) -> Iterator[tuple[int, Frame]]:
+def frames(
+    path: str | Path, start: float, limits: Limits, tally: Tally, streams: Streams = BY_RULE
+) -> Iterator[tuple[int, Frame]]:
     """See `reelmill.pipeline.decode.frames`. `start` is not used: decord has subtracted it from its times."""
-    with open_video(path, limits):
+    with open_video(path, limits, streams) as (container, stream):
+        if (others := sum(not is_cover(s) for s in container.streams.video)) > 1:
+            raise Unsupported(f"{path} has {others} video streams, of which decord reads its own choice, not stream "
+                              f"{stream.index}; use `extract.decoder: pyav`")  # fmt: skip
         decord = load()
     try:
         reader = decord.VideoReader(str(path), num_threads=1)

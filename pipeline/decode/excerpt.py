@@ -11,9 +11,11 @@ from pathlib import Path
 
 import av
 
-from reelmill.pipeline.decode.container import Limits, Tally, open_video
+from reelmill.pipeline.decode.container import Tally, open_video
+from reelmill.pipeline.decode.limits import Limits
 from reelmill.pipeline.decode.pyav import read_frames
 from reelmill.pipeline.decode.scale import Frame
+from reelmill.pipeline.decode.streams import BY_RULE, Streams
 
 AHEAD_S = 2.0
 """How long before the part to seek to: containers seek by decoding time, which is earlier than presentation time."""
@@ -21,16 +23,18 @@ WORTH_MS = 10_000
 """For a part that begins earlier than this there is no seek."""
 
 
-def excerpt(path: str | Path, start: float, begin_ms: int, limits: Limits, tally: Tally) -> Iterator[tuple[int, Frame]]:
+def excerpt(
+    path: str | Path, start: float, begin_ms: int, limits: Limits, tally: Tally, streams: Streams = BY_RULE
+) -> Iterator[tuple[int, Frame]]:
     """(time in ms since `start`, frame) to the end of the video, beginning with a frame at or before `begin_ms` if
     there is one. `start`, limits and errors as in `reelmill.pipeline.decode.frames`."""
     if begin_ms > WORTH_MS:
-        with open_video(path, limits) as (container, stream):
+        with open_video(path, limits, streams) as (container, stream):
             rest = _sought(container, stream, start, begin_ms, limits, tally)
             if rest is not None:
                 yield from rest
                 return
-    with open_video(path, limits) as (container, stream):
+    with open_video(path, limits, streams) as (container, stream):
         yield from read_frames(container, stream, start, limits, tally)
 
 

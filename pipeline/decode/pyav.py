@@ -11,8 +11,10 @@ from pathlib import Path
 
 import av
 
-from reelmill.pipeline.decode.container import Limits, Tally, open_video
+from reelmill.pipeline.decode.container import Tally, open_video
+from reelmill.pipeline.decode.limits import Limits
 from reelmill.pipeline.decode.scale import Frame
+from reelmill.pipeline.decode.streams import BY_RULE, Streams
 from reelmill.pipeline.errors import TooLong
 
 REORDER = 4
@@ -28,9 +30,11 @@ def identity() -> str:
     return f"pyav-{av.__version__}-in-order-swscale"
 
 
-def frames(path: str | Path, start: float, limits: Limits, tally: Tally) -> Iterator[tuple[int, Frame]]:
+def frames(
+    path: str | Path, start: float, limits: Limits, tally: Tally, streams: Streams = BY_RULE
+) -> Iterator[tuple[int, Frame]]:
     """See `reelmill.pipeline.decode.frames`."""
-    with open_video(path, limits) as (container, stream):
+    with open_video(path, limits, streams) as (container, stream):
         yield from read_frames(container, stream, start, limits, tally)
 
 

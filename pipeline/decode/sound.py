@@ -11,7 +11,7 @@ from typing import TypeAlias
 import av
 import numpy as np
 
-from reelmill.pipeline.decode import Limits, Tally, bounded_sound, open_video
+from reelmill.pipeline.decode import BY_RULE, Limits, Streams, Tally, audio_stream, bounded_sound, open_video
 
 JUMP_S = 0.015
 """A timestamp further than this from the end of the run begins a new one. Containers round timestamps to 1 ms or less,
@@ -30,16 +30,19 @@ def identity() -> str:
     return f"pyav-{av.__version__}-in-order-{'-'.join(libraries)}"
 
 
-def read_sound(path: str | Path, start_ms: int, rate: int, limits: Limits, tally: Tally) -> Iterator[Samples]:
-    """Samples of the first sound stream in ascending order, never overlapping, channels averaged, `rate` a second; NaN
-    where a sample is not a number. Yields nothing if there is no such stream or none of it can be decoded.
+def read_sound(
+    path: str | Path, start_ms: int, rate: int, limits: Limits, tally: Tally, streams: Streams = BY_RULE
+) -> Iterator[Samples]:
+    """Samples of the stream of sound (`streams.audio_stream`) in ascending order, never overlapping, channels averaged,
+    `rate` a second; NaN where a sample is not a number. Yields nothing if there is no such stream or none of it can be
+    decoded.
 
     `start_ms`: time of the first frame of the picture on the container's clock, sample 0. Raises what `open_video`
     raises.
     """
     reached = 0
-    with open_video(path, limits) as (container, _):
-        for first, samples in _runs(container, start_ms / 1000, rate, limits, tally):
+    with open_video(path, limits, streams) as (container, _):
+        for first, samples in _runs(container, streams.audio, start_ms / 1000, rate, limits, tally):
             skip = max(reached - first, 0)
             if skip < len(samples):
                 reached = first + len(samples)
@@ -47,10 +50,10 @@ def read_sound(path: str | Path, start_ms: int, rate: int, limits: Limits, tally
 
 
 def _runs(
-    container: av.container.InputContainer, start: float, rate: int, limits: Limits, tally: Tally
+    container: av.container.InputContainer, number: int | None, start: float, rate: int, limits: Limits, tally: Tally
 ) -> Iterator[Samples]:
     run: _Run | None = None
-    for frame in _decode(container, limits, tally):
+    for frame in _decode(container, number, limits, tally):
         if not bounded_sound(frame.layout.nb_channels, frame.sample_rate, limits):
             tally.sound_errors += 1  # it changes on the way
             continue
@@ -99,14 +102,13 @@ class _Run:
         return frame.format.name, frame.layout.name, frame.sample_rate
 
 
-def _decode(container: av.container.InputContainer, limits: Limits, tally: Tally) -> Iterator[av.AudioFrame]:
-    """Frames of the first sound stream that has a decoder, in order; packets that cannot be decoded are counted."""
-    stream = container.streams.audio[0] if container.streams.audio else None
+def _decode(
+    container: av.container.InputContainer, number: int | None, limits: Limits, tally: Tally
+) -> Iterator[av.AudioFrame]:
+    """Frames of the stream of sound, in order; packets that cannot be decoded are counted."""
+    stream = audio_stream(container, limits, number)
     if stream is None:
-        return
-    codec = stream.codec_context
-    if codec is None or not bounded_sound(codec.layout.nb_channels, codec.sample_rate, limits):
-        tally.sound_errors += 1
+        tally.sound_errors += bool(container.streams.audio)  # there is sound, but none that can be decoded
         return
     packets = container.demux(stream)
     while True:

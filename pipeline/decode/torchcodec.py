@@ -10,8 +10,10 @@ from types import ModuleType
 
 import av
 
-from reelmill.pipeline.decode.container import Limits, Tally, open_video, reason
+from reelmill.pipeline.decode.container import Tally, open_video, reason
+from reelmill.pipeline.decode.limits import Limits
 from reelmill.pipeline.decode.scale import Frame
+from reelmill.pipeline.decode.streams import BY_RULE, Streams
 from reelmill.pipeline.errors import Corrupt, TooLong, Unsupported
 
 
@@ -41,9 +43,11 @@ def identify(job: None) -> Iterator[str]:
     yield identity()
 
 
-def frames(path: str | Path, start: float, limits: Limits, tally: Tally) -> Iterator[tuple[int, Frame]]:
+def frames(
+    path: str | Path, start: float, limits: Limits, tally: Tally, streams: Streams = BY_RULE
+) -> Iterator[tuple[int, Frame]]:
     """See `reelmill.pipeline.decode.frames`."""
-    with open_video(path, limits) as (_, stream):
+    with open_video(path, limits, streams) as (_, stream):
         number = stream.index
     decoders = load().decoders
     try:

@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelmill.pipeline.decode import Limits
+from reelmill.pipeline.decode import BY_RULE, Limits, Streams
+from reelmill.pipeline.decode.contradictions import Contradiction
 from reelmill.pipeline.download.fetch import Downloader
 from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.pipeline.download.stored import Fetched
@@ -28,6 +29,10 @@ COMMIT_SECONDS = 20.0
 """Fetched videos are written to the tables at least this often."""
 
 
+CHECK = "facts"
+"""Stage of the outcomes that say whether what was measured of a file contradicts itself."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A video to fetch."""
@@ -36,17 +41,22 @@ class Wanted:
     url: str
 
 
-def missing_media(root: AnyRoot, *, retry: bool = False) -> list[Wanted]:
+def missing_media(root: AnyRoot, *, retry: bool = False, streams: Streams | None = None) -> list[Wanted]:
     """Videos with an address and without media, sorted by id; permanent failures only with `retry`.
 
-    A video has media if its file exists and has the size that was measured.
+    A video has media if its file exists, has the size that was measured, and, if `streams` are given, was measured with
+    those that they name, or with none named.
     """
     tables = Tables(root)
     videos = tables.read("videos", ["video_id", "url"])
     videos = videos.filter(pc.is_valid(videos["url"]))
-    media = tables.read("media", ["video_id", "uri", "bytes"]).to_pylist()
+    media = tables.read("media", ["video_id", "uri", "bytes", "named_streams"]).to_pylist()
     size_of = _sizes(root)
-    done = {row["video_id"] for row in media if size_of(row["uri"]) == row["bytes"]}
+    done = {
+        row["video_id"]
+        for row in media
+        if (streams is None or row["named_streams"] == streams.named) and size_of(row["uri"]) == row["bytes"]
+    }
     if not retry:
         done |= _given_up(root)
     return sorted(
@@ -101,9 +111,10 @@ def fetch_media(
     on_video: Callable[[Wanted, Outcome], None] | None = None,
     stop: threading.Event | None = None,
     known: KnownVideos | None = None,
+    streams: Streams = BY_RULE,
 ) -> list[Outcome]:
     """Fetch and measure videos one after another; one thread. A failure becomes an outcome and the next video follows.
-    `known`: shared by the calls that a run consists of.
+    `known`: shared by the calls that a run consists of. `streams`: those that the settings name.
 
     Setting `stop` ends this within a second, also during a download. What was fetched is written to the tables also
     when this ends early.
@@ -118,7 +129,7 @@ def fetch_media(
     ):
         try:
             for entry in wanted:
-                outcome = _fetch_one(root, entry, downloader, prober, limits, batch)
+                outcome = _fetch_one(root, entry, downloader, prober, limits, batch, streams)
                 if stop.is_set():
                     break  # it was interrupted, which is no outcome
                 outcomes.append(outcome)
@@ -162,7 +173,13 @@ def _sizes(root: AnyRoot) -> Callable[[str], int | None]:
 
 
 def _fetch_one(
-    root: AnyRoot, entry: Wanted, downloader: Downloader, prober: Child, limits: Limits, batch: "_Rows"
+    root: AnyRoot,
+    entry: Wanted,
+    downloader: Downloader,
+    prober: Child,
+    limits: Limits,
+    batch: "_Rows",
+    streams: Streams,
 ) -> Outcome:
     began = time.monotonic()
     try:
@@ -172,10 +189,13 @@ def _fetch_one(
         return Outcome.failure("download", entry.video_id, error, attempt=tries, seconds=time.monotonic() - began)
     try:
         with at_hand(fetched.path if fetched.uri is None else Root(root).file(fetched.uri)) as file:
-            (facts,) = prober.run({"path": str(file), "limits": limits}, limits.wall_seconds)
+            job = {"path": str(file), "limits": limits, "streams": streams}
+            (measured,) = prober.run(job, limits.wall_seconds)
     except Exception as error:
         return Outcome.failure("probe", entry.video_id, error, seconds=time.monotonic() - began)
+    facts = measured.facts
     batch.media.append(_media_row(root, entry, fetched, facts))
+    batch.checked(entry.video_id, measured.contradictions)
     batch.info[entry.video_id] = fetched.info
     return Outcome(
         "download", entry.video_id, "done", attempt=fetched.attempts, seconds=time.monotonic() - began,
@@ -207,7 +227,18 @@ class _Rows:
         self.media: list[dict[str, Any]] = []
         self.info: dict[str, dict[str, Any]] = {}
         self.outcomes: list[Outcome] = []
+        self._warned: dict[str, Any] | None = None
         self.committed = time.monotonic()
+
+    def checked(self, video_id: str, found: Sequence[Contradiction]) -> None:
+        """Warn of facts of a video that contradict each other; if there are none, an earlier warning is over."""
+        if self._warned is None:
+            self._warned = Outcomes(self.root).latest(CHECK)
+        message = "; ".join(one.message for one in found)
+        if found:
+            self.outcomes.append(Outcome(CHECK, video_id, "warned", error_class=found[0].kind, message=message))
+        elif self._warned.get(video_id, {}).get("status") == "warned":
+            self.outcomes.append(Outcome(CHECK, video_id, "done"))
 
     def commit_if_due(self) -> None:
         if time.monotonic() - self.committed > COMMIT_SECONDS:

@@ -8,13 +8,14 @@ in memory: as decoded if that is small, else scaled; the result is the same. Of 
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from reelmill.extractors.core.frames import FramePlan, Geometry
 from reelmill.extractors.core.sound import NO_SOUND, NO_TIME, SoundPlan
-from reelmill.pipeline.decode import Decoder, Frame, Limits, Scaler, Tally, frames, thumbnail
+from reelmill.pipeline.decode import BY_RULE, SQUARE, Decoder, Frame, Limits, Scaler, Streams, Tally, frames, thumbnail
 from reelmill.pipeline.decode.sound import read_sound
 from reelmill.pipeline.errors import Changed, Corrupt
 
@@ -39,6 +40,9 @@ class CutJob:
     bytes: int | None = None
     """Size of the file when it was measured, to detect that it has been replaced."""
     decoder: Decoder = "pyav"
+    streams: Streams = BY_RULE
+    aspect: Fraction = SQUARE
+    """Width of a pixel of the upright frame divided by its height."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def cut(job: CutJob) -> Iterator[CutSegment | Tally]:
 
 def _cut_frames(job: CutJob, plans: Mapping[int, FramePlan], tally: Tally) -> Iterator[CutSegment]:
     index, held = 0, _Held(job, plans)
-    for time_ms, frame in frames(job.path, job.decoder, job.start_ms / 1000, job.limits, tally):
+    for time_ms, frame in frames(job.path, job.decoder, job.start_ms / 1000, job.limits, tally, job.streams):
         if time_ms >= job.duration_ms:
             break
         if time_ms // job.segment_ms != index:
@@ -107,7 +111,7 @@ def _cut_sound(job: CutJob, plans: Mapping[int, SoundPlan], tally: Tally) -> Ite
     """Extractors with equal plans share their windows. `plans` have one rate."""
     asked = {plan: [number for number, other in plans.items() if other == plan] for plan in plans.values()}
     listening = [_Listening(plan, numbers, job) for plan, numbers in asked.items()]
-    for first, samples in read_sound(job.path, job.start_ms, next(iter(asked)).rate, job.limits, tally):
+    for first, samples in read_sound(job.path, job.start_ms, next(iter(asked)).rate, job.limits, tally, job.streams):
         for one in listening:
             yield from one.take(first, samples)
         if all(one.cell is None for one in listening):
@@ -164,7 +168,7 @@ class _Held:
         self, job: CutJob, plans: Mapping[int, FramePlan], scalers: dict[Geometry, Scaler] | None = None
     ) -> None:
         self.job, self.plans = job, plans
-        self.scalers = scalers or {plan.geometry: Scaler(plan.geometry) for plan in plans.values()}
+        self.scalers = scalers or {plan.geometry: Scaler(plan.geometry, job.aspect) for plan in plans.values()}
         self.times: list[int] = []
         self.frames: list[Frame | None] = []
         self.scaled: list[dict[Geometry, np.ndarray]] = []
@@ -219,4 +223,4 @@ class _Held:
     def _take_picture(self, number: int) -> None:
         frame = self.frames[number]
         if frame is not None:
-            self.picture = (self.times[number], *thumbnail(frame, self.job.thumbnail_height))
+            self.picture = (self.times[number], *thumbnail(frame, self.job.thumbnail_height, self.job.aspect))

@@ -14,7 +14,7 @@ from reelmill.extractors.core.sound import SoundPlan
 from reelmill.pipeline.decode import Tally
 from reelmill.pipeline.errors import Changed, NotFound
 from reelmill.pipeline.extract.cut import CutSegment, CutWindows
-from reelmill.pipeline.extract.missing import Video
+from reelmill.pipeline.extract.missing import MADE_FROM, Video
 from reelmill.pipeline.segments import grid
 from reelmill.storage import Outcome, Spec
 from reelmill.storage.blocks import NO_DATA, PADDED, VALID, Block
@@ -124,7 +124,7 @@ class Gather:
         if self.error is not None or self.tally is None:
             return
         provenance = {
-            "media_sha256": self.video.sha256, "reelmill": version("reelmill"), "host": socket.gethostname(),
+            MADE_FROM: self.video.made_from, "reelmill": version("reelmill"), "host": socket.gethostname(),
             "extracted_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
         for lane in self.lanes.values():

@@ -3,13 +3,14 @@ run, a resume and a backfill are the same call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal, TypeAlias
 
 import pyarrow.compute as pc
 
 from reelmill.extractors.core.base import Extractor
 from reelmill.extractors.core.frames import FramePlan
-from reelmill.pipeline.decode import Decoder, Limits, identity
+from reelmill.pipeline.decode import BY_RULE, SQUARE, Decoder, Limits, Streams, identity
 from reelmill.pipeline.decode.sound import identity as sound_identity
 from reelmill.storage import Outcomes, Root, Spec, Tables
 from reelmill.storage.features import Snapshot
@@ -17,7 +18,7 @@ from reelmill.storage.place import AnyRoot
 from reelmill.storage.shards import Format
 
 MADE_FROM = "media_sha256"
-"""Hash of the video file, in the provenance of its blocks."""
+"""Hash of the video file, in the provenance of its blocks; with the streams that were read, if they were named."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,23 @@ class Video:
     duration_ms: int
     bytes: int | None = None
     """Size of the file when it was measured, to detect that it has been replaced; None: not checked."""
+    streams: Streams = BY_RULE
+    """Which streams are its picture and sound, by the table `media`."""
+    named_streams: str | None = None
+    """Which of them the settings named when it was measured, such as `video 3`; None: none."""
+
+    aspect: Fraction = SQUARE
+    """Width of a pixel of the upright frame divided by its height."""
+
+    @property
+    def made_from(self) -> str:
+        """What its features are made from: the file, and its streams where they were named."""
+        return f"{self.sha256}, {self.named_streams}" if self.named_streams else self.sha256
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """How to extract; the first four change what is stored, the others only how fast and how safely."""
+    """How to extract; the first five change what is stored, the others only how fast and how safely."""
 
     segment_ms: int = 5000
     rows: Literal["segment", "window"] = "segment"
@@ -44,6 +57,9 @@ class ExtractOptions:
     thumbnail_height: int = 180
     """Height of the key frame that is stored for each segment (table `frames`); 0 for none."""
     decoder: Decoder = "pyav"
+    pixels: Literal["display", "coded"] = "display"
+    """display: frames have the shape in which they are shown; coded: that in which they are stored, where pixels need
+    not be square."""
     format: Format = "hdf5"
     workers: int = 1
     """Decoding processes."""
@@ -65,7 +81,10 @@ def specs_of(extractors: Sequence[Extractor], options: ExtractOptions) -> list[l
 
 
 def _decoder(extractor: Extractor, options: ExtractOptions) -> str:
-    return identity(options.decoder) if isinstance(extractor.plan, FramePlan) else sound_identity()
+    if not isinstance(extractor.plan, FramePlan):
+        return sound_identity()
+    keeps_ratio = extractor.plan.geometry.scale_to is None
+    return identity(options.decoder) + ("-coded-pixels" if options.pixels == "coded" and keeps_ratio else "")
 
 
 def missing(
@@ -96,7 +115,7 @@ def missing_specs(
     """As `missing`, by the specs of each extractor."""
     snapshot = snapshot or Root(root).snapshot()
     failed = {} if retry else Outcomes(root).permanently_failed("extract")
-    media = {video.video_id: video.sha256 for video in videos}
+    media = {video.video_id: video.made_from for video in videos}
     needed: dict[str, dict[int, list[Spec]]] = {video.video_id: {} for video in videos}
     for number, of_one in enumerate(specs):
         snapshot.refresh(of_one)
@@ -111,7 +130,7 @@ def still_missing(snapshot: Snapshot, todo: Sequence[Todo]) -> list[Todo]:
     committed since the last call."""
     wanted = {spec.name: spec for _, needed in todo for specs in needed.values() for spec in specs}
     snapshot.refresh(wanted.values())
-    media = {video.video_id: video.sha256 for video, _ in todo}
+    media = {video.video_id: video.made_from for video, _ in todo}
     done = {name: snapshot.present(spec, media, MADE_FROM) for name, spec in wanted.items()}
     left = []
     for video, needed in todo:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from reelmill.extractors.core.base import Extractor
-from reelmill.pipeline.decode import Tally
+from reelmill.pipeline.decode import SQUARE, Tally
 from reelmill.pipeline.extract.ahead import decode_ahead
 from reelmill.pipeline.extract.batch import Batch
 from reelmill.pipeline.extract.cut import CutJob, CutSegment
@@ -116,7 +116,8 @@ def _job(
     plans = {number: extractors[number].plan for number in needed}
     height = 0 if seen else options.thumbnail_height
     return gather, CutJob(video.path, video.start_ms, video.duration_ms, options.segment_ms, plans, height,
-                          options.limits, video.bytes, options.decoder)  # fmt: skip
+                          options.limits, video.bytes, options.decoder, video.streams,
+                          video.aspect if options.pixels == "display" else SQUARE)  # fmt: skip
 
 
 class _Store:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reelmill.pipeline.containers import SUFFIXES as MEDIA
+from reelmill.pipeline.containers import not_a_video
 from reelmill.pipeline.sources import movielens, phd2
-from reelmill.pipeline.sources.folder import SUFFIXES as MEDIA
 from reelmill.pipeline.sources.head import Head, first_lines, read_head, suffix_of
 from reelmill.pipeline.sources.mapped import NEEDED
 from reelmill.pipeline.sources.mapped import SUFFIXES as TABLES
@@ -112,7 +113,7 @@ def _in_folder(path: Path) -> Path | None:
             raise InputError(
                 f"{path} holds several tables: {', '.join(file.name for file in tables)}; give one of them"
             )
-    if any(file.suffix.lower() in MEDIA for file in path.rglob("*")):
+    if any(not_a_video(file) is None for file in path.rglob("*")):
         return None
     raise InputError(f"{path} holds no table and no video; give a table ({', '.join(TABLES)}) or a folder of videos")
 

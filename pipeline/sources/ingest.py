@@ -42,6 +42,8 @@ class IngestCounts:
     """{our column: what its values were taken for}, where that was found on the values."""
     notes: tuple[str, ...] = ()
     """Remarks about the source and the files beside it."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Files of a folder that are no videos, by kind, the most frequent first."""
 
 
 def write_source(root: AnyRoot, result: SourceResult) -> IngestCounts:
@@ -88,6 +90,7 @@ def write_source(root: AnyRoot, result: SourceResult) -> IngestCounts:
         result.videos_without_events,
         dict(result.understood),
         result.notes,
+        dict(result.skipped),
     )
 
 

@@ -68,6 +68,8 @@ class SourceResult:
     """Videos that the source names and of which no row became an event."""
     understood: Mapping[str, str] = field(default_factory=dict)
     """{our column: what its values were taken for}, where that was found on the values."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Files of a folder that are no videos, by kind, the most frequent first."""
 
     def reasons(self) -> dict[str, int]:
         """How many rows were rejected for each reason that occurred."""

@@ -6,13 +6,13 @@ import pytest
 from reelmill.extractors.registry import EXTRACTORS, build, build_encoder, find
 
 STORES = {
-    "c3d": {"fc6": "c3d-fc6-625d75df", "fc7": "c3d-fc7-d1de994a", "conv5": "c3d-conv5-408794e6"},
-    "i3d": {"mixed_5c": "i3d-mixed_5c-d993291e"},
-    "i3d_r50": {"pool5": "i3d_r50-pool5-3c7fb5ea"},
-    "vgg19": {"fc6": "vgg19-fc6-f7a06f7c", "fc7": "vgg19-fc7-bc8082f9"},
-    "logmel": {"stats": "logmel-stats-b7473888"},
-    "spectrogram": {"parts": "spectrogram-parts-f81a034d"},
-    "i3d_sound": {"mixed_5c": "i3d_sound-mixed_5c-b90fe99a"},
+    "c3d": {"fc6": "c3d-fc6-122e825e", "fc7": "c3d-fc7-824f8a63", "conv5": "c3d-conv5-4cb9e539"},
+    "i3d": {"mixed_5c": "i3d-mixed_5c-a20009e7"},
+    "i3d_r50": {"pool5": "i3d_r50-pool5-6701175d"},
+    "vgg19": {"fc6": "vgg19-fc6-9ab35593", "fc7": "vgg19-fc7-54174d62"},
+    "logmel": {"stats": "logmel-stats-fe82c666"},
+    "spectrogram": {"parts": "spectrogram-parts-2806be52"},
+    "i3d_sound": {"mixed_5c": "i3d_sound-mixed_5c-25e88352"},
 }
 """Of frames and sound: random weights of seed 0, float32, segments of 5 s, a decoder called decoder-1, librosa 1."""
 FITTED = {

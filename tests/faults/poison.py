@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from reelmill.pipeline.decode import FRAMES, Frame, Limits, Tally
+from reelmill.pipeline.decode import BY_RULE, FRAMES, Frame, Limits, Streams, Tally
 
 real = FRAMES["pyav"]
 
@@ -18,9 +18,11 @@ def load() -> None:
     FRAMES["pyav"] = frames
 
 
-def frames(path: str | Path, start: float, limits: Limits, tally: Tally) -> Iterator[tuple[int, Frame]]:
+def frames(
+    path: str | Path, start: float, limits: Limits, tally: Tally, streams: Streams = BY_RULE
+) -> Iterator[tuple[int, Frame]]:
     """The real frames, and in their middle what the file's name says."""
-    for number, found in enumerate(real(path, start, limits, tally)):
+    for number, found in enumerate(real(path, start, limits, tally, streams)):
         yield found
         if number == 10:
             misbehave(Path(path).name)

@@ -76,7 +76,8 @@ def look(path: Path, children: tuple[Child, Child]) -> str:
     """One file as the job takes it: measured, then cut. `frames`, or why not; or what is wrong with the answer."""
     prober, cutter = children
     try:
-        (facts,) = prober.run({"path": str(path), "limits": LIMITS}, LIMITS.wall_seconds)
+        (measured,) = prober.run({"path": str(path), "limits": LIMITS}, LIMITS.wall_seconds)
+        facts = measured.facts
         assert 0 < facts["duration_ms"] <= 1000 * LIMITS.max_seconds
         assert 0 < facts["frame_count"] <= LIMITS.max_frames
         assert 0 < facts["width"] * facts["height"] <= LIMITS.max_pixels

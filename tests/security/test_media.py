@@ -149,8 +149,8 @@ def test_many_streams_are_no_burden(tmp_path: Path) -> None:
             for stream in streams:
                 out.mux(stream.encode(frame))
     with Child("reelmill.pipeline.probe:measure", memory_bytes=300 << 20) as child:
-        (facts,) = child.run({"path": str(tmp_path / "x.mkv"), "limits": Limits()}, 30)
-    assert facts["frame_count"] == 3
+        (measured,) = child.run({"path": str(tmp_path / "x.mkv"), "limits": Limits()}, 30)
+    assert measured.facts["frame_count"] == 3
 
 
 def test_no_decoder_opens_what_was_not_looked_at(tmp_path: Path) -> None:
