@@ -58,6 +58,10 @@ MODELS: dict[str, dict[str, Any]] = {
 frames enough to learn from; videos are 24, too few to tell items apart, and the last month's are new to everybody."""
 
 
+SOURCES = ["planted.csv", "watches.csv"]
+"""Of the planted corpus: its users and videos have the same ids in both, and mean the same."""
+
+
 def settings_of(
     folder: Path,
     url: str,
@@ -80,7 +84,7 @@ def settings_of(
             "download": {"allow_private_addresses": True, "per_host_interval_s": 0, "workers": 2},
             "segments": {"segment_ms": plan.segment_ms},
             "extract": {"extractors": networks},
-            "train": {"models": models},
+            "train": {"models": models, "sources": SOURCES if source == "planted" else []},
             "report": str(folder / "report.html"),
         },
     )
