@@ -33,6 +33,8 @@ RECOMMENDERS: dict[str, Entry] = {
     "drnn": Entry("reelmill.models.drnn:RECOMMENDER", "the next videos, by topics watched and posted over time"),
     "knn": Entry("reelmill.models.baselines.knn:RECOMMENDER", "the next videos, by similar videos or users"),
     "lfm": Entry("reelmill.models.baselines.lfm:RECOMMENDER", "the next videos, by weighted matrix factorisation"),
+    "mknn": Entry("reelmill.models.baselines.mknn:RECOMMENDER", "the next videos, by users who post about the same"),
+    "sca": Entry("reelmill.models.baselines.sca:RECOMMENDER", "the next videos, by a map from posts to topics watched"),
     "fpmc": Entry("reelmill.models.baselines.fpmc:RECOMMENDER", "the next videos, by factorised Markov chains"),
 }
 

@@ -6,16 +6,14 @@ recommends only the videos that it was trained on, one output each.
 
 from typing import Any, cast
 
-import numpy as np
 import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
 
 from reelmill.models.core.advice import WHY, Adviser, Answer, Question, meant
-from reelmill.models.data.vectors import usable
 from reelmill.models.drnn.model import DRNN
 from reelmill.models.drnn.settings import DRNNSettings
-from reelmill.models.protocols.next_videos.recommend import past_of, watches
+from reelmill.models.protocols.next_videos.recommend import past_of, posts, watches
 from reelmill.storage.errors import InputError
 
 ONE_AFTER_ANOTHER = "a score is log P of the video after all before it were watched too"
@@ -76,17 +74,12 @@ class DRNNAdviser(Adviser):
 
     def _posts(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Topic and time (P,) of the user's posts, none where the run reads no posts."""
-        user, none = self.question.user, torch.zeros(0, dtype=torch.long)
         if not (self.settings.models_interest and self.settings.reads_posts):
+            none = torch.zeros(0, dtype=torch.long)
             return none, none
-        store = self.question.store("posts", self.model.sizes["post_topics"])
-        if user is None or user not in store:
-            return none, none
-        block = store.read(user)
-        kept = usable(block)
-        self.left_out["posts_without_topic"] = int((~kept).sum())
-        topic = block.features[kept].argmax(axis=1).astype(np.int64)
-        return torch.from_numpy(topic), torch.from_numpy(block.start_ms[kept].astype(np.int64))
+        topic, ms, left_out = posts(self.question, self.model.sizes["post_topics"])
+        self.left_out |= left_out
+        return topic, ms
 
     def _how(self) -> str:
         """What the answer is computed from for this user, in words. Raises InputError if that is nothing, and the model

@@ -31,6 +31,8 @@ TOY = Entry("tests.models.toy:RECOMMENDER", "clicks, by a sum over fields")
 NAMES = [*RECOMMENDERS, "toy"]
 READING = [*(name for name in RECOMMENDERS if world_of(name).roles != {}), "toy"]
 """Those that read stores of their worlds."""
+READING_VIDEOS = [name for name in READING if name == "toy" or set(find(name).roles) != {"posts"}]
+"""Those of them that read features of videos."""
 EPOCHS = 2
 CPU = torch.device("cpu")
 
@@ -340,7 +342,7 @@ def damaged(planted: Planted, place: Path) -> dict[str, int]:
     return lost
 
 
-@reading_stores
+@pytest.mark.parametrize("planted", READING_VIDEOS, indirect=True)
 def test_missing_and_not_finite_features_are_counted(
     planted: Planted, fitted: FitResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

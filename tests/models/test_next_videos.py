@@ -26,9 +26,11 @@ PROTOCOL: dict[str, Any] = {"least_videos": 5, "test_share": 0.4, "validation_sh
 OWN: dict[str, dict[str, Any]] = {
     "knn": {},
     "lfm": {"dim": 16},
+    "mknn": {"least_posts": 1},
+    "sca": {"least_posts": 1},
 }
 """{system: its options beside the protocol's}"""
-BY_WATCHES = ("knn", "lfm")
+BY_WATCHES, BY_POSTS = ("knn", "lfm"), ("mknn", "sca")
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,13 @@ def moved(data: Histories, task: HistoryTask) -> Histories:
     return replace(data, watch_video=video)
 
 
-@pytest.mark.parametrize("name", BY_WATCHES)
+@pytest.mark.parametrize("name", OWN)
 def test_cases_and_floors_are_those_of_the_dynamic_rnn(name: str, world: Callable[..., Planted]) -> None:
     """To the last bit, whatever else the system reads and draws."""
     there, options = world(), {**PROTOCOL, "known_months": 6, "seed": 3}
-    roles = {role: there.stores[role] for role in ("frames", "text", "topics")}
-    theirs = DRNNTask(load_histories(there.root, **roles), DRNNSettings(**options), CPU)
+    cross = {"network": "cross", "cold_start": True, "least_posts": 1} if name in BY_POSTS else {}
+    roles = {role: there.stores[role] for role in ("frames", "text", "posts" if cross else "topics")}
+    theirs = DRNNTask(load_histories(there.root, **roles), DRNNSettings(**options, **cross), CPU)  # type: ignore[arg-type]
     mine = there.task(name, known_months=6, seed=3)
     model = fitted(mine)
     assert mine.split.users.tolist() == theirs.split.users.tolist()
@@ -147,3 +150,12 @@ def test_settings_are_those_of_the_protocol_and_own_ones(name: str) -> None:
     assert issubclass(registry.find(name).settings, HistorySettings)
     own = {field.name for field in fields(registry.find(name).settings)}
     assert own > {field.name for field in fields(HistorySettings)}
+
+
+@pytest.mark.parametrize("name", BY_POSTS)
+def test_it_is_above_chance_where_posts_tell_the_taste_and_only_there(name: str, world: Callable[..., Planted]) -> None:
+    linked, apart = f_of(world(told=0.8).task(name)), f_of(world(told=0.0).task(name))
+    print(name, {key: row["mean"] for key, row in linked.items()}, {key: row["mean"] for key, row in apart.items()})
+    assert linked[name]["mean"] > 3 * linked["most popular"]["mean"]
+    assert linked[name]["minus_random_low"] > 0
+    assert apart[name]["minus_random_low"] <= 0 <= apart[name]["minus_random_high"]

@@ -9,6 +9,7 @@ import torch
 
 from reelmill.models.core.advice import Adviser, Answer, Question, meant
 from reelmill.models.data.arrays import codes
+from reelmill.models.data.vectors import usable
 from reelmill.models.protocols.next_videos.data import KINDS
 from reelmill.models.protocols.next_videos.history import Past, Stream
 from reelmill.storage.errors import InputError
@@ -30,6 +31,19 @@ def watches(question: Question, videos: list[str]) -> tuple[torch.Tensor, torch.
     order = order[row[order] >= 0]
     order = order[np.lexsort((row[order], ms[order]))]
     return torch.from_numpy(row[order]), torch.from_numpy(ms[order]), left_out
+
+
+def posts(question: Question, topics: int) -> tuple[torch.Tensor, torch.Tensor, dict[str, int]]:
+    """Topic and time (P,) of the user's posts in the store of the role `posts`, none of an unnamed user; and counts of
+    what is left out."""
+    none = torch.zeros(0, dtype=torch.long)
+    store = question.store("posts", topics)
+    if question.user is None or question.user not in store:
+        return none, none, {}
+    block = store.read(question.user)
+    kept = usable(block)
+    topic, ms = block.features[kept].argmax(axis=1).astype(np.int64), block.start_ms[kept].astype(np.int64)
+    return torch.from_numpy(topic), torch.from_numpy(ms), {"posts_without_topic": int((~kept).sum())}
 
 
 def past_of(what: torch.Tensor, ms: torch.Tensor, now: torch.Tensor) -> Past:
