@@ -25,6 +25,8 @@ RECOMMENDERS: dict[str, Entry] = {
     "jifr": Entry("reelmill.models.jifr:RECOMMENDER", "items and their key frames, by ratings and frame features"),
     "prnet": Entry("reelmill.models.prnet:RECOMMENDER", "highlights of a video, by a user's past highlights"),
     "multimodal": Entry("reelmill.models.multimodal:RECOMMENDER", "clicks, by attention over fields and modalities"),
+    "video2gif": Entry("reelmill.models.baselines.video2gif:VIDEO2GIF_RECOMMENDER", "segments, the same for all users"),
+    "phdgifs": Entry("reelmill.models.baselines.video2gif:PHDGIFS_RECOMMENDER", "segments, by a mean of those liked"),
     "fm": Entry("reelmill.models.baselines.fm:FM_RECOMMENDER", "clicks, by a factorisation machine over fields"),
     "deepfm": Entry("reelmill.models.baselines.fm:DEEPFM_RECOMMENDER", "clicks, by fm plus a perceptron"),
     "bpr": Entry("reelmill.models.baselines.vbpr:BPR_RECOMMENDER", "items, by pairwise matrix factorisation"),
