@@ -88,7 +88,7 @@ def examine(path: str | Path, limits: Limits | None = None, streams: Streams = B
             "width": stream.codec_context.width,
             "height": stream.codec_context.height,
             "sample_aspect": f"{aspect.numerator}:{aspect.denominator}",
-            "audio_rate": None if sound is None else sound.codec_context.sample_rate,
+            "audio_rate": None if sound is None else sound.codec_context.sample_rate or None,
             "video_stream": chosen.video,
             "audio_stream": chosen.audio,
             "named_streams": streams.named,
@@ -130,5 +130,6 @@ def _rotation(path: Path, limits: Limits, streams: Streams) -> int:
     """Degrees counter-clockwise that turn the first decodable frame upright."""
     with open_video(path, limits, streams) as (container, stream):
         for _, frame in read_frames(container, stream, 0.0, limits, Tally()):
-            return 90 * quarter_turns(frame)
+            if frame is not None:
+                return 90 * quarter_turns(frame)
     raise Corrupt(f"{path}: no frame of it can be decoded")

@@ -11,8 +11,9 @@ from reelmill.storage.errors import InputError
 from reelmill.storage.spec import Spec
 
 NO_DATA, VALID, PADDED = 0, 1, 2
-"""Values of a mask. NO_DATA: nothing could be decoded, the row is NaN. VALID: full windows. PADDED: too few frames, so
-the last one was repeated, or part of the sound is missing."""
+"""Values of a mask. NO_DATA: nothing could be decoded, the row is NaN. VALID: full windows. PADDED: a picture was
+repeated (too few frames, one that cannot be decoded, or nothing but the one that is held from before the segment), or
+part of the sound is missing."""
 
 COLUMNS: dict[str, type[np.generic]] = {
     "mask": np.uint8,

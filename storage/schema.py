@@ -140,7 +140,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         [
             VIDEO_ID,
             SEGMENT,
-            _field("time_ms", pa.int64(), "presentation time of the frame", null=False),
+            _field("time_ms", pa.int64(), "since when the picture is on screen in the segment, in ms", null=False),
             _field("width", pa.int32(), "pixels of the picture", null=False),
             _field("height", pa.int32(), "pixels of the picture", null=False),
             _field("jpeg", pa.binary(), "the picture", null=False),

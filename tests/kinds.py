@@ -20,7 +20,7 @@ FRAMES, STEP_MS = 60, 40
 ONE = {"threads": "1"}
 """Encoders whose bytes do not depend on the number of cores."""
 
-Frames = list[tuple[int, int]]
+Frames = list[tuple[float, int]]
 """(time in ms since the first frame, index in the pixels)."""
 
 

@@ -51,7 +51,7 @@ def read(job: tuple[Decoder, Case] | Decoder) -> Iterator[Read | str]:
     shape = (width, height) if case.turn % 180 else (height, width)
     scaler, tally, came = Scaler(Geometry(crop=shape, scale_to=shape)), Tally(), []
     start = probe(case.path)["start_ms"] / 1000
-    for time, frame in frames(case.path, decoder, start, Limits(), tally):
+    for time, _, frame in frames(case.path, decoder, start, Limits(), tally):
         came.append((time, read_index(np.rot90(scaler(frame), -case.turn // 90))))
     yield Read(came, tally.errors)
 
@@ -105,7 +105,7 @@ def verdict(case: Case, read: Read) -> str:
     if read.refused:
         return "does not open"
 
-    def same(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    def same(one: tuple[float, int], other: tuple[float, int]) -> bool:
         return abs(one[0] - other[0]) < NEAR_MS and one[1] == other[1]
 
     there = [any(same(frame, good) for frame in read.came) for good in case.good]

@@ -11,6 +11,9 @@ import numpy as np
 
 from reelmill.storage.spec import Rows
 
+ROUNDING_MS = 0.001
+"""Times of frames are rounded to it: a frame that begins at the very time that is wanted is on screen then."""
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -60,16 +63,19 @@ class Geometry:
 class Windows:
     """Which frames of a segment form windows. A window never extends beyond its segment.
 
+    A frame is on screen from its timestamp until the next one's. The frames of a segment are those on screen in it: the
+    one that is held from before, unless a frame begins with the segment, and those that begin in it.
+
     `consecutive`: `length` neighbouring frames. Without `count`, windows follow one another from the segment's first
     frame (a shorter rest is dropped unless it is the only window); with it, k = `count` windows are evenly spaced:
     window j starts at frame round((j + 0.5) · (n − length) / k) of the segment's n frames.
 
-    `timed`: the frames that are shown at `length` times, the middles of cells of `step_ms` (a segment shorter than a
-    cell is one cell). The frame shown at a time is the last one that started at or before it, or the segment's first
-    frame if there is none. Without `count`, windows follow one another from the segment's start; with it, they are
-    evenly spaced in the same manner.
+    `timed`: the frames that are on screen at `length` times, the middles of cells of `step_ms` (a segment shorter than
+    a cell is one cell). Without `count`, windows follow one another from the segment's start; with it, they are evenly
+    spaced in the same manner. A window that begins before the first frame of the video that can be decoded is dropped.
 
-    If a segment has too few frames for a window, the last frame is repeated and the row's mask is PADDED.
+    A row's mask is PADDED if a frame had to be repeated: the segment has too few frames for a window, a frame could not
+    be decoded, or the window shows nothing but the frame that is held from before the segment.
     """
 
     kind: Literal["consecutive", "timed"]
@@ -83,17 +89,23 @@ class Windows:
         """The fields that are given, for the spec."""
         return {**asdict(self), "padding": "repeat_last"}
 
-    def choose(self, times_ms: np.ndarray, start_ms: int, stop_ms: int) -> tuple[np.ndarray, np.ndarray]:
+    def choose(
+        self, times_ms: np.ndarray, start_ms: int, stop_ms: int, ends_ms: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The frames that form a segment's windows.
 
-        times_ms: (n,) time at which each frame of the segment [start_ms, stop_ms) is shown, ascending, n ≥ 1. Returns
-        the indices of the frames, (windows, length), and whether a frame had to be repeated, (windows,).
+        times_ms: (n,) when each frame on screen in the segment [start_ms, stop_ms) begins, ascending, n ≥ 1; the first
+        one may begin before the segment. ends_ms: (n,) until when each is on screen; None: until the next one begins.
+        Returns the indices of the frames, (windows, length), and whether a frame had to be repeated, (windows,).
         """
+        held = bool(times_ms[0] < start_ms)
         if self.kind == "consecutive":
-            return self._consecutive(len(times_ms))
-        return self._timed(times_ms, start_ms, stop_ms)
+            return self._consecutive(len(times_ms), held)
+        if ends_ms is None:
+            ends_ms = np.append(times_ms[1:], stop_ms)
+        return self._timed(times_ms, ends_ms, start_ms, stop_ms, held)
 
-    def _consecutive(self, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    def _consecutive(self, frames: int, held: bool) -> tuple[np.ndarray, np.ndarray]:
         spare = frames - self.length
         if spare < 0:
             return np.minimum(np.arange(self.length), frames - 1)[None], np.array([True])
@@ -101,9 +113,11 @@ class Windows:
             starts = np.arange(0, spare + 1, self.length)
         else:
             starts = np.unique(np.round((np.arange(self.count) + 0.5) * spare / self.count).astype(int))
-        return starts[:, None] + np.arange(self.length), np.zeros(len(starts), bool)
+        return starts[:, None] + np.arange(self.length), np.full(len(starts), held and frames == 1)
 
-    def _timed(self, times_ms: np.ndarray, start_ms: int, stop_ms: int) -> tuple[np.ndarray, np.ndarray]:
+    def _timed(
+        self, times_ms: np.ndarray, ends_ms: np.ndarray, start_ms: int, stop_ms: int, held: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         segment = stop_ms - start_ms
         step = min(self.step_ms, segment) if self.length == 1 else self.step_ms
         spare = segment - self.length * step
@@ -112,9 +126,11 @@ class Windows:
             starts = np.arange(int(segment / (self.length * step) + 1e-9)) * self.length * step
         elif spare > 0 and self.count is not None:
             starts = (np.arange(self.count) + 0.5) * spare / self.count
-        wanted = start_ms + starts[:, None] + (np.arange(self.length) + 0.5) * step
-        indices = np.maximum(np.searchsorted(times_ms, wanted, side="right") - 1, 0)
-        return indices, np.any(wanted >= stop_ms, axis=1)
+        wanted = start_ms + starts[:, None] + (np.arange(self.length) + 0.5) * step + ROUNDING_MS
+        indices = np.searchsorted(times_ms, wanted, side="right") - 1
+        repeated = np.any(wanted >= np.minimum(ends_ms, stop_ms)[indices], axis=1)
+        shown = np.all(indices >= 0, axis=1)
+        return indices[shown], (repeated | (held & np.all(indices == 0, axis=1)))[shown]
 
 
 @dataclass(frozen=True)

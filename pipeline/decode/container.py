@@ -15,6 +15,7 @@ from reelmill.pipeline.containers import CONTAINERS, HEAD_BYTES, is_known
 from reelmill.pipeline.decode.limits import Limits
 from reelmill.pipeline.decode.shown import is_shown
 from reelmill.pipeline.decode.streams import BY_RULE, Streams, is_cover, open_file, video_stream
+from reelmill.pipeline.decode.timeline import Jump, Timeline
 from reelmill.pipeline.errors import Corrupt, NotFound, NoVideoStream, TooLong, TooManyPixels, Unsupported
 
 ROUNDING = 1 << 20
@@ -23,16 +24,20 @@ ROUNDING = 1 << 20
 
 @dataclass(frozen=True)
 class Scan:
-    """Times of the packets of the video stream, in seconds on the container's clock. Read without decoding."""
+    """Times of the packets of the video stream, in seconds on the container's clock (`timeline`). Read without
+    decoding."""
 
     start: float
     stop: float
     """End of the last frame that is in the file."""
     whole_stop: float
-    """End of the last frame that the file's index lists: later than `stop` if the file is truncated."""
+    """End of the last frame by the index of the file: later than `stop` if the file is truncated, or ends with empty
+    chunks (AVI) in which the last frame stays."""
     times: np.ndarray
     """(frames,) float64, presentation times in ascending order; without those that are not shown (edit lists, alternate
     references)."""
+    jumps: tuple[Jump, ...] = ()
+    """Where the clock of the file was reset or jumped; the times are those of the repaired one."""
 
 
 @dataclass
@@ -99,32 +104,20 @@ def scan(container: av.container.InputContainer, stream: av.VideoStream, limits:
     """Read the times of all packets without decoding. Raises Corrupt if there are none, TooLong if there are more than
     allowed. Afterwards the container is at its end."""
     times: list[float] = []
-    stops: list[float] = []
-    came = 0
     base, codec = float(stream.time_base or 0), stream.codec_context.codec.canonical_name
-    spare = 1 / float(stream.average_rate) if stream.average_rate else 0.0
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            break
-        except (av.FFmpegError, IndexError):  # IndexError: a damaged file begins a stream in its middle
-            break  # cut short: what came is what there is
-        came += bool(packet.size)
-        if came > limits.max_frames:
+    packets = Timeline(container, stream)
+    for packet in packets:
+        if packets.count > limits.max_frames:
             raise TooLong(f"{container.name}: more than {limits.max_frames} frames (limits.max_frames)")
         time = packet.pts if packet.pts is not None else packet.dts
         if time is None or not packet.size or packet.is_discard or not is_shown(packet, codec):
             continue
         times.append(time * base)
-        stops.append(time * base + (packet.duration * base if packet.duration else spare))
     if not times:
         raise Corrupt(f"{container.name}: its video stream holds no packet")
-    start, stop = min(times), max(stops)
-    listed = len(stream.index_entries) > came and stream.duration
-    whole_stop = max(stop, start + stream.duration * base) if listed else stop
-    return Scan(start, stop, whole_stop, np.sort(np.array(times)))
+    start = min(times)
+    whole_stop = packets.listed_stop(start)
+    return Scan(start, min(packets.stop, whole_stop), whole_stop, np.sort(np.array(times)), tuple(packets.jumps))
 
 
 def reason(error: Exception) -> str:

@@ -44,7 +44,10 @@ def contradictions(
 ) -> Iterator[Contradiction]:
     """Of the chosen streams of a file, after all packets of its picture were read."""
     yield from _rates(stream, packets)
-    yield from _lengths(container, sound, packets)
+    if packets.jumps:  # the lengths in the headers are those of one part, or of all and the jumps
+        yield _clock(packets)
+    else:
+        yield from _lengths(container, sound, packets)
 
 
 def not_there(named: Streams, chosen: Streams) -> list[Contradiction]:
@@ -73,6 +76,13 @@ def _rates(stream: av.VideoStream, packets: Scan) -> list[Contradiction]:
     why = "pictures are held, or frames are missing" if measured < declared else "its times are too close together"
     told = f"{len(packets.times):,} frames in {seconds:.3f} s are {measured:.3f} a second, {float(declared):.3f} are "
     return [Contradiction("frame_rate", f"{told}declared: {why}")]
+
+
+def _clock(packets: Scan) -> Contradiction:
+    """Timestamps that go back or jump. What is behind such a place follows what is before it."""
+    first = packets.jumps[0]
+    told = f"the clock of the file is reset or jumps in {len(packets.jumps)} places, first by {first.by_s:+.3f} s at "
+    return Contradiction("clock", f"{told}{first.at_s - packets.start:.3f} s: its parts are put one behind another")
 
 
 def _lengths(

@@ -15,6 +15,7 @@ from reelmill.pipeline.decode.container import Tally, open_video
 from reelmill.pipeline.decode.limits import Limits
 from reelmill.pipeline.decode.scale import Frame
 from reelmill.pipeline.decode.streams import BY_RULE, Streams
+from reelmill.pipeline.decode.timeline import Timeline, exact_start, in_ms
 from reelmill.pipeline.errors import TooLong
 
 REORDER = 4
@@ -32,22 +33,39 @@ def identity() -> str:
 
 def frames(
     path: str | Path, start: float, limits: Limits, tally: Tally, streams: Streams = BY_RULE
-) -> Iterator[tuple[int, Frame]]:
-    """See `reelmill.pipeline.decode.frames`."""
+) -> Iterator[tuple[float, Frame | None]]:
+    """See `reelmill.pipeline.decode.FRAMES`."""
     with open_video(path, limits, streams) as (container, stream):
         yield from read_frames(container, stream, start, limits, tally)
 
 
 def read_frames(
     container: av.container.InputContainer, stream: av.VideoStream, start: float, limits: Limits, tally: Tally
-) -> Iterator[tuple[int, Frame]]:
-    """(time in ms since `start`, frame), in presentation order, times never decreasing; errors are counted in
-    `tally`."""
+) -> Iterator[tuple[float, Frame | None]]:
+    """(time in ms since `start`, frame), in presentation order, times never decreasing; errors are counted in `tally`.
+
+    None in place of a frame: from this time on nothing can be shown, because a packet could not be decoded or the
+    stream has ended, until the next frame comes.
+    """
+    spare = 1 / float(stream.average_rate) if stream.average_rate else 0.04
+    start = exact_start(stream, start)
+    packets = Timeline(container, stream)
     waiting: deque[Frame] = deque()
     times: list[float] = []
-    latest = 0
-    spare = 1 / float(stream.average_rate) if stream.average_rate else 0.04
-    for frame in _decode(container, stream, tally):
+    lost: list[float] = []
+    latest = 0.0
+
+    def shown() -> Iterator[tuple[float, Frame | None]]:
+        nonlocal latest
+        time = in_ms(heapq.heappop(times) - start)
+        while lost and in_ms(lost[0] - start) <= time:
+            begun = in_ms(heapq.heappop(lost) - start)
+            if latest < begun < time:
+                yield begun, None
+        latest = max(latest, time)
+        yield latest, waiting.popleft()
+
+    for frame in _decode(packets, lost, tally):
         tally.frames += 1
         tally.damaged += frame.is_corrupt
         if tally.frames > limits.max_frames:
@@ -55,26 +73,24 @@ def read_frames(
         waiting.append(frame)
         heapq.heappush(times, frame.time if frame.time is not None else start + latest / 1000 + spare)
         if len(waiting) > REORDER:
-            latest = max(latest, round((heapq.heappop(times) - start) * 1000))
-            yield latest, waiting.popleft()
+            yield from shown()
     while waiting:
-        latest = max(latest, round((heapq.heappop(times) - start) * 1000))
-        yield latest, waiting.popleft()
+        yield from shown()
+    stop = packets.listed_stop(start)
+    if packets.lacks_bytes:
+        stop = min(stop, packets.stop)
+    yield max(latest, in_ms(min([*lost, stop]) - start)), None
 
 
-def _decode(container: av.container.InputContainer, stream: av.VideoStream, tally: Tally) -> Iterator[Frame]:
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except (av.FFmpegError, IndexError):  # IndexError: a damaged file begins a stream in its middle
-            tally.errors += 1
-            return
+def _decode(packets: Timeline, lost: list[float], tally: Tally) -> Iterator[Frame]:
+    """The frames of the packets; the times of those that cannot be decoded are pushed on the heap `lost`."""
+    for packet in packets:
         try:
             frames = packet.decode()
         except av.FFmpegError:
             tally.errors += 1
+            if (time := packet.pts if packet.pts is not None else packet.dts) is not None:
+                heapq.heappush(lost, float(time * packet.time_base))
             continue
         yield from frames
+    tally.errors += packets.cut_short

@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from reelmill.pipeline.decode import BY_RULE, Limits, Streams, Tally, audio_stream, bounded_sound, open_video
+from reelmill.pipeline.decode.timeline import Timeline
 
 JUMP_S = 0.015
 """A timestamp further than this from the end of the run begins a new one. Containers round timestamps to 1 ms or less,
@@ -41,19 +42,18 @@ def read_sound(
     raises.
     """
     reached = 0
-    with open_video(path, limits, streams) as (container, _):
-        for first, samples in _runs(container, streams.audio, start_ms / 1000, rate, limits, tally):
+    with open_video(path, limits, streams) as (container, picture):
+        decoded = _decode(container, picture, streams.audio, limits, tally)
+        for first, samples in _runs(decoded, start_ms / 1000, rate, limits, tally):
             skip = max(reached - first, 0)
             if skip < len(samples):
                 reached = first + len(samples)
                 yield first + skip, np.where(np.abs(samples[skip:]) <= LOUDEST, samples[skip:], np.float32(np.nan))
 
 
-def _runs(
-    container: av.container.InputContainer, number: int | None, start: float, rate: int, limits: Limits, tally: Tally
-) -> Iterator[Samples]:
+def _runs(frames: Iterator[av.AudioFrame], start: float, rate: int, limits: Limits, tally: Tally) -> Iterator[Samples]:
     run: _Run | None = None
-    for frame in _decode(container, number, limits, tally):
+    for frame in frames:
         if not bounded_sound(frame.layout.nb_channels, frame.sample_rate, limits):
             tally.sound_errors += 1  # it changes on the way
             continue
@@ -103,23 +103,17 @@ class _Run:
 
 
 def _decode(
-    container: av.container.InputContainer, number: int | None, limits: Limits, tally: Tally
+    container: av.container.InputContainer, picture: av.VideoStream, number: int | None, limits: Limits, tally: Tally
 ) -> Iterator[av.AudioFrame]:
     """Frames of the stream of sound, in order; packets that cannot be decoded are counted."""
     stream = audio_stream(container, limits, number)
     if stream is None:
         tally.sound_errors += bool(container.streams.audio)  # there is sound, but none that can be decoded
         return
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except (av.FFmpegError, IndexError):  # IndexError: a damaged file begins a stream in its middle
-            tally.sound_errors += 1
-            return
+    packets = Timeline(container, picture, stream)
+    for packet in packets:
         try:
             yield from packet.decode()
         except av.FFmpegError:
             tally.sound_errors += 1
+    tally.sound_errors += packets.cut_short

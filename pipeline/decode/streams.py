@@ -68,6 +68,7 @@ def audio_stream(
     impaired sight or hearing), the first. None if there is none.
     """
     able = [s for s in container.streams.audio if _can_be_heard(s, limits)]
+    able = able or [s for s in container.streams.audio if _begins_late(s)]
     if (named := _named(able, number)) is not None:
         return named
     able = _preferred(able)
@@ -103,6 +104,13 @@ def _pixels(stream: av.VideoStream) -> int:
 def _can_be_heard(stream: av.AudioStream, limits: Limits) -> bool:
     codec = stream.codec_context
     return codec is not None and bounded_sound(codec.layout.nb_channels, codec.sample_rate, limits)
+
+
+def _begins_late(stream: av.AudioStream) -> bool:
+    """Whether the demuxer has seen no packet of a stream when it opened the file, so that its numbers are not known:
+    MPEG-TS, with sound that begins later than the picture. Each frame is checked as it is decoded."""
+    codec = stream.codec_context
+    return codec is not None and not (codec.layout.nb_channels and codec.sample_rate)
 
 
 def _frames(path: str, numbers: Sequence[int]) -> dict[int, int]:

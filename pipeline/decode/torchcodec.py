@@ -14,6 +14,7 @@ from reelmill.pipeline.decode.container import Tally, open_video, reason
 from reelmill.pipeline.decode.limits import Limits
 from reelmill.pipeline.decode.scale import Frame
 from reelmill.pipeline.decode.streams import BY_RULE, Streams
+from reelmill.pipeline.decode.timeline import check_clock, exact_start, in_ms
 from reelmill.pipeline.errors import Corrupt, TooLong, Unsupported
 
 
@@ -45,10 +46,11 @@ def identify(job: None) -> Iterator[str]:
 
 def frames(
     path: str | Path, start: float, limits: Limits, tally: Tally, streams: Streams = BY_RULE
-) -> Iterator[tuple[int, Frame]]:
-    """See `reelmill.pipeline.decode.frames`."""
-    with open_video(path, limits, streams) as (_, stream):
-        number = stream.index
+) -> Iterator[tuple[float, Frame | None]]:
+    """See `reelmill.pipeline.decode.FRAMES`."""
+    with open_video(path, limits, streams) as (container, stream):
+        number, start = stream.index, exact_start(stream, start)
+        check_clock(container, stream, "torchcodec")
     decoders = load().decoders
     try:
         decoder = decoders.VideoDecoder(
@@ -60,13 +62,16 @@ def frames(
         ) from error
     if len(decoder) > limits.max_frames:
         raise TooLong(f"{path}: {len(decoder)} frames, the limit is {limits.max_frames} (limits.max_frames)")
-    latest = 0
+    latest = stop = 0.0
     for index in range(len(decoder)):
         try:
             frame = decoder.get_frame_at(index)
         except (RuntimeError, IndexError):
             tally.errors += 1
+            yield stop, None
             return
         tally.frames += 1
-        latest = max(latest, round((frame.pts_seconds - start) * 1000))
+        latest = max(latest, in_ms(frame.pts_seconds - start))
+        stop = max(latest, in_ms(frame.pts_seconds + frame.duration_seconds - start))
         yield latest, av.VideoFrame.from_ndarray(frame.data.numpy(), format="rgb24")
+    yield stop, None

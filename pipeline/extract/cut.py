@@ -1,10 +1,12 @@
 """A video cut into segments, and each segment into every extractor's windows. Runs in a child process.
 
 One pass over the pictures, if an extractor needs frames, then one over the sound, if an extractor needs that. A frame
-is scaled once for each distinct geometry, and only if a window uses it. Until a segment is complete its frames are kept
-in memory: as decoded if that is small, else scaled; the result is the same. Of the sound one window per plan is kept.
+belongs to every segment in which it is on screen, also where it is held for minutes. It is scaled once for each
+distinct geometry, and only if a window uses it. Until a segment is complete its frames are kept in memory: as decoded
+if that is small, else scaled; the result is the same. Of the sound one window per plan is kept.
 """
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -52,23 +54,24 @@ class CutWindows:
     values: np.ndarray
     """(windows, *plan.shape(segment_ms)): frames (uint8 RGB), or samples (float32)."""
     padded: np.ndarray
-    """(windows,) bool: the last frame was repeated, or samples are missing."""
+    """(windows,) bool: a frame was repeated (`Windows`), or samples are missing."""
     start_ms: np.ndarray
-    """(windows,) int64: when the first frame is shown, or the range of the sound begins."""
+    """(windows,) int64: since when the first frame is on screen in the segment, or the range of the sound begins."""
     stop_ms: np.ndarray
-    """(windows,) int64: when the frame after the last one is shown, or the range ends."""
+    """(windows,) int64: until when the last frame is on screen in the segment, or the range ends."""
 
 
 @dataclass(frozen=True)
 class CutSegment:
-    """The windows of one segment for some of the plans. A segment without frames has none for plans of frames, one
-    without samples none for plans of sound; windows that span the whole video are in segment 0."""
+    """The windows of one segment for some of the plans. A segment in which no frame is on screen has none for plans of
+    frames, one without samples none for plans of sound; windows that span the whole video are in segment 0."""
 
     index: int
     cuts: Mapping[int, CutWindows]
     """By the extractor's number."""
     picture: tuple[int, int, int, bytes] | None = None
-    """Key frame: time_ms, width, height, JPEG."""
+    """Key frame, the one on screen in the middle of the segment: since when it is on screen in the segment (ms), width,
+    height, JPEG."""
 
 
 def cut(job: CutJob) -> Iterator[CutSegment | Tally]:
@@ -94,17 +97,19 @@ def cut(job: CutJob) -> Iterator[CutSegment | Tally]:
 
 
 def _cut_frames(job: CutJob, plans: Mapping[int, FramePlan], tally: Tally) -> Iterator[CutSegment]:
-    index, held = 0, _Held(job, plans)
-    for time_ms, frame in frames(job.path, job.decoder, job.start_ms / 1000, job.limits, tally, job.streams):
-        if time_ms >= job.duration_ms:
+    held = _Held(job, plans, 0)
+    for picture in frames(job.path, job.decoder, job.start_ms / 1000, job.limits, tally, job.streams):
+        if picture.time_ms >= job.duration_ms:
             break
-        if time_ms // job.segment_ms != index:
-            if held.times:
-                yield held.close(index)
-            index, held = max(time_ms // job.segment_ms, 0), _Held(job, plans, held.scalers)
-        held.add(time_ms, frame)
-    if held.times:
-        yield held.close(index)
+        shown, stop = _Shown(*picture), min(picture.stop_ms, job.duration_ms)
+        for index in range(max(int(shown.time_ms // job.segment_ms), 0), math.ceil(stop / job.segment_ms)):
+            if index != held.index:
+                if held.shown:
+                    yield held.close()
+                held = _Held(job, plans, index, held.scalers)
+            held.add(shown)
+    if held.shown:
+        yield held.close()
 
 
 def _cut_sound(job: CutJob, plans: Mapping[int, SoundPlan], tally: Tally) -> Iterator[CutSegment]:
@@ -161,66 +166,78 @@ class _Listening:
                 row[: stop - start] = NO_SOUND
 
 
+@dataclass
+class _Shown:
+    """A frame that is on screen, and what became of it in each geometry so far."""
+
+    time_ms: float
+    stop_ms: float
+    frame: Frame | None
+    """As decoded; None once it was scaled for every geometry and freed."""
+    scaled: dict[Geometry, np.ndarray] = field(default_factory=dict)
+
+
 class _Held:
-    """The frames of the current segment."""
+    """The frames on screen in the current segment."""
 
     def __init__(
-        self, job: CutJob, plans: Mapping[int, FramePlan], scalers: dict[Geometry, Scaler] | None = None
+        self,
+        job: CutJob,
+        plans: Mapping[int, FramePlan],
+        index: int,
+        scalers: dict[Geometry, Scaler] | None = None,
     ) -> None:
-        self.job, self.plans = job, plans
+        self.job, self.plans, self.index = job, plans, index
+        self.start = index * job.segment_ms
+        self.stop = min(self.start + job.segment_ms, job.duration_ms)
         self.scalers = scalers or {plan.geometry: Scaler(plan.geometry, job.aspect) for plan in plans.values()}
-        self.times: list[int] = []
-        self.frames: list[Frame | None] = []
-        self.scaled: list[dict[Geometry, np.ndarray]] = []
-        self.picture: tuple[int, int, int, bytes] | None = None
+        self.shown: list[_Shown] = []
+        self._key: _Shown | None = None
         self._bytes = 0
 
-    def add(self, time_ms: int, frame: Frame) -> None:
-        self.times.append(time_ms)
-        self.frames.append(frame)
-        self.scaled.append({})
-        self._bytes += sum(plane.buffer_size for plane in frame.planes)
+    def add(self, shown: _Shown) -> None:
+        self.shown.append(shown)
+        if self._key is None or shown.time_ms <= (self.start + self.stop) // 2:
+            self._key = shown
+        if shown.frame is not None:
+            self._bytes += sum(plane.buffer_size for plane in shown.frame.planes)
         if self._bytes > HELD_BYTES:
             self._let_go()
 
-    def close(self, index: int) -> CutSegment:
-        start = index * self.job.segment_ms
-        stop = min(start + self.job.segment_ms, self.job.duration_ms)
-        times = np.array(self.times, dtype=np.int64)
-        cuts = {number: self._windows(plan, times, start, stop) for number, plan in self.plans.items()}
-        if self.picture is None and self.job.thumbnail_height:
-            self._take_picture(len(times) // 2)
-        return CutSegment(index, cuts, self.picture)
+    def close(self) -> CutSegment:
+        times = np.array([shown.time_ms for shown in self.shown])
+        ends = np.array([shown.stop_ms for shown in self.shown])
+        cuts = {number: self._windows(plan, times, ends) for number, plan in self.plans.items()}
+        return CutSegment(self.index, {n: cut for n, cut in cuts.items() if len(cut.values)}, self._picture())
 
-    def _windows(self, plan: FramePlan, times: np.ndarray, start: int, stop: int) -> CutWindows:
-        indices, padded = plan.windows.choose(times, start, stop)
+    def _windows(self, plan: FramePlan, times: np.ndarray, ends: np.ndarray) -> CutWindows:
+        indices, padded = plan.windows.choose(times, self.start, self.stop, ends)
         pixels = np.empty((*indices.shape, *plan.geometry.crop, 3), np.uint8)
         for i, row in enumerate(indices):
             for j, number in enumerate(row):
-                pixels[i, j] = self._at(int(number), plan.geometry)
-        after = np.append(times, stop)[indices[:, -1] + 1]
-        return CutWindows(pixels, padded, times[indices[:, 0]], after)
+                pixels[i, j] = self._at(self.shown[number], plan.geometry)
+        since = np.maximum(times, self.start)[indices[:, 0]].round().astype(np.int64)
+        until = np.minimum(ends, self.stop)[indices[:, -1]].round().astype(np.int64)
+        return CutWindows(pixels, padded, since, until)
 
-    def _at(self, number: int, geometry: Geometry) -> np.ndarray:
-        kept = self.scaled[number]
-        if geometry not in kept:
-            frame = self.frames[number]
-            assert frame is not None  # freed only after it was scaled for every geometry
-            kept[geometry] = self.scalers[geometry](frame)
-        return kept[geometry]
+    def _at(self, shown: _Shown, geometry: Geometry) -> np.ndarray:
+        if geometry not in shown.scaled:
+            assert shown.frame is not None  # freed only after it was scaled for every geometry
+            shown.scaled[geometry] = self.scalers[geometry](shown.frame)
+        return shown.scaled[geometry]
 
     def _let_go(self) -> None:
-        """Scale the kept frames for every geometry, and free the decoded ones."""
-        if self.picture is None and self.job.thumbnail_height:
-            self._take_picture(len(self.times) // 2)
-        for number, frame in enumerate(self.frames):
-            if frame is not None:
+        """Scale the frames for every geometry, and free the decoded ones; not the newest, which may be held in the next
+        segments, nor the key frame."""
+        for shown in self.shown[:-1]:
+            if shown.frame is not None and shown is not self._key:
                 for geometry in self.scalers:
-                    self._at(number, geometry)
-                self.frames[number] = None
+                    self._at(shown, geometry)
+                shown.frame = None
         self._bytes = 0
 
-    def _take_picture(self, number: int) -> None:
-        frame = self.frames[number]
-        if frame is not None:
-            self.picture = (self.times[number], *thumbnail(frame, self.job.thumbnail_height, self.job.aspect))
+    def _picture(self) -> tuple[int, int, int, bytes] | None:
+        if self._key is None or self._key.frame is None or not self.job.thumbnail_height:
+            return None
+        since = min(round(max(self._key.time_ms, self.start)), self.stop - 1)
+        return since, *thumbnail(self._key.frame, self.job.thumbnail_height, self.job.aspect)

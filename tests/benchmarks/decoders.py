@@ -34,7 +34,7 @@ def decode(job: tuple[Decoder, str, bool]) -> Iterator[int]:
     """Target for a child process: decode a whole file, and scale its frames if asked; yields their number."""
     decoder, path, scaled = job
     tally, scaler = Tally(), Scaler(C3D)
-    for _, frame in frames(path, decoder, 0.0, Limits(), tally):
+    for _, _, frame in frames(path, decoder, 0.0, Limits(), tally):
         if scaled:
             scaler(frame)
     yield tally.frames

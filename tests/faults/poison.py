@@ -20,7 +20,7 @@ def load() -> None:
 
 def frames(
     path: str | Path, start: float, limits: Limits, tally: Tally, streams: Streams = BY_RULE
-) -> Iterator[tuple[int, Frame]]:
+) -> Iterator[tuple[float, Frame | None]]:
     """The real frames, and in their middle what the file's name says."""
     for number, found in enumerate(real(path, start, limits, tally, streams)):
         yield found

@@ -36,7 +36,8 @@ def test_variable_rate_goes_by_time(tmp_path: Path) -> None:
     assert not probe(make_video(tmp_path / "constant.mkv", frames=40, fps=30))["variable_rate"]
     # Four times, 250 ms apart, in each second: the frame shown at 125, 375, 625, 875 ms.
     segments, _ = everything(path, Windows("timed", 4, step_ms=250))
-    assert [[read_index(f) for f in s.cuts[0].values[0]] for s in segments] == [[1, 3, 3, 3], [6, 6, 6, 6]]
+    seen = [[read_index(f) for f in s.cuts[0].values[0]] for s in segments]
+    assert seen == [[1, 3, 3, 3], [6, 6, 6, 6], [7, 7, 7, 7]]  # the last frame is on screen until its end
 
 
 def test_windows_of_a_segment() -> None:
@@ -88,9 +89,10 @@ def test_waiting_scaled_or_not_gives_the_same_pixels(tmp_path: Path, monkeypatch
 def test_crop_is_the_centre(tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mp4", frames=1)
     with open_video(path, Limits()) as (container, stream):
-        ((_, frame),) = read_frames(container, stream, 0, Limits(), Tally())
+        ((_, frame), (end, none)) = read_frames(container, stream, 0, Limits(), Tally())
         whole = Scaler(Geometry(crop=(128, 171), scale_to=(128, 171)))(frame)
         centre = Scaler(Geometry(crop=(112, 112), scale_to=(128, 171)))(frame)
+    assert (end, none) == (40, None)
     assert np.array_equal(centre, whole[8:120, 29:141])
 
 

@@ -67,7 +67,7 @@ def test_a_stream_that_grows_behind_its_header_is_not_decoded(tmp_path: Path) ->
     tally = Tally()
     sizes = {
         (frame.width, frame.height)
-        for _, frame in frames(tmp_path / "both.ts", "pyav", 1.4, Limits(max_pixels=100_000), tally)
+        for _, _, frame in frames(tmp_path / "both.ts", "pyav", 1.4, Limits(max_pixels=100_000), tally)
     }
     assert sizes == {(320, 240)}
     assert tally.errors >= 2
