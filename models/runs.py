@@ -31,6 +31,7 @@ from reelmill.models.core.settings import FitSettings
 from reelmill.storage import Root, cache, parts
 from reelmill.storage.errors import CorruptPart, InputError, nearest
 from reelmill.storage.place import AnyPath, AnyRoot, place
+from reelmill.storage.shield import shielded
 
 if TYPE_CHECKING:
     import torch
@@ -108,17 +109,18 @@ class Run:
         """Write the results: the checkpoint's `state`, the history and the plots; the metrics come last."""
         from reelmill.models.core import checkpoint
 
-        parts.write_file(self.folder / "checkpoint.pt", checkpoint.to_bytes(state))
         text = io.StringIO()
         table = csv.DictWriter(text, list(history[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(history)
-        parts.write_file(self.folder / "history.csv", text.getvalue().encode())
-        for name, svg in plots.items():
-            parts.write_file(self.folder / "plots" / f"{name}.svg", svg)
-        self.keep_logs()
-        parts.write_file(self.folder / "metrics.json", _json(metrics))
-        parts.remove(self.folder / "last.pt")
+        with shielded():
+            parts.write_file(self.folder / "checkpoint.pt", checkpoint.to_bytes(state))
+            parts.write_file(self.folder / "history.csv", text.getvalue().encode())
+            for name, svg in plots.items():
+                parts.write_file(self.folder / "plots" / f"{name}.svg", svg)
+            self.keep_logs()
+            parts.write_file(self.folder / "metrics.json", _json(metrics))
+            parts.remove(self.folder / "last.pt")
         if not isinstance(self.folder, Path):
             shutil.rmtree(self.logs, ignore_errors=True)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reelmill.pipeline.errors import NotFound, VideoError
 from reelmill.storage import cache
+from reelmill.storage.disk import named
 from reelmill.storage.place import AnyPath, place
 
 
@@ -29,5 +30,5 @@ def at_hand(path: str | AnyPath) -> Iterator[Path]:
 
 def digest(path: Path) -> tuple[str, int]:
     """SHA-256 (hex) and size of a file."""
-    with path.open("rb") as file:
+    with named(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), os.fstat(file.fileno()).st_size

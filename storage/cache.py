@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reelmill.storage import objects
-from reelmill.storage.disk import NAME, STALE_SECONDS, alive, sync
+from reelmill.storage.disk import NAME, STALE_SECONDS, alive, named, sync
 from reelmill.storage.errors import InputError, Unreachable
 from reelmill.storage.place import AnyPath
 
@@ -84,7 +84,8 @@ def reading(path: AnyPath, how: Callable[[Path], T]) -> T:
     while True:
         file = local(path)
         try:
-            return how(file)
+            with named(path):
+                return how(file)
         except FileNotFoundError:
             if isinstance(path, Path) or file.exists():
                 raise

@@ -1,14 +1,30 @@
 """Local files, for `parts` and `cache`: made to survive a power cut, temporary ones recognised as stale."""
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+
+from reelmill.storage.place import AnyPath
 
 STALE_SECONDS = 24 * 3600
 """A temporary file of another machine is removed when it was not written to for this long."""
 
 NAME = re.compile(r"part-(\d{16})-[0-9a-f]{8}(\.\w+)")
 """Name of a part. A file with such a name never changes."""
+
+
+@contextlib.contextmanager
+def named(path: AnyPath) -> Iterator[None]:
+    """Have an error of the file system name this path, unless it names another: `write`, `read` and `fsync` know only
+    the number of an open file, and Arrow only the words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def make_folder(folder: Path) -> None:
@@ -34,6 +50,7 @@ def sync(path: Path) -> None:
     """Flush a file or folder to the disk, so that it survives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with named(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -18,9 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from reelmill.storage.disk import NAME, STALE_SECONDS, alive, make_folder, sync
+from reelmill.storage.disk import NAME, STALE_SECONDS, alive, make_folder, named, sync
 from reelmill.storage.errors import CorruptPart
 from reelmill.storage.place import AnyPath
+from reelmill.storage.shield import shielded
 
 P = TypeVar("P", bound=AnyPath)
 
@@ -44,7 +45,7 @@ def sequence(part: AnyPath) -> int:
 
 class new_part:
     """Context manager that gives a temporary local path to fill. On a clean exit the file becomes the newest part, with
-    the path `committed`; on an error it is removed."""
+    the path `committed`; on an error it is removed. Signals that ask the process to end are handled afterwards."""
 
     committed: AnyPath
 
@@ -55,17 +56,21 @@ class new_part:
         self.temporary = _temporary(folder, self.tag)
 
     def __enter__(self) -> Path:
-        if isinstance(self.folder, Path):
-            make_folder(self.folder)
-        return self.temporary
+        self._filling = self._filled()
+        return self._filling.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            error.filename = str(self.folder)  # Arrow does not say which disk is full
+        self._filling.__exit__(kind, error, trace)
+
+    @contextlib.contextmanager
+    def _filled(self) -> Iterator[Path]:
         try:
-            if error is None:
+            with shielded(), named(self.folder):
+                if isinstance(self.folder, Path):
+                    make_folder(self.folder)
+                yield self.temporary
                 if isinstance(self.folder, Path):
                     sync(self.temporary)
                 number = self.number or max(time.time_ns() // 1000, newest(self.folder) + 1)
@@ -83,10 +88,11 @@ def replacing(path: AnyPath) -> Iterator[Path]:
         make_folder(path.parent)
     temporary = _temporary(path.parent, uuid.uuid4().hex[:8])
     try:
-        yield temporary
-        if isinstance(path, Path):
-            sync(temporary)
-        _commit(temporary, path)
+        with named(path):
+            yield temporary
+            if isinstance(path, Path):
+                sync(temporary)
+            _commit(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -106,7 +112,8 @@ def write_file(path: P, content: bytes) -> P:
 def read_file(path: AnyPath) -> bytes:
     """A small file as a whole, as it is now. Raises FileNotFoundError."""
     if isinstance(path, Path):
-        return path.read_bytes()
+        with named(path):
+            return path.read_bytes()
     from reelmill.storage import objects
 
     return objects.read(path)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reelmill.storage.blocks import COLUMNS, Block
+from reelmill.storage.disk import named
 from reelmill.storage.errors import CorruptPart, InputError
 from reelmill.storage.place import AnyPath
 from reelmill.storage.spec import Spec
@@ -164,9 +165,10 @@ class Shard(ABC):
 @contextlib.contextmanager
 def readable(path: AnyPath) -> Iterator[None]:
     """Turn what libraries raise for a damaged file into CorruptPart; errors of the system (no such file, no permission,
-    too many open files) pass."""
+    too many open files) pass, with the name of the file."""
     try:
-        yield
+        with named(path):
+            yield
     except (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, InputError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise

@@ -9,6 +9,7 @@ from reelmill.storage.errors import InputError, nearest
 from reelmill.storage.formats import write_shard
 from reelmill.storage.place import AnyPath, AnyRoot, place
 from reelmill.storage.shards import SUFFIX, Format
+from reelmill.storage.shield import shielded
 from reelmill.storage.spec import Spec
 
 
@@ -50,14 +51,16 @@ class FeatureWriter:
     def seal(self) -> AnyPath | None:
         """Write the collected blocks as one complete shard; return its path, or None if there are none.
 
-        On an error (no space left) the blocks are kept, so that it can be tried again.
+        On an error (no space left) the blocks are kept, so that it can be tried again. A signal that asks the process
+        to end is handled afterwards.
         """
         if not self._blocks:
             return None
-        part = parts.new_part(self.folder, SUFFIX[self.format], self.sequence)
-        with part as path:
-            write_shard(path, self.format, self.spec, list(self._blocks.values()))
-        self._blocks, self._bytes = {}, 0
+        with shielded():
+            part = parts.new_part(self.folder, SUFFIX[self.format], self.sequence)
+            with part as path:
+                write_shard(path, self.format, self.spec, list(self._blocks.values()))
+            self._blocks, self._bytes = {}, 0
         return part.committed
 
     def __enter__(self) -> Self:

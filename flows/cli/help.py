@@ -8,6 +8,7 @@ EXIT_STATUSES = {
     0: "done, whatever had failed before",
     1: "something failed that had not failed before, or is damaged",
     2: "the input breaks a rule",
+    129: "stopped by SIGHUP, as when the terminal is closed",
     130: "stopped by Ctrl-C",
     143: "stopped by SIGTERM",
 }

@@ -19,19 +19,23 @@ from reelmill.flows.progress import console, safe
 from reelmill.storage.errors import InputError, ReelmillError
 
 STOPPED = "stopped; everything finished so far is kept, run the same command to go on"
+STOPPED_EARLY = "stopped; what was not committed yet is done again: run the same command to go on"
+"""Where the commit failed, or took too long."""
+INTERRUPTED = 130
+"""Of every interrupted command, for Typer turns each KeyboardInterrupt into it."""
 
 
 def main() -> None:
     """Run the command; errors of the input and of the system are one message, not a traceback."""
     _quiet_libraries()
     with interrupt.handled(_stopped_by_force):
-        status = _command()
-        if (number := interrupt.received()) is not None:  # Typer turns every KeyboardInterrupt into 130
-            status = 128 + number
-        if status > 128:
+        status, number = _command(), interrupt.received()
+        if status == INTERRUPTED or (status == 0 and number is not None):
             console.print(f"[yellow]{STOPPED}[/]", soft_wrap=True)
             _as_json("Interrupted", STOPPED)
-    sys.exit(status)
+        elif number is not None:  # such as a full disk, found by the commit
+            console.print(f"[yellow]{STOPPED_EARLY}[/]", soft_wrap=True)
+    sys.exit(status if number is None else 128 + number)
 
 
 def _command() -> int:
@@ -39,7 +43,7 @@ def _command() -> int:
     try:
         return app(standalone_mode=False) or 0
     except (typer.Abort, KeyboardInterrupt):
-        return 130
+        return INTERRUPTED
     except ReelmillError as error:
         return _failed(error, str(error), 2 if isinstance(error, InputError) else 1)
     except OSError as error:
@@ -49,6 +53,8 @@ def _command() -> int:
         return _failed(error, f"{error.strerror or error}{where}", 1)
     except Exception as error:
         if (lost := _lost_server(error)) is not None:
+            if interrupt.received() is not None:  # the small server of this process was stopped by the same signal
+                return INTERRUPTED
             return _failed(error, lost, 1)
         if not (type(error).__module__.startswith(("click", "typer")) and hasattr(error, "format_message")):
             _as_json(type(error).__name__, str(error))
@@ -72,8 +78,8 @@ def _quiet_libraries() -> None:
 def _stopped_by_force(status: int) -> None:
     """Say so from another thread, while the main one does not come to an end."""
     if "--json" in sys.argv[1:]:
-        os.write(1, (json.dumps({"error": {"class": "Interrupted", "message": STOPPED}}) + "\n").encode())
-    os.write(2, f"{STOPPED}\n".encode())
+        os.write(1, (json.dumps({"error": {"class": "Interrupted", "message": STOPPED_EARLY}}) + "\n").encode())
+    os.write(2, f"{STOPPED_EARLY}\n".encode())
 
 
 def _lost_server(error: Exception) -> str | None:

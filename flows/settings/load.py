@@ -19,6 +19,7 @@ from reelmill.extractors.registry import EXTRACTORS, find
 from reelmill.flows.settings.sections import Settings, keys_of, options_of, section_of
 from reelmill.flows.settings.values import home
 from reelmill.pipeline.secrets import redact
+from reelmill.storage.disk import named
 from reelmill.storage.errors import InputError, nearest
 
 PREFIX = "REELMILL__"
@@ -67,7 +68,8 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if path.is_file() and path.stat().st_size > MOST_BYTES:
             raise InputError(f"settings file {path} has more than {MOST_BYTES >> 20} MiB; is it another file?")
-        values = _parsed(path.read_text(encoding="utf-8"))
+        with named(path):
+            values = _parsed(path.read_text(encoding="utf-8"))
     except IsADirectoryError:
         raise InputError(f"settings file {path} is a folder; give the file in it") from None
     except UnicodeDecodeError:

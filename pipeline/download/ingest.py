@@ -24,6 +24,7 @@ from reelmill.pipeline.media import at_hand
 from reelmill.pipeline.process.child import Child
 from reelmill.storage import Outcome, Outcomes, Root, Tables, parts
 from reelmill.storage.place import AnyRoot
+from reelmill.storage.shield import shielded
 
 COMMIT_SECONDS = 20.0
 """Fetched videos are written to the tables at least this often."""
@@ -245,17 +246,22 @@ class _Rows:
             self.commit()
 
     def commit(self) -> None:
+        """Write the rows; a signal that comes meanwhile is handled afterwards."""
         tables = Tables(self.root)
-        if self.info:
-            known = self.known.of(self.info)
-            news = []
-            for video_id, info in self.info.items():
-                said = {k: v for k, v in known.get(video_id, {}).items() if v is not None}
-                row = {"video_id": video_id, **info, **said}  # the page only fills what the source leaves out
-                if row != {"video_id": video_id, **said}:
-                    news.append(row)
-            tables.write("videos", news)
-        tables.write("media", self.media)
-        Outcomes(self.root).write(self.outcomes)
-        self.media, self.info, self.outcomes = [], {}, []
-        self.committed = time.monotonic()
+        with shielded():
+            if self.info:
+                tables.write("videos", self._news())
+            tables.write("media", self.media)
+            Outcomes(self.root).write(self.outcomes)
+            self.media, self.info, self.outcomes = [], {}, []
+            self.committed = time.monotonic()
+
+    def _news(self) -> list[dict[str, Any]]:
+        """Rows of videos of which the page says more than the source."""
+        known, news = self.known.of(self.info), []
+        for video_id, info in self.info.items():
+            said = {k: v for k, v in known.get(video_id, {}).items() if v is not None}
+            row = {"video_id": video_id, **info, **said}  # the page only fills what the source leaves out
+            if row != {"video_id": video_id, **said}:
+                news.append(row)
+        return news

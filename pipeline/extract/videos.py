@@ -21,6 +21,7 @@ from reelmill.pipeline.planning.rates import Clock
 from reelmill.storage import FeatureWriter, Outcome, Outcomes, Spec, Tables
 from reelmill.storage.errors import InputError
 from reelmill.storage.place import AnyRoot
+from reelmill.storage.shield import shielded
 
 
 @dataclass
@@ -175,9 +176,10 @@ class _Store:
     def commit(self) -> None:
         """Commit pictures, blocks and outcomes, in this order: a block means that its video is done, so it comes after
         the pictures, which replace the old ones if they are made again; outcomes report what is stored."""
-        Tables(self.root).write("frames", self.frames)
-        for writer in self.writers.values():
-            writer.seal()
-        Outcomes(self.root).write(self.outcomes)
-        self.frames, self.outcomes, self.bytes = [], [], 0
-        self.sealed = time.monotonic()
+        with shielded():
+            Tables(self.root).write("frames", self.frames)
+            for writer in self.writers.values():
+                writer.seal()
+            Outcomes(self.root).write(self.outcomes)
+            self.frames, self.outcomes, self.bytes = [], [], 0
+            self.sealed = time.monotonic()

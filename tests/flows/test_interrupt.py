@@ -1,10 +1,13 @@
-"""Ctrl-C and SIGTERM: what is finished is committed, one line is printed, no process is left, the next run goes on."""
+"""Ctrl-C, SIGTERM and SIGHUP: what is finished is committed, one line is printed, no process is left, and the next run
+goes on."""
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,7 @@ from reelmill.storage.features import list_stores
 from tests.roots import with_videos
 
 BOTH = pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+STOPPED_EARLY = "stopped; what was not committed yet is done again: run the same command to go on"
 STOPPED = "stopped; everything finished so far is kept, run the same command to go on"
 SIGNALLED = """
 import os, signal, sys
@@ -40,6 +44,40 @@ progress.Reporter.advance = advance
 main()
 """
 
+COMMITTING = """
+import errno, os, signal, sys
+from reelmill.flows import interrupt
+from reelmill.flows.cli.main import main
+from reelmill.pipeline.extract import videos
+
+moment, number, then = int(sys.argv.pop(1)), int(sys.argv.pop(1)), sys.argv.pop(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+commit, fsync, passed = videos._Store.commit, os.fsync, 0
+interrupt.GRACE_S, interrupt.DEFER_S = (1.0, 0.2) if then.startswith("/") else (9.0, 4.0)
+
+def counted(descriptor):
+    global passed
+    passed += 1
+    if passed == moment + 1:
+        os.kill(os.getpid(), number)
+        if then.startswith("/"):
+            open(then).read()  # a pipe, which somebody opens later
+        elif then == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    fsync(descriptor)
+
+def marked(self):
+    if self.outcomes:
+        os.fsync = counted
+    try:
+        commit(self)
+    finally:
+        os.fsync = fsync
+
+videos._Store.commit = marked
+main()
+"""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -54,8 +92,13 @@ class Ended:
 
 def command(*arguments: str | Path, stage: str = "", number: int = signal.SIGTERM) -> Ended:
     """Run a verb that gets a signal each time that something of this stage is finished."""
+    return ended(SIGNALLED, stage, int(number), *arguments)
+
+
+def ended(program: str, *arguments: str | Path | int) -> Ended:
+    """Run a program around the command line to its end."""
     mark = uuid4().hex
-    code = [sys.executable, "-c", SIGNALLED, stage, str(int(number)), *map(str, arguments), "--json"]
+    code = [sys.executable, "-c", program, *map(str, arguments), "--json"]
     environment = {**os.environ, "REELMILL_TEST": mark, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(code, capture_output=True, text=True, timeout=300, env=environment, check=False)
     assert done.stdout, done.stderr
@@ -109,6 +152,50 @@ def test_extract_commits_the_finished_videos(settings_file: Path, tmp_path: Path
     assert (again.out["done"], again.out["skipped"]) == (5 - len(kept), len(kept))
     rows = [row["key"] for row in Tables(root).read("outcomes").to_pylist() if row["spec"] == name]
     assert sorted(rows) == open_store(root, name).keys() == [f"v{n}" for n in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"), [(0, signal.SIGTERM), (1, signal.SIGHUP), (2, signal.SIGINT), (5, signal.SIGTERM)]
+)
+def test_a_commit_that_has_begun_is_completed(settings_file: Path, tmp_path: Path, moment: int, number: int) -> None:
+    """Whatever file of it is being written: pictures, blocks or outcomes."""
+    check_clean(ended(COMMITTING, moment, number, "", "extract", settings_file), 128 + number)
+    (name,) = list_stores(tmp_path / "root")
+    videos = [f"v{n}" for n in range(5)]
+    assert open_store(tmp_path / "root", name).keys() == videos
+    assert sorted(Outcomes(tmp_path / "root").latest("extract", name)) == videos
+    assert Tables(tmp_path / "root").units("frames") == {*videos}
+
+
+def test_a_long_commit_is_waited_for(settings_file: Path, tmp_path: Path) -> None:
+    """Twice as long as a command may go on otherwise."""
+    os.mkfifo(tmp_path / "pipe")
+    release = threading.Timer(2.5, lambda: (tmp_path / "pipe").write_text(""))
+    release.start()
+    check_clean(ended(COMMITTING, 2, signal.SIGTERM, tmp_path / "pipe", "extract", settings_file), 143)
+    release.join()
+    (name,) = list_stores(tmp_path / "root")
+    assert len(open_store(tmp_path / "root", name)) == 5
+
+
+def test_what_a_failed_commit_lost_is_not_said_to_be_kept(settings_file: Path, tmp_path: Path) -> None:
+    stopped = ended(COMMITTING, 0, signal.SIGTERM, "full", "extract", settings_file)
+    assert stopped.status == 143
+    assert "No space left on device" in stopped.out["error"]["message"]
+    assert str(tmp_path / "root" / "tables") in stopped.out["error"]["message"]
+    assert stopped.err.splitlines()[-1] == STOPPED_EARLY
+    again = command("extract", settings_file)
+    assert (again.status, again.out["done"]) == (0, 5), again.err
+
+
+def test_a_closed_terminal_ends_a_command(settings_file: Path, tmp_path: Path) -> None:
+    """The kernel sends SIGHUP, and nothing can be written to the terminal any more."""
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(sys.executable, [sys.executable, "-c", SIGNALLED, "extract", "0", "extract", str(settings_file)])
+    os.read(terminal, 1)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 129
 
 
 def test_ingest_commits_the_finished_downloads(tmp_path: Path) -> None:
