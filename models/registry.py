@@ -27,6 +27,7 @@ RECOMMENDERS: dict[str, Entry] = {
     "multimodal": Entry("reelmill.models.multimodal:RECOMMENDER", "clicks, by attention over fields and modalities"),
     "video2gif": Entry("reelmill.models.baselines.video2gif:VIDEO2GIF_RECOMMENDER", "segments, the same for all users"),
     "phdgifs": Entry("reelmill.models.baselines.video2gif:PHDGIFS_RECOMMENDER", "segments, by a mean of those liked"),
+    "svmd": Entry("reelmill.models.baselines.svmd:RECOMMENDER", "segments, by similarity to those liked"),
     "fm": Entry("reelmill.models.baselines.fm:FM_RECOMMENDER", "clicks, by a factorisation machine over fields"),
     "deepfm": Entry("reelmill.models.baselines.fm:DEEPFM_RECOMMENDER", "clicks, by fm plus a perceptron"),
     "bpr": Entry("reelmill.models.baselines.vbpr:BPR_RECOMMENDER", "items, by pairwise matrix factorisation"),

@@ -22,8 +22,8 @@ from reelmill.models.protocols.segments.task import SegmentTask
 from reelmill.models.registry import find, settings_for, world_of
 from reelmill.models.transgrec.world import World, write
 
-SYSTEMS = ["video2gif", "phdgifs"]
-ONE_VIDEO = ["video2gif", "phdgifs"]
+SYSTEMS = ["video2gif", "phdgifs", "svmd"]
+ONE_VIDEO = ["video2gif", "phdgifs", "svmd"]
 """Those that compare segments of one video."""
 SMALL = World(users=60, old_videos=20, new_videos=6)
 TASTES = World(users=150, old_videos=40, new_videos=20, rho=1.0)
@@ -140,7 +140,7 @@ def test_others_are_of_the_same_video_and_unmarked(small: Interactions, name: st
 
 
 def test_marked_by_somebody_is_no_negative_of_video2gif(small: Interactions) -> None:
-    by_nobody, by_user = (task_of(name, small) for name in ONE_VIDEO)
+    by_nobody, by_user = (task_of(name, small) for name in ("video2gif", "phdgifs"))
     assert isinstance(by_nobody, OneVideoTask)
     assert isinstance(by_user, OneVideoTask)
     assert by_nobody.negatives.room.sum() == len(by_nobody.items) - len(torch.unique(by_nobody.edge_item))

@@ -46,6 +46,8 @@ class OneVideoTask(ScoresTask):
 
     by_user = True
     settings: OneVideoSettings
+    pair: Tensor
+    """(pairs,) user · videos + video, of the pairs of user and video with a like; if `by_user`."""
 
     def __init__(self, data: Interactions, settings: OneVideoSettings, device: torch.device) -> None:
         super().__init__(data, settings, device)
@@ -55,13 +57,13 @@ class OneVideoTask(ScoresTask):
                 data.segment_video[self.items], return_index=True, return_inverse=True, return_counts=True
             )
         )
-        self.video, self.first = video, first
-        """(N,) number of each item's video, and (videos,) the first item of each."""
+        self.video, self.first, self.size = video, first, size
+        """(N,) number of each item's video; (videos,) the first item of each video, and how many it has."""
         item, group, sizes = self.edge_item, video[self.edge_item], size
         own = group
         if self.by_user:
-            key, group = torch.unique(self.edge_user * len(size) + group, return_inverse=True)
-            own, sizes = group, size[key % len(size)]
+            self.pair, group = torch.unique(self.edge_user * len(size) + group, return_inverse=True)
+            own, sizes = group, size[self.pair % len(size)]
         else:
             item = torch.unique(item)
             own = video[item]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from reelmill.models.baselines.video2gif.model import Perceptron
-from reelmill.models.core.advice import Answer, Question, Scored
-from reelmill.models.protocols.segments.recommend import SegmentAdviser
+from reelmill.models.core.advice import Question, Scored
+from reelmill.models.protocols.segments.recommend import LikesAdviser, SegmentAdviser
 
 
 class Video2GIFAdviser(SegmentAdviser):
@@ -32,29 +32,13 @@ class Video2GIFAdviser(SegmentAdviser):
             row["why"] = {"above_mean_of_video": row["score"] - of[row["video_id"]]}
 
 
-class PHDGIFsAdviser(SegmentAdviser):
-    """Ranks segments by h(s, a). The history is read from the tables, so that it is that of today, and that an unknown
-    user with likes is known as well."""
+class PHDGIFsAdviser(LikesAdviser):
+    """Ranks segments by h(s, a)."""
 
     def __init__(self, question: Question) -> None:
         super().__init__(question)
         self.model = cast(Perceptron, question.fitted.model)
-        self._remember("")
-
-    def of_video(self, video: str) -> Answer:
-        """The best segments of a video, marked ones too. What the user marked in it is no part of their history, as in
-        training."""
-        self._remember(video)
-        return super().of_video(video)
 
     def scores(self, features: Tensor) -> Tensor:
-        return self.model(features, self.history)
-
-    def _remember(self, video: str) -> None:
-        liked = self.liked(without=[video])
-        self.known = bool(liked)
-        self.history = self.features(liked).mean(0) if liked else torch.zeros(self.model.sizes["features"])
-        if liked:
-            self.how = f"the mean of {len(liked)} liked segments"
-        else:
-            self.how = f"{self.question.who} likes no segment with features elsewhere: the history is empty"
+        mean = self.history.mean(0) if self.known else torch.zeros(self.model.sizes["features"])
+        return self.model(features, mean)

@@ -107,6 +107,33 @@ class SegmentAdviser(Adviser):
         return F.normalize(self.embed(self.features(rows)), dim=-1)
 
 
+class LikesAdviser(SegmentAdviser):
+    """For a model that knows a user by the segments that they like. They are read from the tables, so that they are
+    those of today, and that an unknown user with likes is known as well."""
+
+    history: Tensor
+    """(liked, dim) standardised features."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(question)
+        self._remember("")
+
+    def of_video(self, video: str) -> Answer:
+        """The best segments of a video, marked ones too. What the user marked in it is no part of their history, as in
+        training."""
+        self._remember(video)
+        return super().of_video(video)
+
+    def _remember(self, video: str) -> None:
+        liked = self.liked(without=[video])
+        self.known = bool(liked)
+        if liked:
+            self.history, self.how = self.features(liked), f"{len(liked)} liked segments"
+        else:
+            self.history = torch.zeros(0, self.store.spec.dim)
+            self.how = f"{self.question.who} likes no segment with features elsewhere: the history is empty"
+
+
 def _key(row: dict[str, Any]) -> tuple[str, int]:
     """Its key in the store; that of a whole video has index 0."""
     return row["video_id"], row.get("segment_index", 0)
