@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from reelmill.storage import parts
 from reelmill.storage.features import open_store
 from reelmill.storage.place import AnyRoot
-from reelmill.storage.shards import SUFFIX, Shard
+from reelmill.storage.shards import SUFFIX, SUFFIXES, Shard
 from reelmill.storage.store import FeatureStore
 from reelmill.storage.writer import FeatureWriter
 
@@ -50,12 +50,12 @@ def _compact(root: AnyRoot, name: str, shard_bytes: int) -> Compacted:
         for shard in small:
             for place in live[shard]:
                 writer.add(shard.block(place))
-    there = set(parts.list_parts(store.folder))
+    there = set(parts.list_parts(store.folder, SUFFIXES))
     for shard in small:
         parts.remove(shard.path)
     if not there.issuperset(shard.path for shard in small):  # another process merged them too: merge both results
         return replace(compact(root, name, shard_bytes), parts_before=before, dropped=dropped)
-    return Compacted(before, len(parts.list_parts(store.folder)), dropped)
+    return Compacted(before, len(parts.list_parts(store.folder, SUFFIXES)), dropped)
 
 
 def planned(root: AnyRoot, name: str, shard_bytes: int = 256 << 20) -> Compacted:

@@ -12,7 +12,7 @@ from reelmill.storage import parts
 from reelmill.storage.blocks import NO_DATA, PADDED, VALID, Block
 from reelmill.storage.errors import CorruptPart, InputError, nearest
 from reelmill.storage.place import AnyPath, AnyRoot
-from reelmill.storage.shards import SUFFIX, Format, Shard
+from reelmill.storage.shards import SUFFIX, SUFFIXES, Format, Shard
 from reelmill.storage.spec import Spec
 from reelmill.storage.store import FeatureStore, View, verify_folder
 from reelmill.storage.writer import FeatureWriter, features_folder
@@ -31,7 +31,7 @@ class Features:
 
     def list(self) -> list[str]:
         """Names of the stores that hold at least one shard, sorted."""
-        return [name for name in parts.folders(self.folder) if parts.newest(self.folder / name)]
+        return [name for name in parts.folders(self.folder) if parts.list_parts(self.folder / name, SUFFIXES)]
 
     def find(self, name: str) -> AnyPath:
         """Folder of a store, by its name (`c3d-fc6-1f0c22ab`) or by a prefix that only one store has (`c3d-fc6`).

@@ -19,23 +19,22 @@ from types import TracebackType
 from typing import TypeVar
 
 from reelmill.storage.disk import NAME, STALE_SECONDS, alive, make_folder, named, sync
-from reelmill.storage.errors import CorruptPart
 from reelmill.storage.place import AnyPath
 from reelmill.storage.shield import shielded
 
 P = TypeVar("P", bound=AnyPath)
 
 
-def list_parts(folder: AnyPath, suffix: str = "") -> list[AnyPath]:
-    """Complete parts of a folder, oldest first; none if there is no folder. Raises CorruptPart for a file
-    that is no part."""
-    found = []
-    for name in _names(folder):
-        if not NAME.fullmatch(name):
-            raise CorruptPart(f"{folder / name} is not a part that reelmill wrote; move it out of this folder")
-        if name.endswith(suffix):
-            found.append(name)
-    return [folder / name for name in sorted(found)]
+def list_parts(folder: AnyPath, suffix: str | tuple[str, ...] = "") -> list[AnyPath]:
+    """Complete parts of a folder that end in `suffix`, or in one of several, oldest first; none if there is no folder.
+    Other files are skipped, see `strays`."""
+    return [folder / name for name in sorted(_names(folder)) if NAME.fullmatch(name) and name.endswith(suffix)]
+
+
+def strays(folder: AnyPath, suffix: str | tuple[str, ...]) -> list[str]:
+    """Names of files in a folder of such parts that no reader takes, such as a copy `part-….h5.bak`, sorted. Temporary
+    files of writers are none."""
+    return [n for n in files(folder) if not (NAME.fullmatch(n) and n.endswith(suffix)) and ".tmp-" not in n]
 
 
 def sequence(part: AnyPath) -> int:

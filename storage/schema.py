@@ -71,9 +71,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             _field(
                 "sample_aspect",
                 pa.string(),
-                "width of a pixel as coded : its height, such as 64:45; null if measured before 0.2.0",
+                "width of a pixel as coded : its height, such as 64:45; null if version 0.1.0 measured it",
             ),
-            _field("video_stream", pa.int32(), "index of the stream of picture; null if measured before 0.2.0"),
+            _field("video_stream", pa.int32(), "index of the stream of picture; null if version 0.1.0 measured it"),
             _field("audio_stream", pa.int32(), "index of the stream of sound; null without sound"),
             _field(
                 "named_streams",

@@ -26,6 +26,8 @@ from reelmill.storage.spec import Spec
 
 Format = Literal["hdf5", "parquet"]
 SUFFIX: dict[Format, str] = {"hdf5": ".h5", "parquet": ".parquet"}
+SUFFIXES = tuple(SUFFIX.values())
+"""Of all formats."""
 _FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 KEPT_OPEN = 1 << 14 if _FILES == resource.RLIM_INFINITY else min(1 << 14, _FILES // 3)
 """Shards mapped into memory at the same time: each costs a file descriptor (`ulimit -n`)."""

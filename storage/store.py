@@ -18,7 +18,7 @@ from reelmill.storage.blocks import Block
 from reelmill.storage.errors import CorruptPart, InputError, MissingFeatures, SpecMismatch, StoreError
 from reelmill.storage.formats import open_shard, read_shard
 from reelmill.storage.place import AnyPath
-from reelmill.storage.shards import KEPT_OPEN, Shard
+from reelmill.storage.shards import KEPT_OPEN, SUFFIXES, Shard
 from reelmill.storage.spec import Spec
 
 
@@ -43,7 +43,7 @@ class FeatureStore:
         """List the shards again, to see what was committed since. Shards never change, so only new ones are opened."""
         while True:
             try:
-                paths = parts.list_parts(self.folder)
+                paths = parts.list_parts(self.folder, SUFFIXES)
                 new = [open_shard(path) for path in paths if path.name not in self._number]
                 break
             except FileNotFoundError:
@@ -241,11 +241,7 @@ class View:
 def verify_folder(folder: AnyPath) -> list[CorruptPart]:
     """Check the shards of a folder against their checksums; one error for each damaged shard."""
     wrong = []
-    try:
-        paths = parts.list_parts(folder)
-    except CorruptPart as error:
-        return [error]
-    for path in paths:
+    for path in parts.list_parts(folder, SUFFIXES):
         try:
             cache.drop(path)  # check the file in the store, not a copy
             read_shard(path).verify()

@@ -19,7 +19,7 @@ from reelmill.storage.errors import CorruptPart
 from reelmill.storage.formats import read_shard
 from reelmill.storage.place import AnyPath, AnyRoot, place
 from reelmill.storage.schema import SCHEMAS
-from reelmill.storage.shards import Shard, readable
+from reelmill.storage.shards import SUFFIXES, Shard, readable
 from reelmill.storage.tables import Tables
 from reelmill.storage.writer import features_folder
 
@@ -37,6 +37,8 @@ class Found:
     """Parts that are damaged, each with what is wrong."""
     lost: set[str] = field(default_factory=set)
     """Videos (or users) of damaged parts that no sound part holds, as far as those can still be read."""
+    strays: list[str] = field(default_factory=list)
+    """Names of files that are no parts; they are skipped by every reader."""
     constant: int = 0
     """Rows of which all numbers are equal: nothing was seen, or a network is broken."""
     constant_videos: list[str] = field(default_factory=list)
@@ -46,18 +48,17 @@ def stores(root: AnyRoot) -> Iterator[Found]:
     """Every feature store: checksums, the index against the content, numbers against the mask."""
     home = features_folder(root)
     for name in parts.folders(home):
-        if parts.newest(home / name):
-            yield _store(home / name)
+        found = _store(home / name)
+        if found.parts or found.strays:
+            yield found
 
 
 def tables(root: AnyRoot) -> Iterator[Found]:
     """Every table that has parts: each can be read, with the checksums of its pages, and fits its schema."""
     for name in SCHEMAS:
         found = Found(name)
-        try:
-            paths = parts.list_parts(Tables(root).folder / name)
-        except CorruptPart as error:
-            paths, found.wrong = [], [(Tables(root).folder / name, str(error))]
+        paths = parts.list_parts(Tables(root).folder / name, ".parquet")
+        found.strays = parts.strays(Tables(root).folder / name, ".parquet")
         found.parts = len(paths)
         for path in paths:
             try:
@@ -65,7 +66,7 @@ def tables(root: AnyRoot) -> Iterator[Found]:
                 Tables(root).read_part(name, path)
             except CorruptPart as error:
                 found.wrong.append((path, str(error)))
-        if found.parts or found.wrong:
+        if found.parts or found.strays:
             yield found
 
 
@@ -73,8 +74,8 @@ def encoders(root: AnyRoot) -> Iterator[Found]:
     """Every fitted text encoder: each file is a whole zip of plain arrays, with the checksums of its members."""
     home = place(root) / "encoders"
     for name in parts.folders(home):
-        found = Found(name)
-        for path in parts.list_parts(home / name):
+        found = Found(name, strays=parts.strays(home / name, ".npz"))
+        for path in parts.list_parts(home / name, ".npz"):
             found.parts += 1
             try:
                 cache.drop(path)
@@ -97,14 +98,9 @@ def quarantine(root: AnyRoot, part: AnyPath) -> AnyPath:
 
 
 def _store(folder: AnyPath) -> Found:
-    found = Found(folder.name)
-    try:
-        paths = parts.list_parts(folder)
-    except CorruptPart as error:
-        found.wrong.append((folder, str(error)))
-        return found
+    found = Found(folder.name, strays=parts.strays(folder, SUFFIXES))
     sound: set[str] = set()
-    for path in paths:
+    for path in parts.list_parts(folder, SUFFIXES):
         found.parts += 1
         shard = None
         try:

@@ -17,6 +17,7 @@ from reelmill.storage import parts
 from reelmill.storage.features import Features
 from reelmill.storage.place import AnyPath, AnyRoot, address, is_url, place
 from reelmill.storage.schema import SCHEMAS, UNIT
+from reelmill.storage.shards import SUFFIXES
 from reelmill.storage.tables import EMPTY_UNITS, LOGGED
 
 FILE = "views.sql"
@@ -43,7 +44,7 @@ def read_views(root: AnyRoot, reads: Callable[[str, Sequence[AnyPath]], Sequence
     """One statement a view, over the parts that are complete now.
 
     `reads(name, parts)`: paths of this machine to read these parts of a table or store from, under their own names;
-    None if the view is to be an error, since the query does not name it. Raises CorruptPart for a file that is no part.
+    None if the view is to be an error, since the query does not name it.
     """
     statements = ["CREATE SCHEMA IF NOT EXISTS features"]
     for name in SCHEMAS:
@@ -51,7 +52,7 @@ def read_views(root: AnyRoot, reads: Callable[[str, Sequence[AnyPath]], Sequence
         statements.append(_view(name, _unnamed(name)) if files is None else _table(name, _list(files)))
     stores = Features(root)
     for name in stores.list():
-        paths = parts.list_parts(stores.folder / name)
+        paths = parts.list_parts(stores.folder / name, SUFFIXES)
         hdf5 = any(path.suffix != ENDING for path in paths)
         found = reads(name, [] if hdf5 else paths)
         if hdf5:
@@ -80,7 +81,7 @@ def file_views(root: AnyRoot) -> str:
             statements.append(_view(name, f"{_columns(_kinds(name))}\nWHERE {_no_files(files, again, 'false')}"))
     for name in stores.list():
         files = f"{start}features/{name}/part-*"
-        if any(path.suffix != ENDING for path in parts.list_parts(stores.folder / name)):
+        if any(path.suffix != ENDING for path in parts.list_parts(stores.folder / name, SUFFIXES)):
             statements.append(_view(_store_name(name), _error(STORE_COLUMNS, _export(name))))
         else:
             body = f"{_store(_text(files + ENDING))}\nWHERE {_no_files(files + '.h5', _export(name))}"

@@ -73,6 +73,8 @@ def add_extract(table: Table, result: "ExtractResult") -> None:
     note = f"{result.segments:,} segments"
     if result.seconds:
         note += f", {result.video_seconds / result.seconds:.1f}× real time"
+    if result.pictures:
+        note += f"; key frames of {result.pictures:,} videos made again"
     if result.without:
         note += f"; {result.without:,} failed permanently before"
     if result.left:

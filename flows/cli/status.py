@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from reelmill.flows.jobs.status import StatusResult
 
 LISTED = 10
-"""Most failures of the terminal table; `status --json` has them all."""
+"""Most failures and warnings of the terminal tables; `status --json` has them all."""
 
 
 def status(settings_file: SettingsFile = None, root: Root = None, json: Json = False) -> None:
-    """Show what is done, missing and failed for each stage and store; failures by class; rows of each table."""
+    """Show what is done, missing and failed for each stage and store; failures; warnings; rows of each table."""
     found = find_root(settings_file, root)
     from reelmill.flows.jobs.status import status as job
 
@@ -25,7 +25,7 @@ def status(settings_file: SettingsFile = None, root: Root = None, json: Json = F
 
 
 def render(out: Console, result: "StatusResult") -> None:
-    """Stages and stores, failures by class, the newest failures, tables."""
+    """Stages and stores, failures by class, the newest failures, warnings, tables."""
     out.print(f"root: {safe(result.root)}", soft_wrap=True)
     table = Table("stage or store", "done", "missing", "failed", "rows", "dimension", numbers=(1, 2, 3, 4, 5))
     for name, counts in result.stages.items():
@@ -51,6 +51,13 @@ def render(out: Console, result: "StatusResult") -> None:
         table.print(out)
         more = f"{len(failed) - LISTED:,} more: see `--json`; " if len(failed) > LISTED else ""
         out.print(f"{more}try them again with `reelmill retry --class …`", soft_wrap=True)
+    if result.warnings:
+        table = Table("warning", "key", "message")
+        for warned in result.warnings[:LISTED]:
+            table.add(safe(f"{warned.stage} {warned.kind}"), safe(warned.key), safe(warned.message))
+        table.print(out)
+        more = f"{len(result.warnings) - LISTED:,} more: see `--json`; " if len(result.warnings) > LISTED else ""
+        out.print(f"{more}these videos are used; look at them, or leave them out", soft_wrap=True)
     table = Table("table", "rows", numbers=(1,))
     for name, rows in result.tables.items():
         table.add(name, f"{rows:,}")

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from reelmill.flows.jobs.keep import VerifyResult
 
 
+LISTED = 3
+"""Most files that are named of one folder."""
+
+
 def verify(
     settings_file: SettingsFile = None,
     root: Root = None,
@@ -45,6 +49,11 @@ def render(out: Console, result: "VerifyResult") -> None:
             out.print(f"[bold red]{safe(name)}[/]: {len(messages)} damaged", soft_wrap=True)
             for line in messages:
                 out.print(f"  {safe(line)}", soft_wrap=True)
+    for name, strays in result.strays.items():
+        some = ", ".join(safe(file) for file in strays[:LISTED])
+        out.print(
+            f"[yellow]{safe(name)}[/]: {len(strays):,} files are no parts and are skipped: {some}", soft_wrap=True
+        )
     for video, line in (result.media or {}).items():
         out.print(f"[bold red]{safe(video)}[/]: {safe(line)}", soft_wrap=True)
     if result.media == {}:

@@ -38,6 +38,8 @@ class ExtractResult:
     """Names of the stores that these settings write."""
     texts: dict[str, TextSummary]
     """By extractor."""
+    pictures: int = 0
+    """Key frames of so many videos were missing, and were made again; their features were present."""
 
 
 def extract(
@@ -82,6 +84,7 @@ def extract(
         seconds=round(sum(s.seconds for s in done), 3),
         stores=[*stores, *(store for summary in read.values() for store in summary.stores)],
         texts=read,
+        pictures=sum(s.pictures for s in done),
     )
 
 

@@ -1,4 +1,4 @@
-"""What has failed and not succeeded since."""
+"""What has failed and not succeeded since, and what was done with a warning."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +38,28 @@ class Failure:
     def kind(self) -> str:
         """`extract c3d-fc6-1f0c22ab: unsupported`."""
         return f"{self.where}: {self.error_class}"
+
+
+@dataclass(frozen=True)
+class Warned:
+    """The newest outcome of a key, which is a warning: it was done, but what was found contradicts itself."""
+
+    stage: str
+    key: str
+    kind: str = field(metadata={"key": "class"})
+    message: str
+    time: str
+    """ISO 8601, UTC."""
+
+
+def newest_warnings(root: AnyRoot) -> list[Warned]:
+    """Every stage and key whose newest outcome is a warning, the newest first."""
+    newest = Outcomes(root).newest(["status", "error_class", "message", "time"]).to_pylist()
+    warned = sorted((row for row in newest if row["status"] == "warned"), key=lambda row: row["time"], reverse=True)
+    return [
+        Warned(row["stage"], row["key"], row["error_class"], _line(row["message"]), row["time"].isoformat())
+        for row in warned
+    ]
 
 
 def newest_failures(root: AnyRoot) -> list[Failure]:

@@ -11,6 +11,7 @@ from reelmill.storage.errors import CorruptPart, InputError, nearest
 from reelmill.storage.features import SUFFIX, Format, features_folder, list_stores, open_store, present
 from reelmill.storage.formats import read_shard
 from reelmill.storage.schema import SCHEMAS
+from reelmill.storage.shards import SUFFIXES
 
 EVERY = {"stores": verify.stores, "tables": verify.tables, "encoders": verify.encoders}
 """Kinds of parts, and what reads them all."""
@@ -53,6 +54,8 @@ class VerifyResult:
     media: dict[str, str] | None = field(default=None, metadata=OPTIONAL)
     """{video: message}, if media were read."""
     damaged: int = 0
+    strays: dict[str, list[str]] = field(default_factory=dict)
+    """{name: files in its folder that are no parts}; readers skip them."""
 
 
 def check(root: str, *, media: bool = False, quarantine: bool = False, dry: bool = False) -> VerifyResult:
@@ -65,6 +68,8 @@ def check(root: str, *, media: bool = False, quarantine: bool = False, dry: bool
     for kind, look in EVERY.items():
         for one in look(root):
             messages[kind][one.name] = [message for _, message in one.wrong]
+            if one.strays:
+                result.strays[one.name] = one.strays
             if one.constant:
                 result.constant[one.name] = Constant(one.constant, list(one.constant_videos[:MOST]))
             if not one.wrong:
@@ -105,7 +110,7 @@ def _done_without_block(root: str, store: verify.Found) -> set[str]:
         return set()  # the log is damaged as well
     there: set[str] = set()
     folder = features_folder(root) / store.name
-    for path in parts.list_parts(folder):
+    for path in parts.list_parts(folder, SUFFIXES):
         if path not in unreadable:
             there |= set(read_shard(path).video_ids)
     return done - there

@@ -1,13 +1,13 @@
 """What is there: each stage and store, failures by class, rows of each table."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow.compute as pc
 
 from reelmill.extractors.registry import EXTRACTORS, reads_text
-from reelmill.flows.jobs.failures import Failure, newest_failures
+from reelmill.flows.jobs.failures import Failure, Warned, newest_failures, newest_warnings
 from reelmill.pipeline.download.ingest import missing_media
 from reelmill.storage import Tables
 from reelmill.storage.features import FeatureStore, list_stores, open_store
@@ -55,6 +55,8 @@ class StatusResult:
     newest_failures: list[Failure]
     tables: dict[str, int]
     """Rows of each."""
+    warnings: list[Warned] = field(default_factory=list)
+    """Files that are used although their facts contradict each other."""
 
 
 def status(root: str) -> StatusResult:
@@ -79,7 +81,8 @@ def status(root: str) -> StatusResult:
     of_store = Counter(one.spec for one in failed)
     units = {"segment": media, "window": media, "video": media}
     stores = {name: _store(root, open_store(root, name), units, of_store[name]) for name in list_stores(root)}
-    return StatusResult(root, stages, stores, dict(Counter(one.kind for one in failed)), examples, failed, rows)
+    by_kind, warned = dict(Counter(one.kind for one in failed)), newest_warnings(root)
+    return StatusResult(root, stages, stores, by_kind, examples, failed, rows, warned)
 
 
 def _store(root: str, store: FeatureStore, units: dict[str, set[str]], failed: int) -> StoreStatus:

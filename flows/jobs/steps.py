@@ -16,6 +16,7 @@ from reelmill.pipeline.extract.missing import (
     ExtractOptions,
     Todo,
     Video,
+    missing_pictures,
     missing_specs,
     pictured,
     specs_of,
@@ -117,9 +118,15 @@ def extract_plan(settings: Settings, networks: "Sequence[Extractor]") -> list[To
 
 
 def missing_features(settings: Settings, specs: Sequence[Sequence[Spec]]) -> list[Todo]:
-    """Videos with media of which features are missing, with their specs. `specs`: of each network."""
-    videos, snapshot = media_videos(settings), snapshot_of_process(settings)
-    return missing_specs(root_of(settings), videos, specs, retry=settings.retry_failed, snapshot=snapshot)
+    """Videos with media of which features are missing, with their specs; then those of which only key frames are,
+    without a spec. `specs`: of each network."""
+    root, videos, snapshot = root_of(settings), media_videos(settings), snapshot_of_process(settings)
+    again = settings.retry_failed
+    todo = missing_specs(root, videos, specs, retry=again, snapshot=snapshot)
+    if settings.extract.thumbnail_height and any(specs):
+        length = settings.segments.segment_ms
+        todo += missing_pictures(root, videos, specs, length, retry=again, snapshot=snapshot)
+    return todo
 
 
 def selected(settings: Settings, todo: Sequence[Todo], selection: Selection | None) -> tuple[list[Todo], int]:

@@ -124,17 +124,21 @@ def stores(root: Root) -> list[dict[str, Any]]:
 
 
 def outcomes(log: Outcomes) -> list[dict[str, Any]]:
-    """The newest outcome of each thing attempted, by stage and store: how many are done, and the failures by class."""
+    """The newest outcome of each thing attempted, by stage and store: how many are done, failures and warnings by
+    class."""
     stages: dict[tuple[str, str], dict[str, Any]] = {}
     for row in log.newest(["status", "error_class", "permanent", "message"]).to_pylist():
         stage, spec = row["stage"], row["spec"] or ""
-        here = stages.setdefault((stage, spec), {"stage": stage, "spec": spec, "done": 0, "failed": 0, "classes": {}})
+        here = stages.setdefault((stage, spec), {"stage": stage, "spec": spec, "done": 0, "failed": 0, "warned": 0,
+                                                  "classes": {}})  # fmt: skip
         if row["status"] == "done":
             here["done"] += 1
             continue
-        here["failed"] += 1
+        here[row["status"]] += 1
         name = row["error_class"] or "unknown"
-        failures = here["classes"].setdefault(name, {"count": 0, "permanent": row["permanent"], "examples": []})
+        failures = here["classes"].setdefault(
+            name, {"count": 0, "permanent": row["permanent"], "warned": row["status"] == "warned", "examples": []}
+        )
         failures["count"] += 1
         if len(failures["examples"]) < EXAMPLES:
             message = (row["message"] or "").strip().splitlines()

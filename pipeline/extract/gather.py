@@ -14,7 +14,7 @@ from reelmill.extractors.core.sound import SoundPlan
 from reelmill.pipeline.decode import Tally
 from reelmill.pipeline.errors import Changed, NotFound
 from reelmill.pipeline.extract.cut import CutSegment, CutWindows
-from reelmill.pipeline.extract.missing import MADE_FROM, Video
+from reelmill.pipeline.extract.missing import MADE_FROM, PICTURES, Video
 from reelmill.pipeline.segments import grid
 from reelmill.storage import Outcome, Spec
 from reelmill.storage.blocks import NO_DATA, PADDED, VALID, Block
@@ -152,9 +152,13 @@ class Gather:
         )
 
     def outcomes(self) -> list[Outcome]:
-        """One outcome for each missing spec."""
+        """One outcome for each missing spec; one of the stage `pictures`, if only key frames are missing."""
         specs = [(layer.spec.name, lane) for lane in self.lanes.values() for layer in lane.layers.values()]
         seconds = time.monotonic() - self.began
+        if not specs and self.error is not None:
+            return [Outcome.failure(PICTURES, self.video_id, self.error, seconds=seconds)]
+        if not specs:
+            return [Outcome(PICTURES, self.video_id, "done", message=f"{len(self.pictures)} pictures", seconds=seconds)]
         if self.error is not None:
             return [Outcome.failure("extract", self.video_id, self.error, spec=s, seconds=seconds) for s, _ in specs]
         assert self.tally is not None

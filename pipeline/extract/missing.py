@@ -17,6 +17,8 @@ from reelmill.storage.features import Snapshot
 from reelmill.storage.place import AnyRoot
 from reelmill.storage.shards import Format
 
+PICTURES = "pictures"
+"""Stage of the outcomes of key frames that are made again by themselves."""
 MADE_FROM = "media_sha256"
 """Hash of the video file, in the provenance of its blocks; with the streams that were read, if they were named."""
 
@@ -69,7 +71,7 @@ class ExtractOptions:
 
 
 Todo: TypeAlias = tuple[Video, dict[int, list[Spec]]]
-"""A video and {number of an extractor: its specs that are missing}."""
+"""A video and {number of an extractor: its specs that are missing}; none, if only its key frames are."""
 
 
 def specs_of(extractors: Sequence[Extractor], options: ExtractOptions) -> list[list[Spec]]:
@@ -125,6 +127,28 @@ def missing_specs(
     return [(video, needed[video.video_id]) for video in videos if needed[video.video_id]]
 
 
+def missing_pictures(
+    root: AnyRoot,
+    videos: Sequence[Video],
+    specs: Sequence[Sequence[Spec]],
+    segment_ms: int,
+    *,
+    retry: bool = False,
+    snapshot: Snapshot | None = None,
+) -> list[Todo]:
+    """Videos with all features and without key frames, since a part of the table `frames` is gone; each with no spec.
+    Those whose last attempt at their pictures failed permanently only with `retry`."""
+    have = pictured(root, segment_ms)
+    lacking = {video.video_id: video.made_from for video in videos if video.video_id not in have}
+    if not lacking:
+        return []
+    snapshot = snapshot or Root(root).snapshot()
+    complete = lacking.keys() - (set() if retry else Outcomes(root).permanently_failed(PICTURES).get(None, set()))
+    for spec in (spec for of_one in specs for spec in of_one):
+        complete &= snapshot.present(spec, lacking, MADE_FROM)
+    return [(video, {}) for video in videos if video.video_id in complete]
+
+
 def still_missing(snapshot: Snapshot, todo: Sequence[Todo]) -> list[Todo]:
     """Those of these videos, with their specs, that no other process has extracted meanwhile. Reads only what was
     committed since the last call."""
@@ -135,7 +159,7 @@ def still_missing(snapshot: Snapshot, todo: Sequence[Todo]) -> list[Todo]:
     left = []
     for video, needed in todo:
         rest = {n: [s for s in specs if video.video_id not in done[s.name]] for n, specs in needed.items()}
-        if rest := {n: specs for n, specs in rest.items() if specs}:
+        if (rest := {n: specs for n, specs in rest.items() if specs}) or not needed:
             left.append((video, rest))
     return left
 

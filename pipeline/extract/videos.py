@@ -36,6 +36,8 @@ class ExtractSummary:
     seconds: float = 0.0
     windows: dict[str, int] = field(default_factory=dict)
     """Number of windows of each extractor."""
+    pictures: int = 0
+    """Videos of which key frames alone were missing and were made again; they are counted nowhere else."""
     parts: list[tuple[str, float, float]] = field(default_factory=list)
     """What the time was spent on, for `rates`: (part, amount, seconds)."""
 
@@ -158,11 +160,14 @@ class _Store:
         outcomes = done.outcomes()
         self.outcomes += outcomes
         self.frames += done.pictures
-        self.summary.videos += 1
-        if outcomes[0].status == "done":
-            self.summary.segments += done.segments
+        if not done.lanes:
+            self.summary.pictures += outcomes[0].status == "done"
         else:
-            self.summary.failed[str(outcomes[0].error_class)] += 1
+            self.summary.videos += 1
+            if outcomes[0].status == "done":
+                self.summary.segments += done.segments
+            else:
+                self.summary.failed[str(outcomes[0].error_class)] += 1
         self.summary.video_seconds += done.video.duration_ms / 1000
         if self.on_video:
             self.on_video(done.video, outcomes[0])

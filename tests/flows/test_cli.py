@@ -22,6 +22,7 @@ from reelmill.flows.jobs.run import NOTHING
 from reelmill.flows.jobs.status import status
 from reelmill.flows.progress import safe
 from reelmill.flows.settings.load import load
+from reelmill.models.report.page import write_report
 from reelmill.pipeline.decode import Limits
 from reelmill.pipeline.demo.corpus import write_source
 from reelmill.pipeline.demo.planted import CorpusPlan
@@ -223,6 +224,29 @@ def test_status_lists_the_newest_failures(tmp_path: Path) -> None:
     status_verb.render(out, result)
     assert "404 [/b]" in out.file.getvalue()
     assert figures["examples"]["download: removed"] == ["gone"]
+
+
+def test_status_and_report_show_warnings(tmp_path: Path) -> None:
+    """A file whose facts contradict each other is done, not failed; a newer measurement takes the warning back."""
+    log = Outcomes(tmp_path)
+    log.write([Outcome("facts", "odd", "warned", error_class="frame_rate", message="150 frames are 12.500 a second")])
+    log.write([Outcome("facts", "mended", "warned", error_class="length", message="before")])
+    log.write([Outcome("facts", "mended", "done")])
+    result = status(str(tmp_path))
+    figures = plain(result)
+    assert (figures["failures"], figures["newest_failures"]) == ({}, [])
+    (warned,) = figures["warnings"]
+    assert (warned["key"], warned["class"], warned["message"]) == (
+        "odd",
+        "frame_rate",
+        "150 frames are 12.500 a second",
+    )
+    out = Console(file=io.StringIO(), width=150)
+    status_verb.render(out, result)
+    assert "150 frames are 12.500 a second" in out.file.getvalue()
+    page = write_report(tmp_path, tmp_path / "r.html", title="").read_text()
+    assert "150 frames are 12.500 a second" in page
+    assert "used all the same" in page
 
 
 def test_rows_that_were_replaced_are_not_counted(tmp_path: Path) -> None:

@@ -237,3 +237,28 @@ def test_a_damaged_encoder_is_found_and_set_aside(tmp_path: Path) -> None:
     assert found["quarantined"] == [str(tmp_path / "quarantine" / "encoders" / encoder.label / path.name)]
     assert not find(tmp_path, LDA(TopicSettings(topics=2)))
     assert check(str(tmp_path)).encoders == {}
+
+
+def test_key_frames_of_a_lost_part_are_made_again(tmp_path: Path) -> None:
+    """Their features are present, so that nothing else would ask for them."""
+    root = with_videos(tmp_path, (50, 25))
+    chosen = settings(root)
+    networks, options = steps.extractors(chosen), steps.extract_options(chosen)
+    extract_missing(str(root), steps.extract_plan(chosen, networks), networks, options)
+    tables = Tables(root)
+    before = tables.read("frames").sort_by([("video_id", "ascending"), ("segment_index", "ascending")])
+    assert before.num_rows
+    for part in list_parts(tables.folder / "frames"):
+        part.unlink()
+    todo = steps.extract_plan(chosen, networks)
+    assert [(video.video_id, needed) for video, needed in todo] == [
+        (video, {}) for video in sorted(tables.units("media"))
+    ]
+    summary = extract_missing(str(root), todo, networks, options)
+    assert (summary.pictures, summary.videos, summary.failed) == (2, 0, {})
+    assert tables.read("frames").sort_by([("video_id", "ascending"), ("segment_index", "ascending")]).equals(before)
+    assert steps.extract_plan(chosen, networks) == []
+    without = settings(root, "extract.thumbnail_height=0")
+    for part in list_parts(tables.folder / "frames"):
+        part.unlink()
+    assert steps.extract_plan(without, networks) == [], "no key frames are wanted"

@@ -36,7 +36,7 @@ from reelmill.flows.cli.output import UNBOUNDED, Table
 from reelmill.flows.jobs.demo import ControlResult, DemoResult
 from reelmill.flows.jobs.doctor import Check, DoctorResult
 from reelmill.flows.jobs.extract import ExtractResult
-from reelmill.flows.jobs.failures import Failure
+from reelmill.flows.jobs.failures import Failure, Warned
 from reelmill.flows.jobs.fits import FitFigures
 from reelmill.flows.jobs.floors import FloorsResult
 from reelmill.flows.jobs.ingest import DownloadResult, IngestResult
@@ -98,6 +98,7 @@ STATUS = StatusResult(
     examples={f"extract {STORE}: decoder_crash": ["dQw4w9WgXcQ", "jNQXAC9IVRw", LONG]},
     newest_failures=[FAILURE] * 12,
     tables={"videos": 1_234_567, "events": 123_456_789},
+    warnings=[Warned("facts", "dQw4w9WgXcQ", "frame_rate", MESSAGE, "2026-11-30")] * 12,
 )
 PLAN = PlanResult(
     "/root",

@@ -14,6 +14,7 @@ import pytest
 from reelmill.storage import FeatureStore, open_store, parts
 from reelmill.storage.errors import CorruptPart
 from reelmill.storage.features import Format, present, verify
+from reelmill.storage.verify import stores
 from tests.stores import SPEC, block, fill, formats, same
 
 
@@ -79,14 +80,19 @@ def test_a_broken_shard_is_named(tmp_path: Path, format: Format, damage: str) ->
     assert open_store(tmp_path, SPEC.name).keys() == ["b", "c"]
 
 
-@pytest.mark.parametrize("name", ["part-0.h5", "part-0123456789012345-01234567.npy"])
-def test_a_stranger_in_the_folder_is_named(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["part-0.h5", "part-0123456789012345-01234567.npy", "part-0123456789012345-01234567.h5.bak", "notes.txt"]
+)
+def test_a_stranger_in_the_folder_is_skipped_and_counted(tmp_path: Path, name: str) -> None:
     folder = fill(tmp_path, [block("a")])
     (folder / name).write_text("hello")
-    with pytest.raises(CorruptPart, match=f"{name}.*move it"):
-        open_store(tmp_path, SPEC.name)
-    assert [name in str(error) for error in verify(tmp_path, SPEC.name)] == [True]
+    assert open_store(tmp_path, SPEC.name).keys() == ["a"]
+    assert verify(tmp_path, SPEC.name) == []
+    (found,) = stores(tmp_path)
+    assert (found.strays, found.wrong, found.parts) == ([name], [], 1)
     fill(tmp_path, [block("b")])
+    assert open_store(tmp_path, SPEC.name).keys() == ["a", "b"]
+    assert (folder / name).read_text() == "hello", "it is somebody's file"
 
 
 def test_parquet_ids_that_differ_from_the_index_are_found(tmp_path: Path) -> None:

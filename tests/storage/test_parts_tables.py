@@ -15,7 +15,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from reelmill.storage import Outcome, Outcomes, Tables, parts
+from reelmill.storage import Outcome, Outcomes, Tables, parts, verify
 from reelmill.storage.errors import CorruptPart, InputError
 from reelmill.storage.schema import SCHEMAS, UNIT
 
@@ -88,16 +88,17 @@ def test_sweep_removes_what_the_dead_left(tmp_path: Path) -> None:
     assert {p for p in tmp_path.iterdir() if p.name.startswith(".")} == {alive, away, odd}
 
 
-def test_a_stranger_stops_readers_but_not_writers(tmp_path: Path) -> None:
+def test_a_stranger_is_skipped_and_counted(tmp_path: Path) -> None:
     tables = Tables(tmp_path)
     tables.write("labels", [label("u", "a")])
     stranger = tables.folder / "labels" / "part-0.parquet"
     stranger.write_bytes(b"PAR1")
-    with pytest.raises(CorruptPart, match=r"part-0\.parquet is not a part"):
-        tables.read("labels")
+    assert seen(tables) == {("a", "u")}
     tables.write("labels", [label("u", "b")])
-    stranger.unlink()
     assert seen(tables) == {("a", "u"), ("b", "u")}
+    (found,) = verify.tables(tmp_path)
+    assert (found.name, found.strays, found.parts, found.wrong) == ("labels", ["part-0.parquet"], 2, [])
+    assert stranger.exists()
 
 
 def test_files_that_are_no_parts_are_ignored(tmp_path: Path) -> None:
