@@ -37,6 +37,7 @@ RECOMMENDERS: dict[str, Entry] = {
     "knn": Entry("reelmill.models.baselines.knn:RECOMMENDER", "the next videos, by similar videos or users"),
     "lfm": Entry("reelmill.models.baselines.lfm:RECOMMENDER", "the next videos, by weighted matrix factorisation"),
     "mknn": Entry("reelmill.models.baselines.mknn:RECOMMENDER", "the next videos, by users who post about the same"),
+    "cb": Entry("reelmill.models.baselines.cb:RECOMMENDER", "the next videos, by words of posts and of videos"),
     "sca": Entry("reelmill.models.baselines.sca:RECOMMENDER", "the next videos, by a map from posts to topics watched"),
     "fpmc": Entry("reelmill.models.baselines.fpmc:RECOMMENDER", "the next videos, by factorised Markov chains"),
 }

@@ -14,8 +14,9 @@ they have not seen; cliques never share a video. Each knob at its off value is a
 What is observed of a video: two pictures and a text, each a fixed random network of what the video is and of a style
 of its own, plus noise; and its mixture of topics, made of the text: of taste, clique and others that mean nothing. Text
 and picture are those of another video with chance `corrupt`, independently. A post is of one topic of another network:
-a random map gives each taste and each clique a few of those. The noise twin has the same features, times and numbers
-of watches, but of any videos, and posts about anything.
+a random map gives each taste and each clique a few of those. A title has words of taste and clique, of which a share
+`spoken` is what posts about these say; at 0 no word of a title is ever posted. The noise twin has the same features,
+titles, times and numbers of watches, but of any videos, and posts about anything.
 """
 
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class World:
     posts: float = 4.0
     """Posts of a user a month, on average."""
     post_topics: int = 16
+    spoken: float = 0.3
+    """Share of the words of a title that are those of posts."""
     other_topics: int = 4
     """Topics of videos beside tastes and cliques, which mean nothing."""
     bare: float = 0.04
@@ -106,6 +109,7 @@ def write(root: Path, world: World) -> dict[str, str]:
         for user, said in posts.items()
         for month, topic in said
     ]
+    Tables(root).write("videos", [{"video_id": f"v{video:04d}", "title": title} for video, title in _titles(world)])
     Tables(root).write("events", [{"source": "planted", "source_row": i + 1, **e} for i, e in enumerate(events)])
     return {**stores, "posts": _post_store(root, world, posts)}
 
@@ -168,9 +172,29 @@ def _draw(world: World) -> _Drawn:
     return _Drawn(taste, clique, watched)
 
 
+def _speaks(world: World, rng: np.random.Generator) -> np.ndarray:
+    """(tastes + cliques, 2) topics of posts that tell each taste and each clique."""
+    return np.array([rng.choice(world.post_topics, 2, replace=False) for _ in range(world.tastes + world.cliques)])
+
+
+def _titles(world: World) -> list[tuple[int, str]]:
+    """(video, title) of the videos that are not bare: eight words, six of the taste and two of the clique."""
+    rng = np.random.default_rng([world.seed, 3])
+    speaks = _speaks(world, np.random.default_rng([world.seed, 2]))  # as `_posts` draws them
+    taste, clique, _, _ = _places(world)
+    about = np.concatenate([np.repeat(taste[:, None], 6, 1), np.repeat(world.tastes + clique[:, None], 2, 1)], axis=1)
+    posted = rng.random(about.shape) < world.spoken
+    word = np.where(posted, speaks[about, rng.integers(2, size=about.shape)], about)
+    bare = rng.random(world.videos) < world.bare
+    return [
+        (video, " ".join(f"{'topic' if p else 'word'}{w}" for p, w in zip(posted[video], word[video], strict=True)))
+        for video in np.flatnonzero(~bare).tolist()
+    ]
+
+
 def _posts(world: World, drawn: _Drawn, rng: np.random.Generator) -> dict[str, list[tuple[float, int]]]:
     """{user: (months since BEGIN, topic) of each post, by time}."""
-    speaks = np.array([rng.choice(world.post_topics, 2, replace=False) for _ in range(world.tastes + world.cliques)])
+    speaks = _speaks(world, rng)
     silent = rng.random(world.users) < world.silent
     said: dict[str, list[tuple[float, int]]] = {}
     for user in range(world.users + round(world.strangers * world.users)):

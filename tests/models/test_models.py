@@ -418,7 +418,7 @@ def test_an_unknown_user_is_said_to_be_unknown_or_refused(
         assert (user or "an unnamed user") in str(error)  # noqa: PT017
 
 
-FROM_CHECKPOINT = ("fm", "deepfm", "bpr", "drnn", "fpmc", "knn", "lfm")
+FROM_CHECKPOINT = ("fm", "deepfm", "bpr", "drnn", "fpmc", "knn", "lfm", "cb")
 """Need no store to recommend an old video, since their checkpoint has everything. The others, new ones too, read it."""
 
 

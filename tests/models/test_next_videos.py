@@ -28,9 +28,10 @@ OWN: dict[str, dict[str, Any]] = {
     "lfm": {"dim": 16},
     "mknn": {"least_posts": 1},
     "sca": {"least_posts": 1},
+    "cb": {"least_posts": 1},
 }
 """{system: its options beside the protocol's}"""
-BY_WATCHES, BY_POSTS = ("knn", "lfm"), ("mknn", "sca")
+BY_WATCHES, BY_POSTS = ("knn", "lfm"), ("mknn", "sca", "cb")
 
 
 @dataclass(frozen=True)
@@ -159,3 +160,22 @@ def test_it_is_above_chance_where_posts_tell_the_taste_and_only_there(name: str,
     assert linked[name]["mean"] > 3 * linked["most popular"]["mean"]
     assert linked[name]["minus_random_low"] > 0
     assert apart[name]["minus_random_low"] <= 0 <= apart[name]["minus_random_high"]
+
+
+def test_sca_is_above_cb_where_topics_are_linked_and_words_are_not_shared(world: Callable[..., Planted]) -> None:
+    """By paired differences of the users' precision. Where titles and posts share words, CB finds what SCA finds."""
+    found = {}
+    for told, spoken in ((0.8, 0.0), (0.0, 0.0), (0.8, 0.3)):
+        tasks = [world(told=told, spoken=spoken).task(name) for name in ("sca", "cb")]
+        sca, cb = (task._lists(fitted(task), task.test)[:, 0] for task in tasks)
+        apart = sca - cb
+        found[told, spoken] = apart.mean(), 1.96 * apart.std(ddof=1) / len(apart) ** 0.5, sca.mean(), cb.mean()
+    print("(told, spoken): sca − cb, half of its interval, sca, cb", found)
+    assert found[0.8, 0.0][0] > found[0.8, 0.0][1]
+    assert abs(found[0.0, 0.0][0]) <= found[0.0, 0.0][1]
+    assert found[0.8, 0.3][3] > 3 * found[0.8, 0.0][3]
+
+
+def test_without_a_shared_word_cb_is_chance_itself(world: Callable[..., Planted]) -> None:
+    silent = f_of(world(spoken=0.0).task("cb"))
+    assert silent["cb"]["mean"] == pytest.approx(silent["random"]["mean"], rel=1e-9)
