@@ -31,7 +31,7 @@ class FitResult:
     folder: AnyPath
     """Of the run."""
     metrics: dict[str, Any]
-    """The content of `metrics.json`: `rows`, `by_sparsity`, `counts`, `sources`, `fit`."""
+    """The content of `metrics.json`: `rows`, `by_sparsity`, `counts`, `sources`, `cases`, `fit`."""
     counts: dict[str, int]
     """What was used and what was left out, and why."""
     skipped: bool
@@ -74,6 +74,7 @@ def train(
     from reelmill.extractors.core.device import choose_device
     from reelmill.models.core import plots
     from reelmill.models.core.training import Training, run_epochs
+    from reelmill.models.metrics.case_values import digests, to_parquet
 
     chosen = choose_device(device)
     for name in data.stores.values():
@@ -87,13 +88,14 @@ def train(
         run_epochs(training, run.save_progress, log, on_epoch, save_every_s)
         network = training.use_best()
         tables = task.evaluate(network)
+        cases = tables.pop("cases", [])
         log.result(settings.to_dict(), {r["metric"]: r["mean"] for r in tables["rows"] if r["row"] == model})
 
     epoch = training.best["epoch"]
     drawn = plots.draw(model, recommender.plots, task, network, training.history, epoch, tables) if pictures else {}
     read = sources_of_root.counted(root)
     counts = {**task.counts, **sources_of_root.counts(root)}
-    metrics = {**tables, "counts": counts, "sources": read, "fit": training.summary()}
+    metrics = {**tables, "counts": counts, "sources": read, "cases": digests(cases), "fit": training.summary()}
     checkpoint = {
         "model": model,
         "settings": settings.to_dict(),
@@ -106,7 +108,7 @@ def train(
         "code_version": recommender.version,
         "epoch": epoch,
     }
-    run.finish(checkpoint, training.history, drawn, metrics)
+    run.finish(checkpoint, training.history, drawn, metrics, to_parquet(cases))
     return FitResult(run.folder, metrics, counts, skipped=False, written=_written(root, run, recommender))
 
 

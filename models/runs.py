@@ -6,6 +6,7 @@
     history.csv      one line an epoch
     plots/*.svg      plots of the fit (`core.plots`)
     events.out.…     TensorBoard's event files (`core.logs`), written while it trains
+    cases.parquet    value of each case, ranking and metric (`metrics.case_values`), to compare runs in pairs
     metrics.json     tables and counts; written last, so a run is complete exactly when this exists
 
 Each file but TensorBoard's is written under a temporary name, synced and renamed; on an object store each is one PUT,
@@ -105,8 +106,10 @@ class Run:
         history: list[dict[str, Any]],
         plots: dict[str, bytes],
         metrics: dict[str, Any],
+        cases: bytes,
     ) -> None:
-        """Write the results: the checkpoint's `state`, the history and the plots; the metrics come last."""
+        """Write the results: the checkpoint's `state`, the history, the plots and the values of each case; the metrics
+        come last."""
         from reelmill.models.core import checkpoint
 
         text = io.StringIO()
@@ -119,6 +122,7 @@ class Run:
             for name, svg in plots.items():
                 parts.write_file(self.folder / "plots" / f"{name}.svg", svg)
             self.keep_logs()
+            parts.write_file(self.folder / "cases.parquet", cases)
             parts.write_file(self.folder / "metrics.json", _json(metrics))
             parts.remove(self.folder / "last.pt")
         if not isinstance(self.folder, Path):

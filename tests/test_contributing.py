@@ -122,4 +122,4 @@ def test_the_recommender(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert not reelmill_("recommend", "--root", str(root), "--user", "nobody", "--run", "linear")["user"]["known"]
     page = write_report(root, tmp_path / "report.html", title="worlds", runs=[first.parent]).read_text()
     assert "linear" in page
-    assert "beats chance" in page
+    assert "beats the best floor" in page

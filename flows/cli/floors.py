@@ -14,7 +14,7 @@ from reelmill.flows.cli.train import metrics_table, render_data
 if TYPE_CHECKING:
     from reelmill.flows.jobs.floors import FloorsResult
 
-SHOWN = ("map", "highlight_ap", "nmsd")
+SHOWN = ("map", "highlight_ap", "highlight_ap_grouped", "nmsd")
 """Metrics of the table."""
 
 

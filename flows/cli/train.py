@@ -90,13 +90,15 @@ def show_recommenders(json: bool) -> None:
 
 
 def render(out: Console, result: "TrainResult") -> None:
-    """What was read, if anything was; metrics of each recommender and of chance."""
+    """What was read, if anything was; metrics of each recommender and of the floors, and its verdict."""
     if result.data is not None:
         render_data(out, result.data)
     for name, fitted in result.fits.items():
         if fitted.skipped:
             out.print(f"{safe(name)}: skipped, this run is complete already", soft_wrap=True)
         metrics_table(name, fitted.metrics).print(out)
+        for line in verdicts(name, fitted.metrics):
+            out.print(line, soft_wrap=True)
         out.print(f"run: {safe(fitted.folder)}", soft_wrap=True)
     for name, message in result.unfitted.items():
         out.print(f"[bold]{safe(name)}[/]: not fitted, {safe(message)}", soft_wrap=True)
@@ -144,6 +146,26 @@ def metrics_table(
         cells = {row["metric"]: row for row in rows if row["row"] == line}
         table.add(safe(line), *(_interval(cells[metric]) if metric in cells else "" for metric in columns))
     return table
+
+
+VERDICTS = {"better": "beats", "worse": "[bold]is below[/]", "equal": "[bold]is no different from[/]"}
+"""{verdict: how it is said}"""
+
+
+def verdicts(name: str, rows: list[dict[str, Any]]) -> list[str]:
+    """What the fit is worth against the best ranking without training, a line for each metric of the table; and nMSD
+    with permuted labels. Runs of older versions have neither."""
+    own = {row["metric"]: row for row in rows if row["row"] == name and "verdict" in row}
+    lines = []
+    for metric in [metric for metric in SHOWN if metric in own] or list(own)[:FIRST]:
+        row = own[metric]
+        span = f"{row['minus_floor']:+.3f} [dim]{row['minus_floor_low']:+.3f} – {row['minus_floor_high']:+.3f}[/]"
+        said = VERDICTS[row["verdict"]]
+        lines.append(f"{safe(metric)}: {safe(name)} {said} the best floor, {safe(row['best_floor'])}: {span}")
+    if "null" in own.get("nmsd", {}):
+        row = own["nmsd"]
+        lines.append(f"nmsd: {row['mean']:.3f}; with permuted labels {row['null']:.3f}")
+    return lines
 
 
 def _interval(row: dict[str, Any]) -> str:

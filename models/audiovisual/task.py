@@ -19,6 +19,7 @@ from reelmill.models.audiovisual.settings import MODALITIES, AudioVisualSettings
 from reelmill.models.data.events import PARTS
 from reelmill.models.data.spread import Spread
 from reelmill.models.metrics import evaluate
+from reelmill.models.metrics.case_values import CaseValues
 from reelmill.storage.errors import InputError, nearest
 
 METRICS = ("hit@1", "log_likelihood")
@@ -107,7 +108,9 @@ class AudioVisualTask:
             "audiovisual": self._chances(model, part),
         }
         values = {name: self._measured(ŷ, part) for name, ŷ in chances.items()}
-        return {"rows": evaluate.rows(values, METRICS, self.settings.seed)}
+        truth = (np.array(self.classes), self.label.cpu().numpy()[part])
+        cases = CaseValues("classes", None, [self.data.videos[v] for v in part], METRICS, values, truth)
+        return {"rows": evaluate.rows(values, METRICS, self.settings.seed), "cases": [cases]}
 
     def _given(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.inputs["picture"][rows], self.inputs["sound"][rows], self.has_sound[rows]

@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from reelmill.models.metrics.table import find
+from reelmill.models.metrics.evaluate import compared
 from reelmill.storage.errors import InputError
 
 METRICS = ("auc", "log_loss")
 """In the order of columns."""
+EXAMPLE = ("probability", "log_loss", "label")
+"""What is kept of each example."""
 CLIP = 1e-7
 """A probability counts as at least so far from 0 and 1 in the log-loss."""
+ENDS = ((1 - 0.95) / 2, (1 + 0.95) / 2)
+"""Quantiles of the interval; the last bits are those of all runs so far."""
 RESAMPLES = 1000
 """Of the bootstrap."""
 
@@ -63,34 +67,19 @@ def resample(
 
 
 def table(
-    probability: Mapping[str, np.ndarray], label: np.ndarray, user: np.ndarray, seed: int, level: float = 0.95
+    probability: Mapping[str, np.ndarray], label: np.ndarray, user: np.ndarray, seed: int
 ) -> list[dict[str, Any]]:
     """One dict for each predictor and metric, in the form of `evaluate.rows`; one of the predictors is `random`."""
     for p in probability.values():
         _check(p, label)
     user = np.unique(user, return_inverse=True)[1]
-    mean, names = measure(probability, label), list(probability)
     draws = resample(probability, label, user, np.random.default_rng(seed))
-    chance = names.index("random")
-    ends = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.nanquantile(draws, ends, axis=0)
-    low_over, high_over = np.nanquantile(draws - draws[:, [chance]], ends, axis=0)
-    return [
-        {
-            "row": name,
-            "metric": metric,
-            "better": find(metric).better,
-            "mean": float(mean[p, m]),
-            "low": float(low[p, m]),
-            "high": float(high[p, m]),
-            "cases": len(label),
-            "minus_random": float(mean[p, m] - mean[chance, m]),
-            "minus_random_low": float(low_over[p, m]),
-            "minus_random_high": float(high_over[p, m]),
-        }
-        for p, name in enumerate(names)
-        for m, metric in enumerate(METRICS)
-    ]
+    return compared(list(probability), METRICS, measure(probability, label), draws, len(label), ENDS)
+
+
+def example_values(probability: Mapping[str, np.ndarray], label: np.ndarray) -> dict[str, np.ndarray]:
+    """{predictor: (T, len(EXAMPLE))} of each example; AUC is no mean over examples, but a function of these."""
+    return {name: np.stack([p, _loss(p, label), label], axis=1) for name, p in probability.items()}
 
 
 def rates(label: np.ndarray, group: np.ndarray, groups: int, strength: float = 10.0) -> np.ndarray:

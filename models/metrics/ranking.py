@@ -4,12 +4,12 @@ here mostly the segments of one video for one user.
 Notation of the formulas: a case has n candidates, R ≥ 1 of them relevant; p = 1 … n is a place in the ranking, rel_p is
 1 if the candidate there is relevant, H_p = rel_1 + … + rel_p.
 
-**Ties count by expectation**: candidates with equal scores are taken to be in random order, and a metric is its
-expected value over these orders, computed exactly. Constant scores therefore give the random ranking's expected value,
-and a model cannot gain or lose by the order of its input.
+**Ties count by expectation**, but for `grouped_highlight_ap`: candidates with equal scores are taken to be in random
+order, and a metric is its expected value over these orders, computed exactly. Constant scores therefore give the random
+ranking's expected value, and a model cannot gain or lose by the order of its input.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -149,11 +149,24 @@ def nmsd(ranking: Ranking) -> np.ndarray:
     k = upper - ranking.hits_above[high]
     others = (ranking.size - ranking.hits)[high] / (ranking.hits[high] + 1)
     tied = ranking.above[high] + k + (k + (lower - upper) / 2) * others
+    watched = np.where(high == low, tied, _watched(ranking, high, low))
+    return (watched - truths / 2) / (np.diff(ranking.start) - truths / 2)
+
+
+def grouped_nmsd(ranking: Ranking) -> np.ndarray:
+    """(C,) nMSD as published, with ties: D counts every candidate with score ≥ th."""
+    truths = ranking.relevant
+    earlier = np.concatenate([[0], np.cumsum(truths)])[:-1]
+    seen = np.cumsum(ranking.hits)
+    high, low = (np.searchsorted(seen, earlier + k) for k in ((truths + 1) // 2, truths // 2 + 1))
+    return (_watched(ranking, high, low) - truths / 2) / (np.diff(ranking.start) - truths / 2)
+
+
+def _watched(ranking: Ranking, high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """(C,) candidates with at least the mean score of two tie groups (C,), those of the middle relevant candidates."""
     begin = np.searchsorted(ranking.group, np.stack([high, low]))
     threshold = ranking.score[begin].mean(axis=0)
-    apart = ranking.total((ranking.score >= threshold[ranking.case]).astype(np.int64))
-    watched = np.where(high == low, tied, apart)
-    return (watched - truths / 2) / (np.diff(ranking.start) - truths / 2)
+    return ranking.total((ranking.score >= threshold[ranking.case]).astype(np.int64))
 
 
 def highlight_ap(ranking: Ranking) -> np.ndarray:
@@ -174,6 +187,51 @@ def highlight_ap(ranking: Ranking) -> np.ndarray:
         a, b = np.searchsorted(home, [c, c + 1])
         value[c] = _expected_highlight_ap(tuple(ranking.size[a:b].tolist()), tuple(ranking.hits[a:b].tolist()))
     return value
+
+
+def grouped_highlight_ap(ranking: Ranking) -> np.ndarray:
+    """(C,) highlight AP with the published tie rule (`get_ap` of Video2GIF's evaluation, by scikit-learn's
+    precision-recall curve): candidates of one score enter **as one group**, so that precision and recall exist only
+    after whole groups, and the mean is over the groups that hold a relevant candidate:
+
+    1/|K| Σ_{k ∈ K} max_{j ≥ k} (h_j + r_j) / (a_j + s_j).
+
+    Without ties it is `highlight_ap`; with ties it is another number, so only this one compares with published tables.
+    Constant scores give R/n."""
+    home = ranking.case[np.searchsorted(ranking.group, np.arange(len(ranking.size)))]
+    return group_mean(home, ranking.hits, ranking.size, len(ranking.relevant))
+
+
+def group_mean(case: np.ndarray, hits: np.ndarray, size: np.ndarray, cases: int) -> np.ndarray:
+    """(cases,) mean of the monotone precision at the groups with a relevant part. Groups (G,) are in order of the case,
+    the best first; `hits` and `size` are how much of each is relevant, and how much it holds, in any unit."""
+    place = np.arange(len(case)) - np.searchsorted(case, case)
+    table = np.zeros((3, cases, int(place.max(initial=0)) + 1))
+    table[:2, case, place] = hits, size
+    precision = np.cumsum(table[0], axis=1) / np.maximum(np.cumsum(table[1], axis=1), 1e-12)
+    there = np.zeros(precision.shape, bool)
+    there[case, place] = True
+    monotone = np.maximum.accumulate(np.where(there, precision, 0)[:, ::-1], axis=1)[:, ::-1]
+    counted = table[0] > 0
+    return np.where(counted, monotone, 0).sum(axis=1) / counted.sum(axis=1)
+
+
+def permuted_nmsd(ranking: Ranking, rng: np.random.Generator, draws: int = 40) -> np.ndarray:
+    """(C,) nMSD of the same scores when the labels of each case are permuted, mean over some draws: what these scores
+    get without any skill. It is not the row `random`, since `nmsd` depends on how the scores are spread."""
+    begin = np.searchsorted(ranking.group, np.arange(len(ranking.size)))
+    offset = np.arange(len(ranking.case)) - ranking.start[ranking.case]
+    chosen = offset < ranking.relevant[ranking.case]
+    total = np.zeros(len(ranking.relevant))
+    for _ in range(draws):
+        shuffled = np.lexsort((rng.random(len(chosen)), ranking.case))
+        relevant = np.zeros(len(chosen), np.int64)
+        relevant[shuffled[chosen]] = 1
+        before = np.concatenate([[0], np.cumsum(relevant)])
+        hits = np.add.reduceat(relevant, begin)
+        above = before[begin] - before[ranking.start[ranking.case[begin]]]
+        total += nmsd(replace(ranking, hits=hits, hits_above=above))
+    return total / draws
 
 
 @lru_cache(maxsize=1 << 14)

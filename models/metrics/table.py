@@ -24,7 +24,7 @@ class Metric:
     """One metric."""
 
     better: Literal["higher", "lower"]
-    family: Literal["ranking", "top list", "next videos", "clicks", "classes"]
+    family: Literal["ranking", "top list", "next videos", "clicks", "classes", "blocks"]
     formula: str
     """In the notation of `ranking`: n candidates, R of them relevant, H_N relevant ones among the first N."""
     of: Callable[..., np.ndarray] | None = None
@@ -35,7 +35,22 @@ class Metric:
 METRICS: dict[str, Metric] = {
     "map": Metric("higher", "ranking", "AP = 1/R Σ_p rel_p · H_p / p", ranking.average_precision),
     "highlight_ap": Metric("higher", "ranking", "1/R Σ_k max_{j ≥ k} j / p_j", ranking.highlight_ap),
+    "highlight_ap_grouped": Metric(
+        "higher",
+        "ranking",
+        "the same, equal scores entering as one group, as published",
+        ranking.grouped_highlight_ap,
+    ),
+    "highlight_ap_frames": Metric(
+        "higher", "blocks", "the same over time, in blocks of five seconds, of users with a history, as published"
+    ),
     "nmsd": Metric("lower", "ranking", "(D − R/2) / (n − R/2), D watched until half was seen", ranking.nmsd),
+    "nmsd_grouped": Metric(
+        "lower",
+        "ranking",
+        "the same, every candidate of the threshold's score watched, as published",
+        ranking.grouped_nmsd,
+    ),
     "hr": Metric("higher", "top list", "H_N / min(N, R)", ranking.hit_ratio),
     "recall": Metric("higher", "top list", "H_N / R", ranking.recall),
     "ndcg": Metric("higher", "top list", "Σ_{p ≤ N} rel_p / log2(p + 1), over its maximum", ranking.ndcg),
@@ -58,9 +73,14 @@ SEGMENTS = (
     *(f"{name}@{n}" for name in ("hr", "recall", "ndcg", "any_hit") for n in TOP),
 )
 """What a test of ranked segments measures."""
+PUBLISHED = ("highlight_ap_grouped", "nmsd_grouped")
+"""What it measures beside these with the published tie rule."""
 LONG = (*(f"{name}@{n}" for name in ("recall", "ndcg", "hr") for n in (10, 20)), "map")
 """What a test of lists of hundreds measures, as `full_ranking` does."""
-MAIN = ("map", "highlight_ap", "nmsd", "f@5", "precision@5", "hr@1", "hr@3", "hr@5", "ndcg@5", "recall@5")
+MAIN = (
+    *("map", "highlight_ap", "highlight_ap_grouped", "highlight_ap_frames", "nmsd", "f@5", "precision@5", "hr@1"),
+    *("hr@3", "hr@5", "ndcg@5", "recall@5"),
+)
 """What the report shows of a fit first, where the fit has it; of the first of them it draws the chart."""
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from reelmill.models.data.cases import Cases
 
+FLOORS = ("random", "smooth random", "early first", "content", "most popular", "rates")
+"""Names of the rows that need no training. A fit is judged against the best of them."""
 DRAWS = 10
 """Draws of a random ranking whose expected value has no closed form."""
 KERNEL = np.array([1.0, 2.0, 3.0, 2.0, 1.0])

@@ -9,6 +9,7 @@ from reelmill.models import registry
 from reelmill.models.core import charts
 from reelmill.models.core.recommender import Caption
 from reelmill.models.metrics.table import MAIN
+from reelmill.models.metrics.untrained import FLOORS
 from reelmill.storage import parts
 from reelmill.storage.errors import InputError
 from reelmill.storage.place import AnyPath
@@ -37,7 +38,7 @@ class Scores:
     metrics: list[dict[str, str]]
     """`name`, and `better`: higher, lower or empty."""
     lines: dict[str, dict[str, dict[str, Any]]]
-    """{ranking: {metric: row of `metrics.json` with its `verdict`}}."""
+    """{ranking: {metric: row of `metrics.json`}}, each with a `verdict`, which is empty of a floor."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,10 @@ class Card:
     head: dict[str, Any] | None
     """The model's row of this metric."""
     verdict: str
-    """Of this row."""
-    chance: dict[str, Any] | None
-    """The row of a random ranking."""
+    """Of this row, against the best floor: better, worse or equal by the paired interval; above or below by the means
+    alone, of a run that is older than the interval; empty without a floor."""
+    floor: dict[str, Any] | None
+    """The row of the best floor."""
     chart: bytes
     plots: list[Plot]
     main: Scores
@@ -98,6 +100,7 @@ def card(folder: AnyPath) -> Card:
     model = identity.get("model", folder.name)
     bars = [{**row, "strong": row["name"] == model} for row in rows if row["metric"] == main[0]]
     head = next((row for row in rows if row["name"] == model and row["metric"] == main[0]), None)
+    floor = _best_floor(rows, main[0])
     known = model in registry.RECOMMENDERS
     return Card(
         name=folder.name,
@@ -112,8 +115,8 @@ def card(folder: AnyPath) -> Card:
         fit=metrics.get("fit", {}),
         metric=main[0],
         head=head,
-        verdict=_verdict(head) if head else "",
-        chance=next((row for row in rows if row["name"] == "random" and row["metric"] == main[0]), None),
+        verdict=_verdict(head, floor) if head else "",
+        floor=floor,
         chart=charts.whiskers(bars, f"{main[0]}, mean and 95 % interval") if bars else b"",
         plots=_plots(folder, registry.find(model).captions if known else {}),
         main=_table(rows, main),
@@ -141,20 +144,29 @@ def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"name": row.get("row", ""), **row} for row in rows]
 
 
-def _verdict(row: dict[str, Any]) -> str:
-    """`better`, `worse` or `equal` to chance, by the interval of the paired difference; empty if there is none."""
-    if "minus_random_low" not in row:
+def _best_floor(rows: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
+    """The row of this metric, of the rankings without training, with the best mean."""
+    floors = [row for row in rows if row["metric"] == metric and row["name"] in FLOORS]
+    return max(floors, key=lambda row: -row["mean"] if row.get("better") == "lower" else row["mean"], default=None)
+
+
+def _verdict(row: dict[str, Any], floor: dict[str, Any] | None) -> str:
+    """As `Card.verdict` has it."""
+    if floor is None or row["name"] in FLOORS:
         return ""
-    low, high = row["minus_random_low"], row["minus_random_high"]
-    if row.get("better") == "lower":
-        low, high = -high, -low
-    return "better" if low > 0 else "worse" if high < 0 else "equal"
+    if "verdict" in row:
+        return str(row["verdict"])
+    over = row["mean"] - floor["mean"]
+    return "above" if (-over if row.get("better") == "lower" else over) > 0 else "below"
 
 
 def _table(rows: list[dict[str, Any]], metrics: list[str]) -> Scores:
     """Rankings downwards, metrics across; each cell a row of the metrics with its verdict."""
+    best = {row["metric"]: _best_floor(rows, row["metric"]) for row in rows}
     lines = {
-        name: {row["metric"]: {**row, "verdict": _verdict(row)} for row in rows if row["name"] == name}
+        name: {
+            row["metric"]: {**row, "verdict": _verdict(row, best[row["metric"]])} for row in rows if row["name"] == name
+        }
         for name in dict.fromkeys(row["name"] for row in rows)
     }
     better = {row["metric"]: row.get("better", "") for row in rows}

@@ -198,7 +198,7 @@ class Finishing(Scene):
         parts.sweep(self.run(root).folder)
         if not self.run(root).complete:
             self.run(root).save_progress({"epoch": 2})
-            self.run(root).finish({"state": torch.arange(9)}, [{"epoch": 1}], {"loss": b"<svg/>"}, {"rows": []})
+            self.run(root).finish({"state": torch.arange(9)}, [{"epoch": 1}], {"loss": b"<svg/>"}, {"rows": []}, b"")
 
     def check(self, root: Path) -> None:
         here = self.run(root)

@@ -100,7 +100,7 @@ def test_it_learns_on_a_gpu_and_its_checkpoint_opens_on_the_cpu(world: tuple[Pat
 
 
 def test_a_run_is_complete_and_says_what_was_asked(fitted: FitResult) -> None:
-    assert files(fitted.folder) == ["checkpoint.pt", "history.csv", "metrics.json", "settings.json"]
+    assert files(fitted.folder) == ["cases.parquet", "checkpoint.pt", "history.csv", "metrics.json", "settings.json"]
     asked = json.loads((fitted.folder / "settings.json").read_text())
     assert asked["model"] == "transgrec"
     assert asked["settings"] == QUICK.to_dict()

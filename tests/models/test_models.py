@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -21,6 +22,7 @@ from reelmill.models.core.recommender import PlantedWorld, Recommender
 from reelmill.models.core.settings import FitSettings
 from reelmill.models.core.training import Training
 from reelmill.models.fit import FitResult
+from reelmill.models.metrics.untrained import FLOORS
 from reelmill.models.recommendations import Recommendations
 from reelmill.models.registry import RECOMMENDERS, Entry, find, settings_for, world_of
 from reelmill.storage import Block, FeatureWriter, Tables, open_store
@@ -184,6 +186,23 @@ def test_it_fits_and_leaves_nothing_out_silently(planted: Planted, fitted: FitRe
     assert fitted.metrics["fit"]["epochs"] == planted.epochs
     assert set(fitted.written) == {layer.partition("-")[2] for layer in planted.recommender.writes}
     assert set(fitted.written.values()) <= set(list_stores(planted.root))
+
+
+def test_the_values_of_its_cases_give_its_means(planted: Planted, fitted: FitResult) -> None:
+    """And every ranking that is no floor has a verdict against the best one."""
+    table = pq.read_table(f"{fitted.folder}/cases.parquet")
+    kept = table.group_by(["ranking", "metric"]).aggregate([("value", "mean"), ("value", "count")]).to_pylist()
+    means = {(row["ranking"], row["metric"]): (row["value_mean"], row["value_count"]) for row in kept}
+    compared = 0
+    for row in fitted.metrics["rows"]:
+        assert ("verdict" in row) == (row["row"] not in FLOORS)
+        assert row["best_floor"] in FLOORS
+        if (row["row"], row["metric"]) in means:
+            compared += 1
+            assert means[row["row"], row["metric"]] == (pytest.approx(row["mean"], abs=1e-9), row["cases"])
+    assert compared >= len(fitted.metrics["rows"]) // 2
+    tests = {row["test"] for row in table.select(["test"]).group_by("test").aggregate([]).to_pylist()}
+    assert {*fitted.metrics["cases"]} == tests != set()
 
 
 def test_fitting_again_finds_the_complete_run(planted: Planted, fitted: FitResult) -> None:

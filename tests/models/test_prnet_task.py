@@ -123,13 +123,16 @@ def test_it_stays_at_chance_on_the_noise_twin(tmp_path: Path) -> None:
 
 def test_rows_are_those_of_every_table(fitted: FitResult) -> None:
     names = ["random", "smooth random", "early first", "content", "prnet"]
-    metrics = ["highlight_ap", "map", "nmsd", "hr@1", "hr@5", "ndcg@5", "highlight_ap_5s", "map_5s"]
+    metrics = ["highlight_ap", "map", "nmsd", "hr@1", "hr@5", "ndcg@5", "highlight_ap_5s", "map_5s",
+               "highlight_ap_frames"]  # fmt: skip
     rows = fitted.metrics["rows"]
     assert list(dict.fromkeys(r["metric"] for r in rows)) == metrics
-    expected = [(n, m) for part in (metrics[:6], metrics[6:]) for n in names for m in part]
+    expected = [(n, m) for part in (metrics[:6], metrics[6:8], metrics[8:]) for n in names for m in part]
     assert [(r["row"], r["metric"]) for r in rows] == expected
     assert {r["better"] for r in rows if r["metric"] == "nmsd"} == {"lower"}
-    assert all(r["cases"] == fitted.counts["test_users"] == 64 for r in rows)
+    assert all(r["cases"] == fitted.counts["test_users"] == 64 for r in rows if r["metric"] != "highlight_ap_frames")
+    told = fitted.counts["test_users"] - fitted.counts["test_videos_without_history"]  # one video a user is tested
+    assert {r["cases"] for r in rows if r["metric"] == "highlight_ap_frames"} == {told}
     assert all(r["low"] <= r["mean"] <= r["high"] for r in rows)
 
 

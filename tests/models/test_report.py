@@ -126,19 +126,31 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def fit(root: Path, name: str, mean: float, low: float, high: float, **settings: object) -> Path:
-    """A run folder with one metric of two rankings, and one that is better when lower; `settings` go over the usual."""
+def verdict_of(low: float, high: float) -> str:
+    return "better" if low > 0 else "worse" if high < 0 else "equal"
+
+
+def fit(root: Path, name: str, mean: float, low: float, high: float, old: bool = False, **settings: object) -> Path:
+    """A run folder with one metric of two rankings, and one that is better when lower; `settings` go over the usual.
+    `old`: of a version that compared with chance alone."""
     folder = root / "runs" / name
     folder.mkdir(parents=True)
     chance = {"mean": 0.5, "low": 0.48, "high": 0.52, "cases": 40, "minus_random": 0.0, "minus_random_low": 0.0,
               "minus_random_high": 0.0}  # fmt: skip
     model = {"mean": mean, "low": low, "high": high, "cases": 40, "minus_random": mean - 0.5,
              "minus_random_low": low - 0.5, "minus_random_high": high - 0.5}  # fmt: skip
+    content = {**chance, "mean": 0.6, "low": 0.58, "high": 0.62}
+    if not old:
+        model |= {"best_floor": "content", "minus_floor": mean - 0.6, "minus_floor_low": low - 0.6,
+                  "minus_floor_high": high - 0.6}  # fmt: skip
+    verdict = {"higher": verdict_of(low - 0.6, high - 0.6), "lower": verdict_of(0.5 - high, 0.5 - low)}
     rows = [
         {"row": row, "metric": metric, "better": better, **figures}
-        for row, figures in (("random", chance), ("transgrec", model))
+        for row, figures in (("random", chance), ("content", content), ("transgrec", model))
         for metric, better in (("map", "higher"), ("nmsd", "lower"))
     ]
+    if not old:
+        rows = [{**row, "verdict": verdict[row["better"]]} if row["row"] == "transgrec" else row for row in rows]
     groups = [{"group": "[0, 8)", **row} for row in rows]
     metrics = {"rows": rows, "by_sparsity": groups, "counts": {"users": 1234}, "fit": {"epochs": 7, "watch": None}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -242,15 +254,21 @@ def test_charts_are_drawings(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
-    [(0.75, 0.85, "beats chance"), (0.45, 0.56, "no different from chance"), (0.3, 0.4, "below chance")],
+    [
+        (0.75, 0.85, "beats the best floor, content"),
+        (0.55, 0.66, "no different from the best floor, content"),
+        (0.51, 0.58, "below the best floor, content"),  # though above chance
+        (0.3, 0.4, "below the best floor, content"),
+    ],
 )
-def test_a_fit_against_chance(root: Path, low: float, high: float, verdict: str) -> None:
+def test_a_fit_against_the_best_floor(root: Path, low: float, high: float, verdict: str) -> None:
     mean = (low + high) / 2
     seen = page(root, runs=[fit(root, "transgrec-1", mean, low, high)])
     row = seen.row("root")
     assert row[1:5] == ["transgrec", "c3d-fc6-x", "40", "map"]
     assert row[5] == f"{mean:.3f} {low:.3f} – {high:.3f}"
-    assert row[6:] == ["0.500", f"{mean - 0.5:+.3f} {low - 0.5:+.3f} – {high - 0.5:+.3f}", verdict]
+    assert row[6:] == ["0.600 content", f"{mean - 0.6:+.3f} {low - 0.6:+.3f} – {high - 0.6:+.3f}", verdict]
+    assert "chance" not in verdict
     assert "users 1,234" in seen.text
     assert "dim 128" in seen.text
     assert "l2 0.0001" in seen.text
@@ -267,8 +285,15 @@ def test_lower_is_better_where_it_is(root: Path) -> None:
 def test_several_fits(root: Path, tmp_path: Path) -> None:
     runs = [fit(root, "transgrec-1", 0.8, 0.75, 0.85), fit(tmp_path / "twin", "transgrec-1", 0.5, 0.45, 0.55)]
     seen = page(root, runs=runs)
-    assert seen.row("root")[-1] == "beats chance"
-    assert seen.row("twin")[-1] == "no different from chance"
+    assert seen.row("root")[-1] == "beats the best floor, content"
+    assert seen.row("twin")[-1] == "below the best floor, content"
+
+
+@pytest.mark.parametrize(("mean", "word"), [(0.8, "above"), (0.55, "below")])
+def test_a_run_of_an_older_version_has_no_interval_to_the_best_floor(root: Path, mean: float, word: str) -> None:
+    seen = page(root, runs=[fit(root, "transgrec-1", mean, mean - 0.01, mean + 0.01, old=True)])
+    said = f"{word} the best floor, content, by the means alone: an older fit"
+    assert seen.row("root")[6:] == ["0.600 content", f"{mean - 0.6:+.3f}", said]
 
 
 def svg_of(source: str) -> str:

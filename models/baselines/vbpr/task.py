@@ -24,6 +24,7 @@ from reelmill.models.data.pairs import Lists, Pairs
 from reelmill.models.data.spread import Spread
 from reelmill.models.metrics import evaluate
 from reelmill.models.metrics import full_ranking as ranking
+from reelmill.models.metrics.case_values import CaseValues
 from reelmill.models.metrics.full_ranking import Places, Queries, Scorer
 from reelmill.storage.errors import InputError
 
@@ -85,19 +86,28 @@ class BPRTask:
 
     def evaluate(self, model: BPR) -> dict[str, Any]:
         self._settle(model)
-        return {"rows": self._warm({self.name: _inner(model.users(), model.items())})}
+        rows, cases = self._warm({self.name: _inner(model.users(), model.items())})
+        return {"rows": rows, "cases": [cases]}
 
-    def _warm(self, scorers: dict[str, Scorer]) -> list[dict[str, Any]]:
-        """Rows of the first test."""
+    def _warm(self, scorers: dict[str, Scorer]) -> tuple[list[dict[str, Any]], CaseValues]:
+        """The first test."""
         popular = torch.bincount(self.item, minlength=self.n).float()
         floors: dict[str, Scorer] = {"most popular": lambda users: popular.expand(len(users), -1)}
         return self._table(self._queries(self.split.test), {**floors, **scorers})
 
-    def _table(self, queries: Queries, scorers: dict[str, Scorer], kind: str = "") -> list[dict[str, Any]]:
+    def _table(
+        self, queries: Queries, scorers: dict[str, Scorer], kind: str = ""
+    ) -> tuple[list[dict[str, Any]], CaseValues]:
+        """Rows and values of the cases."""
         found: dict[str, Places] = {"random": ranking.chance(queries)}
         found |= {name: ranking.places(queries, score, self.device) for name, score in scorers.items()}
         values = {name: ranking.measured(places, TOP) for name, places in found.items()}
-        return evaluate.rows(values, ranking.names(TOP, kind), self.settings.seed)
+        names, first = ranking.names(TOP, kind), self.n if kind else 0
+        users = [self.data.users[u] for u in self.split.users[queries.users]]
+        items = np.array([self.data.items[i] for i in self.split.items[first : first + queries.items]])
+        truth = (items, queries.case, queries.item, *queries.known.of(queries.users))
+        cases = CaseValues(f"{kind.replace('_', ' ')}items", users, None, names, values, truth)
+        return evaluate.rows(values, names, self.settings.seed), cases
 
     def _queries(self, relevant: Pairs) -> Queries:
         return Queries.of(relevant, self.known, self.n)
@@ -147,15 +157,17 @@ class VBPRTask(BPRTask):
         assert self.features is not None
         profile = self._profiles(self.features)
         content = _inner(profile, F.normalize(self.features, dim=1))
-        rows = self._warm({"content": content, self.name: _inner(model.users(), model.items())})
+        rows, warm = self._warm({"content": content, self.name: _inner(model.users(), model.items())})
+        cases = [warm]
         user, item = self.split.cold
         if len(user):
             none = np.zeros(0, np.int64)
             queries = Queries.of((user, item - self.n), Lists(none, none, self.m), len(self.cold))
             unseen = _inner(profile, F.normalize(model.standardise(self.cold), dim=1))
             fitted = _inner(model.users(), model.embed(self.cold))
-            rows += self._table(queries, {"content": unseen, self.name: fitted}, COLD)
-        return {"rows": rows}
+            cold, values = self._table(queries, {"content": unseen, self.name: fitted}, COLD)
+            rows, cases = rows + cold, [warm, values]
+        return {"rows": rows, "cases": cases}
 
     def _profiles(self, features: Tensor) -> Tensor:
         """(M, features): the mean of what a user has. Its cosine with an item is the ranking by content, which needs no

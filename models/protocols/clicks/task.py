@@ -18,6 +18,7 @@ from reelmill.models.data.events import PARTS
 from reelmill.models.data.spread import Spread
 from reelmill.models.data.vectors import CHUNK
 from reelmill.models.metrics import clicks
+from reelmill.models.metrics.case_values import CaseValues
 from reelmill.models.protocols.clicks.cases import Examples, split, with_negatives
 from reelmill.models.protocols.clicks.data import Clicks
 from reelmill.models.protocols.clicks.fields import Batch, Field, FieldModel, sizes
@@ -131,7 +132,10 @@ class ClickTask:
                 some = {name: p[here] for name, p in every.items()}
                 table = clicks.table(some, label[here], test.user[here], seed)
                 groups += [{"group": group, **row} for row in table]
-        return {"rows": clicks.table(every, label, test.user, seed), "by_sparsity": groups}
+        users, items = [self.data.users[u] for u in test.user], [self.data.items[i] for i in test.item]
+        values = clicks.example_values(every, label)
+        cases = CaseValues("clicks", users, items, clicks.EXAMPLE, values, (label,))
+        return {"rows": clicks.table(every, label, test.user, seed), "by_sparsity": groups, "cases": [cases]}
 
     def floors(self, test: Examples) -> dict[str, np.ndarray]:
         """Predictors without training. `random`: the share of clicks, whatever the example. `most popular`: the item's

@@ -137,9 +137,14 @@ def measured(scores: np.ndarray, cases: Cases, seed: int, metrics: tuple[str, ..
     for metric in metrics:
         exact = not metric.startswith("highlight_ap")
         columns.append(value(metric, ranking) if exact else _untied(scores, cases, seed))
+    return by_user(np.stack(columns, axis=1), cases)
+
+
+def by_user(values: np.ndarray, cases: Cases) -> np.ndarray:
+    """Means (users, …) of values (C, …) over each user's cases, which are neighbours."""
     first = np.flatnonzero(np.diff(cases.user, prepend=-1))
-    values = np.add.reduceat(np.stack(columns, axis=1), first)
-    return values / np.diff(np.append(first, len(cases)))[:, None]
+    size = np.diff(np.append(first, len(cases)))
+    return np.add.reduceat(values, first) / size.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def _untied(scores: np.ndarray, cases: Cases, seed: int) -> np.ndarray:

@@ -21,16 +21,21 @@ from reelmill.models.data.cases import Cases
 from reelmill.models.data.spread import Spread
 from reelmill.models.data.vectors import CHUNK
 from reelmill.models.metrics import evaluate, untrained
+from reelmill.models.metrics.case_values import CaseValues
+from reelmill.models.metrics.evaluate import against_null, null_nmsd
+from reelmill.models.metrics.untrained import DRAWS
 from reelmill.models.protocols.highlights.cases import (
     GRID_METRICS,
     STEP_METRICS,
     Past,
     Pieces,
     Pooled,
+    by_user,
     measured,
     step_cases,
 )
 from reelmill.models.protocols.highlights.data import Highlights
+from reelmill.models.protocols.highlights.published import PUBLISHED_METRICS, Blocks
 from reelmill.models.protocols.highlights.query import Batch, Query
 from reelmill.models.protocols.highlights.settings import HighlightSettings
 from reelmill.storage.errors import InputError
@@ -58,6 +63,7 @@ class HighlightTask:
         self.pieces = Pieces(data, np.sort(train), settings.window)
         self.validation, self.test = (step_cases(data, users, settings.tested) for users in (validation, test))
         self.pooled = Pooled.of(data, self.test)
+        self.published = Blocks.of(data, self.test, self._with_history(self.test))
         self.features = self._resident()
         self.mean, self.scale = self._scaling()
 
@@ -76,7 +82,7 @@ class HighlightTask:
             "test_users": len(np.unique(test.user)),
             "test_videos": len(test),
             "test_videos_of_history_only": len(step_cases(data, np.unique(test.user))) - len(test),
-            "test_videos_without_history": int((self.past.of(test.user, test.video) < 0).all(axis=1).sum()),
+            "test_videos_without_history": int((~self._with_history(test)).sum()),
             "test_videos_trained_on": int(np.isin(test.video, pieces.video).sum()),
             "test_videos_wholly_marked": int((np.add.reduceat(test.relevant, test.start[:-1]) == candidates).sum()),
             "test_videos_without_segments": len(test) - len(self.pooled.cases),
@@ -107,8 +113,8 @@ class HighlightTask:
         return dict(zip(watched, values.mean(axis=0).tolist(), strict=True))
 
     def tables(self, scores: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Any]:
-        """The test of these rankings, draws of (T,), and of the floors: by steps, then by segments of five seconds. A
-        case is a user, with the mean over their videos."""
+        """The test of these rankings, draws of (T,), and of the floors: by steps, by segments of five seconds, and by
+        blocks as published. A case is a user, with the mean over their videos."""
         seed = self.settings.seed
         every: dict[str, Sequence[np.ndarray]] = {
             **untrained.rows(self.test, self.test.segment, np.random.default_rng(seed)),
@@ -116,14 +122,34 @@ class HighlightTask:
             **scores,
         }
         values = {name: np.mean([measured(s, self.test, seed) for s in draws], axis=0) for name, draws in every.items()}
+        rng = np.random.default_rng(seed)
+        null = {name: by_user(null_nmsd(self.test, s[0], rng), self.test) for name, s in every.items() if len(s) == 1}
+        place = STEP_METRICS.index("nmsd")
         rows = evaluate.rows(values, STEP_METRICS, seed)
+        rows = against_null(rows, {name: v[:, place] for name, v in values.items()}, null, seed)
+        kept = [self._case_values("steps", self.test, STEP_METRICS, values)]
         if len(cases := self.pooled.cases):
             values = {
                 name: np.mean([measured(self.pooled.scores(s), cases, seed, GRID_METRICS) for s in draws], axis=0)
                 for name, draws in every.items()
             }
             rows += evaluate.rows(values, GRID_METRICS, seed)
-        return {"rows": rows}
+            kept.append(self._case_values("segments", cases, GRID_METRICS, values))
+        if len(cases := self.published.cases):
+            noise = [rng.standard_normal(len(self.test.segment)) for _ in range(DRAWS)]  # equal scores are no chance
+            blocks = {name: np.mean([self.published.ap(s) for s in draws], axis=0) for name, draws in every.items()}
+            values = {**blocks, "random": np.mean([self.published.ap(s) for s in noise], axis=0)}
+            rows += evaluate.rows(values, PUBLISHED_METRICS, seed)
+            kept.append(self._case_values("blocks", cases, PUBLISHED_METRICS, values))
+        return {"rows": rows, "cases": kept}
+
+    def _case_values(
+        self, test: str, cases: Cases, metrics: Sequence[str], values: Mapping[str, np.ndarray]
+    ) -> CaseValues:
+        """A case is a user, with the mean over their videos."""
+        users = [self.data.users[u] for u in dict.fromkeys(cases.user.tolist())]
+        videos = np.array([self.data.videos[v] for v in cases.video])
+        return CaseValues(test, users, None, metrics, values, (videos, cases.start, cases.segment, cases.relevant))
 
     def judged(self, cases: Cases, judge: Callable[[Query], Tensor]) -> np.ndarray:
         """Scores (T,) of the candidates of cases by what judges whole videos; those of one length together."""
@@ -143,6 +169,10 @@ class HighlightTask:
         history[history >= 0] = place
         clips = self._rows(data.first[number], np.minimum(data.size[number], self.settings.window))
         return Query(*self._rows(first, size), *clips, torch.from_numpy(history).to(self.device))
+
+    def _with_history(self, cases: Cases) -> np.ndarray:
+        """(C,) bool: has the user a past highlight for the case's video?"""
+        return np.asarray((self.past.of(cases.user, cases.video) >= 0).any(axis=1))
 
     def _content(self, query: Query) -> Tensor:
         """Cosine (n, T) of a step and the mean of the history's clips, standardised, but else as the store has them.

@@ -19,6 +19,7 @@ from reelmill.models.core.standardise import scaling
 from reelmill.models.data.cases import Cases
 from reelmill.models.data.pairs import Lists
 from reelmill.models.metrics import evaluate, untrained
+from reelmill.models.metrics.case_values import CaseValues
 from reelmill.models.protocols.items_and_frames.cases import (
     FRAME_TOP,
     ITEM_TOP,
@@ -114,11 +115,29 @@ class ItemsAndFramesTask:
 
     def tables(self, scores: Mapping[str, Scores]) -> dict[str, Any]:
         """Both tests of these rankings and of the floors."""
-        rows = evaluate.rows(self._item_test(scores), ITEMS, self.settings.seed)
+        items, seed = self._item_test(scores), self.settings.seed
+        rows = evaluate.rows(items, ITEMS, seed)
+        cases = [self._item_values(items)]
         if len(self.frame_test):
-            rows += evaluate.rows(self._frame_test(scores), FRAMES, self.settings.seed)
+            frames = self._frame_test(scores)
+            rows += evaluate.rows(frames, FRAMES, seed)
+            cases.append(self._frame_values(frames))
         rows.sort(key=lambda row: HEADLINE.index(row["metric"]) if row["metric"] in HEADLINE else len(HEADLINE))
-        return {"rows": rows}
+        return {"rows": rows, "cases": cases}
+
+    def _item_values(self, values: Mapping[str, np.ndarray]) -> CaseValues:
+        """The case of a user holds the draws of `test_negatives` items, which the seed and the split decide."""
+        names, settings = self.identities(), self.settings
+        users = [names["users"][u] for u in self.test_users]
+        pairs = [numbers for part in (self.split.train, self.split.validation, self.split.test) for numbers in part]
+        drawn = np.array([settings.seed, settings.test_negatives, settings.test_repeats])
+        return CaseValues("items", users, None, ITEMS, values, (np.array(names["items"]), drawn, *pairs))
+
+    def _frame_values(self, values: Mapping[str, np.ndarray]) -> CaseValues:
+        names, cases = self.identities(), self.frame_test
+        users, items = ([names[kind][n] for n in of] for kind, of in (("users", cases.user), ("items", cases.video)))
+        rows = self.data.frame_row[cases.segment]
+        return CaseValues("frames", users, items, FRAMES, values, (cases.start, rows, cases.relevant))
 
     def lists(self, *parts: str) -> Lists:
         """The items of each user in these parts of the split: `train`, `validation`, `test`."""

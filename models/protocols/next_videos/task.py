@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from reelmill.models.metrics import evaluate
+from reelmill.models.metrics.case_values import CaseValues
 from reelmill.models.protocols.next_videos.cases import by_user, f_score, of_scores
 from reelmill.models.protocols.next_videos.data import Histories
 from reelmill.models.protocols.next_videos.history import Past, Stream
@@ -81,7 +82,10 @@ class HistoryTask:
         floors = {"random": alike(np.zeros(self.n)), "most popular": alike(self.popularity)}
         metrics = [f"precision@{k}", f"recall@{k}"]
         rows = evaluate.rows(floors | values, metrics, self.settings.seed, {f"f@{k}": f_score})
-        return {"rows": sorted(rows, key=lambda row: row["metric"] in metrics)}
+        users = [self.data.users[u] for u in self.split.users[self.test]]
+        truth = tuple(self._truth(some) for some in chunks(self.test)), np.array(self.identities()["videos"])
+        cases = CaseValues("next videos", users, None, metrics, floors | values, (*truth[0], truth[1]))
+        return {"rows": sorted(rows, key=lambda row: row["metric"] in metrics), "cases": [cases]}
 
     def ranked(self, scores: Callable[[np.ndarray], np.ndarray], users: np.ndarray) -> np.ndarray:
         """Precision and recall (C, 2), against what users (C,) watch after the known months, of the videos of highest

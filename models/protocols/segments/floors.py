@@ -53,7 +53,8 @@ def floors(root: AnyRoot, seed: int = 0, least_videos: int = 5, sources: Collect
 
 
 def _tables(data: Interactions, cases: Cases, history: np.ndarray, seed: int) -> dict[str, Any]:
-    return evaluate.tables(cases, blind_rows(data, cases, seed), history, seed)
+    found = evaluate.tables(cases, blind_rows(data, cases, seed), history, seed)
+    return {name: found[name] for name in ("rows", "by_sparsity")}
 
 
 def _marked(root: Root, data: Interactions) -> tuple[np.ndarray, int]:

@@ -13,6 +13,7 @@ from reelmill.models.core.sampling import Negatives
 from reelmill.models.core.standardise import scaling
 from reelmill.models.data.vectors import CHUNK
 from reelmill.models.metrics import evaluate
+from reelmill.models.metrics.case_values import CaseValues
 from reelmill.models.metrics.table import LONG, SEGMENTS
 from reelmill.models.protocols.segments import floors, split
 from reelmill.models.protocols.segments.data import Interactions
@@ -72,7 +73,16 @@ class SegmentTask:
         rows = floors.video_rows if self.whole else floors.segment_rows
         history = np.bincount(self.data.positive_user[self.split.train], minlength=len(self.data.users))
         every = {**rows(self.data, self.split, seed), **scores}
-        return evaluate.tables(cases, every, history[cases.user], seed, LONG if self.whole else SEGMENTS)
+        found = evaluate.tables(cases, every, history[cases.user], seed, LONG if self.whole else SEGMENTS)
+        metrics, values = found.pop("values")
+        return {**found, "cases": [self._case_values(metrics, values)]}
+
+    def _case_values(self, metrics: Sequence[str], values: Mapping[str, np.ndarray]) -> CaseValues:
+        cases, data = self.split.test, self.data
+        users, names = [data.users[u] for u in cases.user], np.array(data.videos)[data.segment_video[cases.segment]]
+        truth = (cases.start, names, data.segment_index[cases.segment], cases.relevant)
+        videos = None if self.whole else [data.videos[v] for v in cases.video]
+        return CaseValues("videos" if self.whole else "segments", users, videos, metrics, values, truth)
 
     def on_device(self, segments: np.ndarray) -> Tensor:
         """Standardised features (n, dim) of segments (n,), filled in chunks."""
