@@ -26,9 +26,9 @@ SCHEMA = pa.schema([
 """`case` counts from 0 in each test; `user_id` and `video_id` are null where a case has none."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CaseValues:
-    """The values of one test."""
+    """The values of one test. Two are equal if they are of the same cases and have the same values."""
 
     test: str
     """What is ranked: `segments`, `items`, `frames`, …"""
@@ -41,6 +41,15 @@ class CaseValues:
     """{ranking: (C, metrics)}, the model's and the floors'."""
     truth: Sequence[np.ndarray] = field(default=())
     """Numbers that say what the candidates are and which of them are relevant, for the digest."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CaseValues) or (self.digest, [*self.metrics]) != (other.digest, [*other.metrics]):
+            return False
+        return [*self.values] == [*other.values] and all(
+            np.array_equal(values, other.values[name]) for name, values in self.values.items()
+        )
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))

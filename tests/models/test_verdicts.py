@@ -268,6 +268,8 @@ def test_other_cases_have_another_digest() -> None:
         )
     ]  # fmt: skip
     assert len({*made}) == len(made)
+    one, same, other = (CaseValues("a", ["u"], None, ["map"], {"m": np.array([[v]])}) for v in (1.0, 1.0, 2.0))
+    assert one == same != other
     assert CaseValues("a", ["u", "v"], None, ["map"], {"mine": np.ones((2, 1))}, (np.array([1, 2]),)).digest == made[0]
 
 
