@@ -28,6 +28,8 @@ RECOMMENDERS: dict[str, Entry] = {
     "video2gif": Entry("reelmill.models.baselines.video2gif:VIDEO2GIF_RECOMMENDER", "segments, the same for all users"),
     "phdgifs": Entry("reelmill.models.baselines.video2gif:PHDGIFS_RECOMMENDER", "segments, by a mean of those liked"),
     "svmd": Entry("reelmill.models.baselines.svmd:RECOMMENDER", "segments, by similarity to those liked"),
+    "cdl": Entry("reelmill.models.baselines.cdl:CDL_RECOMMENDER", "segments, by their distance from a user"),
+    "lapreg": Entry("reelmill.models.baselines.cdl:LAPREG_RECOMMENDER", "segments, by cdl tied along a graph of likes"),
     "fm": Entry("reelmill.models.baselines.fm:FM_RECOMMENDER", "clicks, by a factorisation machine over fields"),
     "deepfm": Entry("reelmill.models.baselines.fm:DEEPFM_RECOMMENDER", "clicks, by fm plus a perceptron"),
     "bpr": Entry("reelmill.models.baselines.vbpr:BPR_RECOMMENDER", "items, by pairwise matrix factorisation"),
