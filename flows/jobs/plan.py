@@ -127,7 +127,8 @@ def plan(
 
 def download_plan(settings: Settings) -> DownloadPlan:
     """Videos to fetch, taking them to be as large and as slow as those fetched before."""
-    wanted, tables = steps.download_plan(settings), steps.root_of(settings).tables
+    wanted = [one for one in steps.download_plan(settings) if one.stored is None]  # others are only measured again
+    tables = steps.root_of(settings).tables
     mean = pc.mean(tables.read("media", ["bytes"])["bytes"]).as_py()
     log = tables.read("outcomes", ["stage", "status", "seconds"])
     done = log.filter(pc.and_(pc.equal(log["stage"], "download"), pc.equal(log["status"], "done")))
@@ -193,7 +194,9 @@ def _coming(
     claimed = {row["video_id"]: row["claimed_duration_ms"] for row in rows}
     usual = round(float(np.mean([fact.duration_ms for fact in facts.values()]))) if facts else UNKNOWN_MS
     every = dict(enumerate(steps.specs(settings, networks)))
-    guessed = {w.video_id: Facts(claimed.get(w.video_id) or usual) for w in steps.download_plan(settings)}
+    guessed = {
+        w.video_id: Facts(claimed.get(w.video_id) or usual) for w in steps.download_plan(settings) if w.stored is None
+    }
     return [(Video(v, "", "", 0, fact.duration_ms), every) for v, fact in guessed.items()], guessed
 
 

@@ -73,7 +73,7 @@ def read_source(settings: Settings) -> SourceResult:
 
 
 def download_plan(settings: Settings) -> list[Wanted]:
-    """Videos without media."""
+    """Videos without media, and those whose media are to be measured again."""
     return missing_media(root_of(settings), retry=settings.retry_failed, streams=streams(settings))
 
 

@@ -23,7 +23,7 @@ from reelmill.pipeline.download.words import still_permanent
 from reelmill.pipeline.media import at_hand
 from reelmill.pipeline.process.child import Child
 from reelmill.storage import Outcome, Outcomes, Root, Tables, parts
-from reelmill.storage.place import AnyRoot
+from reelmill.storage.place import AnyPath, AnyRoot
 from reelmill.storage.shield import shielded
 
 COMMIT_SECONDS = 20.0
@@ -35,39 +35,58 @@ CHECK = "facts"
 
 
 @dataclass(frozen=True)
+class Stored:
+    """A file that is there, by its row of `media`."""
+
+    uri: str
+    downloader: str | None
+    format_id: str | None
+
+
+@dataclass(frozen=True)
 class Wanted:
-    """A video to fetch."""
+    """A video to fetch and to measure."""
 
     video_id: str
     url: str
+    stored: Stored | None = None
+    """Its file, if that is there and only to be measured again."""
 
 
 def missing_media(root: AnyRoot, *, retry: bool = False, streams: Streams | None = None) -> list[Wanted]:
     """Videos with an address and without media, sorted by id; permanent failures only with `retry`.
 
-    A video has media if its file exists, has the size that was measured, and, if `streams` are given, was measured with
-    those that they name, or with none named.
+    A video has media if its file exists and has the size that was measured. If `streams` are given, videos are listed
+    too whose file was measured with other streams named, or by version 0.1.0, which did not choose among streams and
+    took a reset clock at its word: these are measured again, and not fetched.
     """
     tables = Tables(root)
     videos = tables.read("videos", ["video_id", "url"])
     videos = videos.filter(pc.is_valid(videos["url"]))
-    media = tables.read("media", ["video_id", "uri", "bytes", "named_streams"]).to_pylist()
-    size_of = _sizes(root)
-    done = {
-        row["video_id"]
-        for row in media
-        if (streams is None or row["named_streams"] == streams.named) and size_of(row["uri"]) == row["bytes"]
-    }
+    columns = ["video_id", "uri", "bytes", "downloader", "format_id", "video_stream", "named_streams"]
+    media, size_of = tables.read("media", columns).to_pylist(), _sizes(root)
+    there = {row["video_id"]: row for row in media if size_of(row["uri"]) == row["bytes"]}
+    again = {video: row for video, row in there.items() if streams is not None and not _measured_so(row, streams)}
+    done = there.keys() - again.keys()
     if not retry:
         done |= _given_up(root)
     return sorted(
         (
-            Wanted(v, u)
+            Wanted(v, u, _stored(again[v]) if v in again else None)
             for v, u in zip(*(videos[c].to_pylist() for c in ("video_id", "url")), strict=True)
             if v not in done
         ),
         key=lambda wanted: wanted.video_id,
     )
+
+
+def _measured_so(row: dict[str, Any], streams: Streams) -> bool:
+    """Whether a row of `media` says which streams it measured, and the same ones were named."""
+    return row["video_stream"] is not None and row["named_streams"] == streams.named
+
+
+def _stored(row: dict[str, Any]) -> Stored:
+    return Stored(row["uri"], row["downloader"], row["format_id"])
 
 
 def _given_up(root: AnyRoot) -> set[str]:
@@ -184,12 +203,12 @@ def _fetch_one(
 ) -> Outcome:
     began = time.monotonic()
     try:
-        fetched = downloader.fetch(entry.video_id, entry.url)
+        fetched = None if entry.stored is not None else downloader.fetch(entry.video_id, entry.url)
     except Exception as error:
         tries = getattr(error, "attempts", 1)
         return Outcome.failure("download", entry.video_id, error, attempt=tries, seconds=time.monotonic() - began)
     try:
-        with at_hand(fetched.path if fetched.uri is None else Root(root).file(fetched.uri)) as file:
+        with at_hand(_file(Root(root), entry, fetched)) as file:
             job = {"path": str(file), "limits": limits, "streams": streams}
             (measured,) = prober.run(job, limits.wall_seconds)
     except Exception as error:
@@ -197,14 +216,26 @@ def _fetch_one(
     facts = measured.facts
     batch.media.append(_media_row(root, entry, fetched, facts))
     batch.checked(entry.video_id, measured.contradictions)
-    batch.info[entry.video_id] = fetched.info
+    if fetched is not None:
+        batch.info[entry.video_id] = fetched.info
+    attempts = 1 if fetched is None else fetched.attempts
     return Outcome(
-        "download", entry.video_id, "done", attempt=fetched.attempts, seconds=time.monotonic() - began,
+        "download", entry.video_id, "done", attempt=attempts, seconds=time.monotonic() - began,
         message=f"{facts['bytes']} bytes, {facts['duration_ms']} ms, {facts['codec']}",
     )  # fmt: skip
 
 
-def _media_row(root: AnyRoot, entry: Wanted, fetched: Fetched, facts: dict[str, Any]) -> dict[str, Any]:
+def _file(root: Root, entry: Wanted, fetched: Fetched | None) -> AnyPath:
+    """The file to measure: what was fetched, otherwise what is stored."""
+    if fetched is None:
+        assert entry.stored is not None
+        return root.file(entry.stored.uri)
+    return fetched.path if fetched.uri is None else root.file(fetched.uri)
+
+
+def _media_row(root: AnyRoot, entry: Wanted, fetched: Fetched | None, facts: dict[str, Any]) -> dict[str, Any]:
+    if fetched is None:
+        return {**facts, "video_id": entry.video_id, **vars(entry.stored)}
     return {
         **facts,
         "video_id": entry.video_id,
