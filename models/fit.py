@@ -61,11 +61,10 @@ def train(
     the run's plots, which takes some seconds (`core.plots`). Neither is part of the run's identity. `on_epoch` is
     called after each epoch with its number, from 1, and its figures."""
     recommender, open_log = registry.find(model), logs.find(logger)
-    settings = settings if settings is not None else recommender.settings()
-    if not isinstance(settings, recommender.settings):
-        raise InputError(f"{model} takes {recommender.settings.__name__}, not {type(settings).__name__}")
+    settings = _own(recommender, settings)
     root = sources_of_root.choose(Root(root), sources)
     data = recommender.load(root, **registry.stores_of(model, stores))
+    settings = settings.found_in(data)
     run = open_run(root, recommender, settings, data)
     if run.complete:
         metrics = run.metrics()
@@ -110,6 +109,15 @@ def train(
     }
     run.finish(checkpoint, training.history, drawn, metrics, to_parquet(cases))
     return FitResult(run.folder, metrics, counts, skipped=False, written=_written(root, run, recommender))
+
+
+def _own(recommender: Recommender, settings: FitSettings | None) -> FitSettings:
+    """These settings, by default the recommender's. Raises InputError for those of another one."""
+    if settings is None:
+        return recommender.settings()
+    if not isinstance(settings, recommender.settings):
+        raise InputError(f"{recommender.name} takes {recommender.settings.__name__}, not {type(settings).__name__}")
+    return settings
 
 
 def _written(root: Root, run: Run, recommender: Recommender) -> dict[str, str]:

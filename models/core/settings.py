@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import Field, asdict, dataclass, fields
 from math import isfinite
 from typing import Any, Self
 
@@ -12,6 +12,8 @@ LARGEST = (1 << 63) - 1
 """Largest whole number of any setting: that of int64."""
 WIDEST = 1 << 16
 """Largest dimension, or number of layers, heads or negatives: more fits no memory."""
+AUTO = "auto"
+"""Default of a setting of type `float | str`: a number that is found in the data (`FitSettings.found_in`)."""
 EXAMPLES = {int: ", such as 10", float: ", such as 0.5 or 1e-3", bool: ", true or false"}
 """{type: examples for its error message}"""
 
@@ -69,6 +71,10 @@ class FitSettings:
                 f"test_share {test} with validation_share {validation}: must be above 0 and leave something to train on"
             )
 
+    def found_in(self, data: Any) -> Self:
+        """The same with every number that depends on the data. These are the settings of the run."""
+        return self
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and words, as in `settings.json`."""
         return asdict(self)
@@ -77,13 +83,18 @@ class FitSettings:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Inverse of `to_dict`. A missing setting takes its default; an unknown one, or one of another type than its
         default, raises InputError."""
-        kinds = {f.name: type(f.default) for f in fields(cls)}
+        kinds = {f.name: _kind(f, values.get(f.name)) for f in fields(cls)}
         given: dict[str, Any] = {}
         for name, value in values.items():
             if name not in kinds:
                 raise InputError(f"{cls.__name__} has no setting {name!r}: {nearest(name, list(kinds))}")
             given[name] = typed(name, kinds[name], value)
         return cls(**given)
+
+
+def _kind(field: Field[Any], value: Any) -> type:
+    """Type of a setting: that of its default, and of `float | str` a number unless the value is `AUTO`."""
+    return float if field.type == float | str and value != AUTO else type(field.default)
 
 
 def check_number(name: str, value: Any) -> None:

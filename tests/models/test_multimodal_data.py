@@ -375,7 +375,7 @@ def test_no_times_no_ratings_no_modalities(tmp_path: Path) -> None:
     [
         ({"split": "times"}, "did you mean 'time'"),
         ({"negatives": "sample"}, "did you mean 'sampled'"),
-        ({"disliked": 5.0}, "disliked 5.0: must be at most 4.0"),
+        ({"liked": 4.0, "disliked": 5.0}, "disliked 5.0: must be at most 4.0"),
         ({"drop_items": 1.5}, "drop_items 1.5"),
         ({"test_share": 0.0}, "test_share 0.0"),
         ({"test_share": 0.5, "validation_share": 0.5}, "leave something to train on"),

@@ -1,9 +1,10 @@
 """Settings of BPR (Rendle et al., UAI 2009) and VBPR (He and McAuley, AAAI 2016)."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
-from reelmill.models.core.settings import WIDEST, FitSettings
+from reelmill.models.core.settings import AUTO, WIDEST, FitSettings
+from reelmill.models.data.scale import Scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,9 @@ class BPRSettings(FitSettings):
     """λ_Θ, on γ, θ and β of the batch."""
     init_std: float = 0.1
     """Of γ, θ and E; biases start at zero."""
-    liked: float = 0.0
-    """Ratings from here on are positives. Events that are no ratings, and ratings without a value, all are."""
+    liked: float | str = AUTO
+    """Ratings from here on are positives: by default 1 where there is none but 0 and 1 (or −1, 0 and 1), else 0. Events
+    that are no ratings, and ratings without a value, all are."""
     split: Literal["random", "last", "given"] = "random"
     """`random`: shares of all positives. `last`: of each user with at least three the newest tests and the one before
     validates. `given`: an event belongs to its source, which is called train, validation or test."""
@@ -39,6 +41,12 @@ class BPRSettings(FitSettings):
         self.at_least(dim=1, negatives=1, l2=0, init_std=0, validation_share=0, test_share=0)
         self.one_of(split=("random", "last", "given"))
         self.leaves_training(self.validation_share, self.test_share)
+
+    def found_in(self, data: Any) -> Self:
+        """With the threshold of the ratings' scale."""
+        scale = Scale.of(data.value) if data.rated else None
+        found = 1.0 if scale is not None and scale.says_no else 0.0
+        return replace(self, liked=found) if self.liked == AUTO else self
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,10 +41,11 @@ class BPRTask:
     name = "bpr"
 
     def __init__(self, data: Positives, settings: BPRSettings, device: torch.device) -> None:
+        settings = settings.found_in(data)
         self.data, self.settings, self.device = data, settings, device
         shares = settings.validation_share, settings.test_share
         rng = np.random.default_rng([settings.seed, 0])
-        self.split: Split = divide(data, settings.split, settings.liked, shares, rng)
+        self.split: Split = divide(data, settings.split, float(settings.liked), shares, rng)
         self.m, self.n = len(self.split.users), self.split.warm
         user, item = (torch.from_numpy(numbers).to(device) for numbers in self.split.train)
         self.negatives = Negatives(user, item, self.m, self.n)

@@ -39,18 +39,21 @@ class Split:
 
 
 def split(data: Clicks, settings: FieldSettings, rng: np.random.Generator) -> Split:
-    """Label the events and divide them. Raises InputError if a part or a kind of label is missing."""
+    """Label the events and divide them. Raises InputError if a part or a kind of label is missing, or the scale of the
+    ratings is not known."""
+    settings = settings.found_in(data)
+    liked, disliked = float(settings.liked), float(settings.disliked)
     sampled = settings.negatives == "sampled" or (settings.negatives == "auto" and not data.rated)
     if not data.rated and not sampled:
         raise InputError("the root has no ratings, so there are no low ones; say negatives: sampled")
-    click = data.value >= settings.liked if data.rated else np.ones(len(data.user), bool)
-    low = data.value < settings.disliked if data.rated else ~click
+    click = data.value >= liked if data.rated else np.ones(len(data.user), bool)
+    low = data.value < disliked if data.rated else ~click
     kept = click if sampled else click | low
     rows = np.flatnonzero(kept)
     if not click.any() or not (sampled or low.any()):
         raise InputError(
-            f"of {len(kept)} events {click.sum()} are clicks and {low.sum()} are none: both are needed; change liked "
-            "and disliked, or say negatives: sampled"
+            f"of {len(kept)} events {click.sum()} are clicks and {low.sum()} are none: both are needed (liked is "
+            f"{liked:g}, disliked {disliked:g}); change liked and disliked, or say negatives: sampled"
         )
     parts = _given(data, rows) if settings.split == "given" else _divided(data, rows, settings, rng)
     found = [Examples(data.user[p], data.item[p], click[p].astype(np.float32)) for p in parts]
@@ -60,6 +63,7 @@ def split(data: Clicks, settings: FieldSettings, rng: np.random.Generator) -> Sp
             raise InputError(f"the {name} part holds {len(part)} examples, not of both kinds; ingest more")
     used = sum(map(len, parts))
     counts = {
+        **_by_scale(data, liked, disliked),
         "clicks": int(click.sum()),
         "low_ratings": int(low.sum()),
         "ratings_between": int((~(click | low | np.isnan(data.value))).sum()),
@@ -74,6 +78,16 @@ def split(data: Clicks, settings: FieldSettings, rng: np.random.Generator) -> Sp
         "test_of_unseen_items": int((~np.isin(test.item, train.item)).sum()),
     }
     return Split(train, validation, test, sampled, counts)
+
+
+def _by_scale(data: Clicks, liked: float, disliked: float) -> dict[str, int]:
+    """How many ratings are on each side of the thresholds, which the names say."""
+    if not data.rated:
+        return {}
+    return {
+        f"ratings_of_{liked:g}_or_more": int((data.value >= liked).sum()),
+        f"ratings_below_{disliked:g}": int((data.value < disliked).sum()),
+    }
 
 
 def _divided(data: Clicks, rows: np.ndarray, settings: FieldSettings, rng: np.random.Generator) -> list[np.ndarray]:

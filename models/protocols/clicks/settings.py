@@ -1,10 +1,11 @@
 """Settings that all models of click-through over fields share."""
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
-from reelmill.models.core.settings import WIDEST, FitSettings
+from reelmill.models.core.settings import AUTO, WIDEST, FitSettings
+from reelmill.models.data.scale import Scale
 from reelmill.storage.errors import InputError
 
 
@@ -27,10 +28,12 @@ class FieldSettings(FitSettings):
     """On the field vectors in the batch. The paper names none."""
     fields: str = ""
     """Names of the fields to read, such as "user_id,item_id,tags"; none named: all there are."""
-    liked: float = 4.0
-    """Ratings from here on are clicks. Events that are no ratings are all clicks."""
-    disliked: float = 3.0
-    """Ratings below are none. Those between the two are left out (3 stars of MovieLens; the paper does not say)."""
+    liked: float | str = AUTO
+    """Ratings from here on are clicks. By default by the scale of the ratings seen: 4 of 5, 8 of 10, 1 of 0 and 1.
+    Events that are no ratings are all clicks."""
+    disliked: float | str = AUTO
+    """Ratings below are none: by default 3 of 5, 6 of 10. Those between the two are left out (3 stars of MovieLens; the
+    paper does not say)."""
     negatives: Literal["auto", "rated", "sampled"] = "auto"
     """`rated`: what was rated low. `sampled`: items drawn evenly from those that the user did not click, anew in each
     epoch. `auto`: rated if the events are ratings, else sampled."""
@@ -51,9 +54,20 @@ class FieldSettings(FitSettings):
         super().__post_init__()
         self.at_least(dim=1, init_std=0, l2=0, per_click=1, validation_share=0, test_share=0, drop_items=0)
         self.at_most(dim=WIDEST, per_click=WIDEST)
-        self.at_most(disliked=self.liked, drop_items=1)
+        self.at_most(drop_items=1)
+        if isinstance(self.liked, float) and isinstance(self.disliked, float):
+            self.at_most(disliked=self.liked)
         self.one_of(pooling=("mean", "sum"), negatives=("auto", "rated", "sampled"), split=("random", "time", "given"))
         self.leaves_training(self.validation_share, self.test_share)
+
+    def found_in(self, data: Any) -> Self:
+        """With the thresholds of the ratings' scale. Raises InputError if it is not known."""
+        if AUTO not in (self.liked, self.disliked):
+            return self
+        scale = Scale.of(data.value) if data.rated else None
+        liked, disliked = scale.thresholds() if scale is not None else (4.0, 3.0)
+        liked = liked if self.liked == AUTO else float(self.liked)
+        return replace(self, liked=liked, disliked=min(disliked, liked) if self.disliked == AUTO else self.disliked)
 
 
 def widths_of(hidden: str) -> list[int]:

@@ -38,6 +38,7 @@ class ClickTask:
     def __init__(
         self, name: str, build: Callable[..., FieldModel], data: Clicks, settings: Any, device: torch.device
     ) -> None:
+        settings = settings.found_in(data)
         self.name, self.build, self.data, self.settings, self.device = name, build, data, settings, device
         self.split = split(data, settings, self._rng(0))
         train = self.split.train
