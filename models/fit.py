@@ -6,6 +6,7 @@
 A complete run of the same identity is found without importing torch, and nothing is fitted again.
 """
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,7 +94,8 @@ def train(
     epoch = training.best["epoch"]
     drawn = plots.draw(model, recommender.plots, task, network, training.history, epoch, tables) if pictures else {}
     read = sources_of_root.counted(root)
-    counts = {**task.counts, **sources_of_root.counts(root)}
+    rows = [account.counts() for account in data.accounts]
+    counts = {**task.counts, **dict(ChainMap(*rows)), **sources_of_root.counts(root)}
     metrics = {**tables, "counts": counts, "sources": read, "cases": digests(cases), "fit": training.summary()}
     checkpoint = {
         "model": model,

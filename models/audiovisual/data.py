@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reelmill.models.audiovisual.settings import MODALITIES
+from reelmill.models.data.accounts import Account
 from reelmill.models.data.columns import LISTS, NAMES, Column, video_columns
 from reelmill.models.data.vectors import mean_vectors
 from reelmill.storage import Root
@@ -34,6 +35,8 @@ class Clips:
     counts: dict[str, int]
     fingerprint: str
     """64 hex digits: hash of the ids, the names, all vectors and the specs of the stores."""
+    accounts: tuple[Account, ...] = ()
+    """Where the rows of the tables went."""
 
 
 def load(root: AnyRoot, picture: str, sound: str) -> Clips:
@@ -42,6 +45,7 @@ def load(root: AnyRoot, picture: str, sound: str) -> Clips:
     root = Root(root)
     tables = root.tables
     videos = sorted(tables.units("videos"))
+    every = len(videos)
     if root.sources:
         met = set(tables.read("events", ["video_id"])["video_id"].to_pylist())
         videos = [video for video in videos if video in met]
@@ -74,4 +78,9 @@ def load(root: AnyRoot, picture: str, sound: str) -> Clips:
         sha.update("\0".join([column.name, *column.names, str(column.table.shape)]).encode() + column.table.tobytes())
     for table in both.values():
         sha.update(table.tobytes())
-    return Clips(kept, both["picture"], both["sound"], classes, stores, counts, sha.hexdigest())
+    left_out = {
+        "videos_of_other_sources": every - len(videos),
+        **{name: counts[name] for name in ("videos_without_a_name", "videos_without_picture")},
+    }
+    account = Account("videos", every, len(kept), left_out)
+    return Clips(kept, both["picture"], both["sound"], classes, stores, counts, sha.hexdigest(), (account,))

@@ -10,13 +10,16 @@ fitted      a model rebuilt from the checkpoint of a run
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from reelmill.models.core.settings import FitSettings
 from reelmill.storage.errors import InputError
+
+if TYPE_CHECKING:
+    from reelmill.models.data.accounts import Account
 
 
 class Model(nn.Module):
@@ -63,6 +66,10 @@ class Data(Protocol):
     @property
     def stores(self) -> dict[str, str]:
         """{role: name of the feature store}, as the recommender's `roles` name them."""
+
+    @property
+    def accounts(self) -> "tuple[Account, ...]":
+        """Where each row of the tables went: used, or left out by which rule."""
 
 
 class Task(Protocol):

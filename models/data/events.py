@@ -4,12 +4,14 @@
 user who marks or watches a video chose it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelmill.models.data.accounts import Account, unused_kinds
 from reelmill.models.data.arrays import codes
 from reelmill.storage import Root
 from reelmill.storage.errors import InputError
@@ -44,12 +46,15 @@ class Newest:
     """Whether the events are ratings."""
     events: int
     """How many events count; those beyond P repeat a pair."""
+    accounts: tuple[Account, ...]
+    """Where the rows of the tables went."""
 
     @classmethod
     def read(cls, root: Root) -> "Newest":
         """Of the events that count; of equally new ones that of the last source and row. Raises InputError if there is
         none."""
-        events, rated = interactions(root, root.tables.read("events", COLUMNS))
+        every = root.tables.read("events", COLUMNS)
+        events, rated = interactions(root, every)
         users, items = (sorted(pc.unique(events[name]).to_pylist()) for name in ("user_id", "video_id"))
         time = pc.fill_null(events["time"].cast(pa.int64()), int(NO_TIME)).to_numpy()
         pair = codes(events["user_id"], users) * len(items) + codes(events["video_id"], items)
@@ -61,7 +66,9 @@ class Newest:
         value = pc.fill_null(events["value"], float("nan")).to_numpy()
         user, item = np.divmod(pair[last], len(items))
         columns = (value[last], time[last], place[source[last]])
-        return cls(users, items, user, item, *columns, rated, events.num_rows)
+        left_out = {"events_repeated": events.num_rows - len(user), **unused_kinds(every, counted_kinds(rated))}
+        account = Account("events", every.num_rows, len(user), left_out)
+        return cls(users, items, user, item, *columns, rated, events.num_rows, (account,))
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
@@ -72,6 +79,11 @@ class Newest:
     def repeated(self) -> int:
         """Events that an equally new or newer one of the same pair replaces."""
         return self.events - len(self.user)
+
+
+def counted_kinds(rated: bool) -> Sequence[str]:
+    """The kinds of events that count."""
+    return ["rating"] if rated else IN_PLACE_OF_RATINGS
 
 
 def interactions(root: Root, events: pa.Table) -> tuple[pa.Table, bool]:

@@ -214,7 +214,7 @@ def _positives(folder: Path, features: np.ndarray | None = None) -> Any:
     names = [[str(name) for name in range(numbers.max() + 1)] for numbers in (user, item)]
     none = np.full(len(user), -1)
     return Positives(
-        *names, user[order], item[order], none * np.nan, none, none, False, len(user), features, {}, {}, ""
+        *names, user[order], item[order], none * np.nan, none, none, False, len(user), (), features, {}, {}, ""
     )
 
 

@@ -182,7 +182,7 @@ def made(users: int = 40, videos: int = 12, seed: int = 0) -> Histories:
     return Histories(
         [f"u{u}" for u in range(users)], [f"v{v}" for v in range(videos)], user, video, ms, posts,
         rng.integers(3, size=200), rng.integers(400, size=200) * 24 * 3_600_000, {}, np.zeros((videos, 1), np.float32),
-        np.zeros((videos, 0), np.float32), 3, {}, None, "",  # type: ignore[arg-type]
+        np.zeros((videos, 0), np.float32), 3, {}, None, "", (),  # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelmill.models.data.accounts import Account, unused_kinds
 from reelmill.models.data.arrays import codes, video_key
 from reelmill.models.data.events import chronological
 from reelmill.models.data.vectors import VectorDigest, blocks, fingerprint, usable
@@ -100,6 +101,8 @@ class Highlights:
     counts: HighlightCounts
     fingerprint: str
     """64 hex digits: hash of the spec, the ids, all arrays and all vectors."""
+    accounts: tuple[Account, ...] = ()
+    """Where the rows of the tables went."""
 
     @property
     def stores(self) -> dict[str, str]:
@@ -135,7 +138,7 @@ def load(root: AnyRoot, steps: str) -> Highlights:
         )
     columns = ["user_id", "video_id", "kind", "time", "start_ms", "stop_ms", "last_video", "source", "source_row"]
     events = tables.read("events", columns)
-    events = events.filter(pc.equal(events["kind"], "highlight"))
+    every, events = events, events.filter(pc.equal(events["kind"], "highlight"))
     if not events.num_rows:
         raise InputError(f"{root} has no event of kind highlight; ingest some first (reelmill ingest)")
     users, videos = (sorted(pc.unique(events[name]).to_pylist()) for name in ("user_id", "video_id"))
@@ -174,7 +177,12 @@ def load(root: AnyRoot, steps: str) -> Highlights:
     )
     cells = [a for c in (read.cells, grid) for a in (c.start, c.start_ms, c.stop_ms)]
     print_ = fingerprint(store, [*names, "", *read.videos], [*cells, read.row, read.usable, *arrays], read.digest)
-    return Highlights(names, read.videos, read.cells, read.row, read.usable, grid, *arrays, store, counts, print_)
+    rules = ("highlights_without_range", "highlights_without_features", "highlights_repeated", "highlights_off_steps")
+    left_out = {**{rule: lost[rule] for rule in rules}, **unused_kinds(every, ["highlight"])}
+    account = Account("events", every.num_rows, len(ranges), left_out)
+    return Highlights(
+        names, read.videos, read.cells, read.row, read.usable, grid, *arrays, store, counts, print_, (account,)
+    )
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelmill.models.data.accounts import Account, unused_kinds
 from reelmill.models.data.arrays import codes, spans, video_key
-from reelmill.models.data.events import interactions
+from reelmill.models.data.events import counted_kinds, interactions
 from reelmill.models.data.spread import Spread
 from reelmill.models.data.vectors import VectorDigest, blocks, fingerprint, usable
 from reelmill.storage import FeatureStore, Root, Tables
@@ -84,6 +85,8 @@ class Ratings:
     counts: RatingCounts
     fingerprint: str
     """64 hex digits: hash of the spec, the ids, all arrays and all vectors."""
+    accounts: tuple[Account, ...] = ()
+    """Where the rows of the tables went."""
 
     @property
     def stores(self) -> dict[str, str]:
@@ -124,7 +127,7 @@ def load(root: AnyRoot, frames: str) -> Ratings:
             "window (reelmill extract with vgg19 and rows: window) or a segment"
         )
     events = tables.read("events", ["user_id", "video_id", "kind", "start_ms"])
-    rated, _ = interactions(root, events)
+    rated, by_rating = interactions(root, events)
     users, items = (sorted(pc.unique(rated[name]).to_pylist()) for name in ("user_id", "video_id"))
     pair = np.unique(codes(rated["user_id"], users) * len(items) + codes(rated["video_id"], items))
     user, item = np.divmod(pair, len(items))
@@ -145,7 +148,20 @@ def load(root: AnyRoot, frames: str) -> Ratings:
     )
     arrays = (user, item, start, read.row[read.usable], like_user, like_frame)
     print_ = fingerprint(store, [*users, "", *items], arrays, read.digest)
-    return Ratings(users, items, *arrays, store, counts, print_)
+    accounts = _accounts(events, counts, by_rating, likes.num_rows, len(pair))
+    return Ratings(users, items, *arrays, store, counts, print_, accounts)
+
+
+def _accounts(events: pa.Table, counts: RatingCounts, by_rating: bool, likes: int, ratings: int) -> tuple[Account, ...]:
+    """Of the events, and of the labels where these are the likes of frames."""
+    lost = {name: getattr(counts, name) for name in ("frame_likes_of_strangers", "frame_likes_off_frame")}
+    kinds, left_out = [*counted_kinds(by_rating)], {"ratings_repeated": counts.ratings_repeated}
+    if counts.frame_likes_from_labels or not likes:
+        account = Account("events", events.num_rows, ratings, {**left_out, **unused_kinds(events, kinds)})
+        return account, Account("labels", likes, likes - sum(lost.values()), lost)
+    lost["frame_likes_repeated"] = counts.frame_likes_repeated
+    left_out |= {**lost, **unused_kinds(events, [*kinds, "frame_like"])}
+    return (Account("events", events.num_rows, ratings + counts.frame_likes, left_out),)
 
 
 @dataclass(frozen=True)

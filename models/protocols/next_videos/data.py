@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelmill.models.data.accounts import Account, unused_kinds
 from reelmill.models.data.arrays import codes
 from reelmill.models.data.vectors import blocks, usable
 from reelmill.storage import FeatureStore, Root
@@ -107,6 +108,8 @@ class Histories:
     counts: HistoryCounts
     fingerprint: str
     """64 hex digits: hash of the specs, the ids, all events and all contents."""
+    accounts: tuple[Account, ...]
+    """Where the rows of the tables went."""
 
 
 def load(
@@ -156,7 +159,21 @@ def load(
         stores={role: store.spec.name for role, store in stores.items()},
         counts=counts,
         fingerprint=digest,
+        accounts=(_account(events, counts, "posts" in stores),),
     )  # fmt: skip
+
+
+def _account(events: pa.Table, counts: HistoryCounts, reads_posts: bool) -> Account:
+    """Of the events. A post is used if its store has it, whether with a topic or without."""
+    left_out = {"watches_undated": counts.watches_undated, "watches_repeated": counts.watches_repeated}
+    said = 0
+    if reads_posts:
+        left_out |= {name: getattr(counts, name) for name in ("posts_of_strangers", "posts_undated",
+                                                              "posts_not_in_store")}  # fmt: skip
+        posts = int(pc.sum(pc.equal(events["kind"], "post")).as_py() or 0)
+        said = posts - counts.posts_of_strangers - counts.posts_undated - counts.posts_not_in_store
+    left_out |= unused_kinds(events, (*KINDS, "post") if reads_posts else KINDS)
+    return Account("events", events.num_rows, counts.watches + said, left_out)
 
 
 def _check(role: str, store: FeatureStore) -> None:

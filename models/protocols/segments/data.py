@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from reelmill.models.data.accounts import Account, unused_kinds
 from reelmill.models.data.arrays import STRIDE, codes, video_key
 from reelmill.models.data.events import chronological
 from reelmill.models.data.spread import Spread
@@ -81,6 +82,8 @@ class Interactions:
     counts: Counts
     fingerprint: str
     """64 hex digits: hash of the spec, the ids, all arrays and all vectors."""
+    accounts: tuple[Account, ...] = ()
+    """Where the rows of the tables went."""
 
     @property
     def stores(self) -> dict[str, str]:
@@ -129,7 +132,7 @@ def _interactions(root: Root, store: FeatureStore, grid_of: "Callable[[pa.Table,
     labels = tables.read("labels", ["user_id", "video_id", "segment_index"])
     segments = tables.read("segments", ["video_id", "segment_index", "start_ms", "stop_ms"])
     events = tables.read("events", ["user_id", "video_id", "kind", "time", "last_video", "source", "source_row"])
-    events = events.filter(pc.equal(events["kind"], "highlight"))
+    every, events = events, events.filter(pc.equal(events["kind"], "highlight"))
     if not labels.num_rows:
         raise InputError(f"{root} has no labels; ingest events and probe videos first (reelmill ingest)")
 
@@ -141,7 +144,7 @@ def _interactions(root: Root, store: FeatureStore, grid_of: "Callable[[pa.Table,
         raise InputError(f"no label of {root} falls on a segment with features in {store.spec.name}; extract it first")
     alive, user = np.unique(user, return_inverse=True)
     users = [users[u] for u in alive]
-    view_user, view_video, undated, by_row = _views(events, users, grid, user, grid.video[number])
+    view_user, view_video, undated, by_row, dating = _views(events, users, grid, user, grid.video[number])
     seen = set(events["user_id"].to_pylist()) | set(labels["user_id"].to_pylist())
     counts = Counts(
         users=len(users),
@@ -159,7 +162,16 @@ def _interactions(root: Root, store: FeatureStore, grid_of: "Callable[[pa.Table,
     )
     arrays = (grid.video, grid.index, user, number, np.full(len(user), -1), view_user, view_video)
     print_ = fingerprint(store, [*users, "", *grid.videos], arrays, grid.digest, lengths=False)
-    return Interactions(users, grid.videos, *arrays, store, grid.rows, counts, print_)
+    of_labels = {"labels_without_features": lost, "labels_repeated": repeated}
+    of_events = {
+        "events_of_other_users_or_videos": events.num_rows - dating,  # without a label, or without features
+        **unused_kinds(every, ["highlight"]),
+    }
+    accounts = (
+        Account("labels", labels.num_rows, len(user), of_labels),
+        Account("events", every.num_rows, dating, of_events),
+    )
+    return Interactions(users, grid.videos, *arrays, store, grid.rows, counts, print_, accounts)
 
 
 @dataclass(frozen=True)
@@ -249,10 +261,11 @@ def _positives(labels: pa.Table, users: list[str], grid: _Grid) -> tuple[np.ndar
 
 def _views(
     events: pa.Table, users: list[str], grid: _Grid, positive_user: np.ndarray, positive_video: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, int, int]:
+) -> tuple[np.ndarray, np.ndarray, int, int, int]:
     """User and video (H,) of the distinct views, by user and then in the order in which they began: by time where all
     events of the user have one, else by the source's rows; the video that the source marks as the last comes last.
-    Views known from labels only come first."""
+    Views known from labels only come first. Then how many views have no event, how many users are ordered by row, and
+    how many events date a view."""
     user, video = codes(events["user_id"], users), codes(events["video_id"], grid.videos)
     kept = (user >= 0) & (video >= 0)
     user, video = user[kept], video[kept]
@@ -264,4 +277,4 @@ def _views(
     pair = np.concatenate([undated, pair])
     user, video = np.divmod(pair, len(grid.videos))
     order = np.argsort(user, kind="stable")
-    return user[order], video[order], len(undated), int(by_row.sum())
+    return user[order], video[order], len(undated), int(by_row.sum()), int(kept.sum())

@@ -6,6 +6,7 @@ with a store that has one row a video, its items are videos, and the events of `
 
 import numpy as np
 
+from reelmill.models.data.accounts import Account
 from reelmill.models.data.events import NO_TIME, Newest
 from reelmill.models.data.vectors import VectorDigest, blocks, fingerprint, usable
 from reelmill.models.protocols.segments import data
@@ -53,7 +54,10 @@ def _whole(root: Root, store: FeatureStore) -> Interactions:
     arrays = (every, np.zeros_like(every), user, number, newest.part[kept], user[seen], number[seen])
     rows = store.locate((name, 0) for name in videos)
     print_ = fingerprint(store, [*names, "", *videos], arrays, digest, lengths=False)
-    return Interactions(names, videos, *arrays, store, rows, counts, print_)
+    (read,) = newest.accounts
+    left_out = {**read.left_out, "events_without_features": int((~kept).sum())}
+    account = Account("events", read.read, len(user), left_out)
+    return Interactions(names, videos, *arrays, store, rows, counts, print_, (account,))
 
 
 def _usable(store: FeatureStore, videos: list[str]) -> tuple[np.ndarray, int, bytes]:
