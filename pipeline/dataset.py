@@ -1,52 +1,68 @@
-"""A published dataset, read as it was published: who liked what, and vectors of whole videos.
+"""A published data set, read as it was published: who liked what, and vectors of whole videos.
 
-    what it is        file or folder                                        becomes
-    MovieLens         ratings.dat, ratings.csv, X.inter, u.data (or .gz)    ratings, films, users
-    PHD²              a CSV with a column youtubeId                         highlights, segments, labels
-    interactions      interactions.parquet or .csv with user_id, item_id    watches (ratings, where there is a rating)
+    kind              file or folder                                        becomes
+    movielens         ratings.dat, ratings.csv, u.data (or .gz)             ratings, films, users
+    recbole           X.inter, X.item, X.user, of RecBole or MMRec          ratings or watches, videos, users
+    microlens         *pairs.csv                                            watches
+    kuairec           big_matrix.csv (else small_matrix.csv)                watches, videos
+    kuairand          log_standard_*.csv, one source each                   ratings 1 (clicked) and 0, videos
+    amazon            ratings_*.csv, reviews as CSV or JSON lines           ratings
+    phd2              a CSV with a column youtubeId                         highlights, segments, labels
+    interactions      any other table with a user_id and an item_id         watches (ratings, where there is a rating)
 
-Interactions may have a column `split` (train, validation, test), which the settings `split: given` use, `time`, and
-`rating`. Vectors are in files `<modality>_features.npy` (or .npz, .parquet; see `vectors`) beside the table, whose rows
-or ids are item ids.
+Interactions may have a column `split` (train, validation, test; MMRec's `x_label`: 0, 1, 2), which the settings `split:
+given` use. Vectors are in files `<modality>_features.npy` (or .npz, .parquet; see `vectors`) beside the table, whose
+rows or ids are item ids.
 
     read("root", "tiktok/")        # interactions.parquet, image_features.npy, audio_features.npy
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from reelmill.pipeline import labels, sources
-from reelmill.pipeline.sources import IngestCounts, SourceResult, text
-from reelmill.pipeline.sources.bounds import check_rows
+from reelmill.pipeline.sources import IngestCounts, Source, layouts
+from reelmill.pipeline.sources.dialect import suffix_of
+from reelmill.pipeline.sources.layouts import ITEMS, USERS, Layout
+from reelmill.pipeline.sources.rows import Summary
+from reelmill.pipeline.sources.tables import SUFFIXES as TABLE_SUFFIXES
+from reelmill.pipeline.sources.tables import Table, Wanted, open_table
 from reelmill.pipeline.vectors import SUFFIXES, write_vectors
 from reelmill.storage import Root
 from reelmill.storage.errors import InputError
 from reelmill.storage.place import AnyRoot
 
-Kind = Literal["movielens", "phd2", "interactions"]
+Kind = Literal["movielens", "recbole", "microlens", "kuairec", "kuairand", "amazon", "phd2", "interactions"]
 
-TABLES = ("ratings*.dat", "ratings*.dat.gz", "ratings.csv", "*.inter", "u.data")
-"""Names of MovieLens' ratings."""
+INTERACTIONS = tuple(f"interactions{suffix}" for suffix in (".parquet", ".csv", ".tsv", ".jsonl"))
+TABLES = ("ratings*.dat", "ratings*.dat.gz", "ratings.csv", "*.inter", "*.inter.gz", "u.data")
+"""Names of ratings."""
+MICRO = ("*pairs.csv", "big_matrix.csv", "log_standard*.csv", "ratings_*.csv", "reviews_*.json*")
+"""Names of the tables of other published sets."""
 MODALITIES = {"image": "picture", "visual": "picture", "audio": "sound", "acoustic": "sound", "textual": "text"}
-"""Names of modalities in published datasets, and ours."""
-NAMES = {"user_id": ("user_id", "user", "userId"), "video_id": ("item_id", "video_id", "item", "itemId")}
+"""Names of modalities in published data sets, and ours."""
 OPTIONAL = {"time": ("time", "timestamp"), "value": ("rating", "value")}
+SPLITS = ("split", "x_label")
+"""Columns that divide a table into parts."""
+PARTS = {"train": "train", "valid": "validation", "val": "validation", "validation": "validation", "test": "test",
+         "0": "train", "1": "validation", "2": "test"}  # fmt: skip
+"""{word in such a column: our part}"""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What was read from a dataset."""
+    """What was read from a data set."""
 
     kind: Kind
     sources: list[IngestCounts]
-    """One source, or one for each part of a published split."""
+    """One source, or one for each part of a published split, or for each log of KuaiRand."""
     stores: dict[str, str]
     """{modality: store of its vectors}."""
     labels: int
@@ -56,92 +72,137 @@ class Dataset:
 
 
 def read(root: AnyRoot, path: str | Path) -> Dataset:
-    """Read a dataset into a root; what is there already is not written again. Raises InputError if its layout is none
+    """Read a data set into a root; what is there already is not written again. Raises InputError if its layout is none
     of those above, or a file is missing."""
-    table = find(Path(path))
-    kind = kind_of(table)
-    if kind == "interactions":
-        results = _interactions(table)
-    else:
-        results = [sources.read(table, kind)]
-    counts = [sources.write_source(root, result) for result in results]
-    made = labels.write_labels(root).labels if kind == "phd2" else 0
-    notes = tuple(note for result in results for note in result.notes)
-    return Dataset(kind, counts, _vectors(root, table.parent), made, notes)
+    files = find(Path(path))
+    layout = _layout(files[0])
+    counts = [
+        sources.write_source(root, part)
+        for file in files
+        for part in (_interactions(file) if layout is None else _published(file, layout))
+    ]
+    made = labels.write_labels(root).labels if layout is layouts.PHD2 else 0
+    notes = tuple(dict.fromkeys(note for count in counts for note in count.notes)) + _left(files, layout)
+    kind: Kind = "interactions" if layout is None else layout.format  # type: ignore[assignment]
+    return Dataset(kind, counts, _vectors(root, files[0].parent), made, notes)
 
 
-def find(path: Path) -> Path:
-    """The table of a dataset: the file itself, or the only one in a folder. Raises InputError if there is none, or more
-    than one."""
+def find(path: Path) -> list[Path]:
+    """The tables of a data set: the file itself, or those of a folder, mostly one. Raises InputError if there is none,
+    or several that are not parts of one set."""
     if path.is_file():
-        return path
+        return [path]
     if not path.is_dir():
         raise InputError(f"data {path} is neither a file nor a folder; check the path")
-    for patterns in (("interactions.parquet", "interactions.csv"), TABLES, ("*.csv",)):
-        found = sorted({file for pattern in patterns for file in path.glob(pattern)})
-        if len(found) == 1:
-            return found[0]
+    for patterns in (INTERACTIONS, TABLES, MICRO, ("*.csv", "*.csv.gz", "*.tsv", "*.jsonl*", "*.parquet")):
+        found = sorted({file for pattern in patterns for file in path.glob(pattern) if not _vector_file(file)})
+        if len(found) == 1 or (found and all(file.match("log_standard*.csv") for file in found)):
+            return found
         if found:
             raise InputError(f"data {path} holds {', '.join(file.name for file in found)}; give one of them")
-    raise InputError(f"data {path} has none of interactions.parquet, interactions.csv, {', '.join(TABLES)} or a CSV; "
-                     "other layouts are read by a settings file with a mapping (reelmill ingest)")  # fmt: skip
+    if (path / "data").is_dir():  # KuaiRec and KuaiRand
+        return find(path / "data")
+    raise InputError(f"data {path} has none of {', '.join((*INTERACTIONS[:2], *TABLES, *MICRO))} or a CSV; "
+                     f"{layouts.UNKNOWN}")  # fmt: skip
 
 
-def kind_of(table: Path) -> Kind:
-    """The kind of a table, by its name and first line."""
-    if table.suffix == ".parquet" or table.name.startswith("interactions."):
-        return "interactions"
-    if table.suffix == ".csv" and b"youtubeId" in text.read_bytes(table).partition(b"\n")[0]:
-        return "phd2"
-    return "movielens"
+def _vector_file(file: Path) -> bool:
+    return file.stem.endswith("_features") and file.suffix in SUFFIXES
 
 
-def _interactions(table: Path) -> list[SourceResult]:
-    """The table as one source, or as one source for each value of its column `split`, named after it."""
-    names, split = _columns(table)
-    mapping = {ours: next((n for n in theirs if n in names), theirs[0]) for ours, theirs in NAMES.items()}
+def _layout(table: Path) -> Layout | None:
+    """The layout of a table; None for interactions. Raises InputError if it is none of those known."""
+    if not table.name.startswith("interactions."):
+        layout = layouts.recognise(table)
+        if layout is not None:
+            return layout
+    opened = open_table(table) if suffix_of(table) in TABLE_SUFFIXES else None
+    if opened is None or not ({*USERS} & {*opened.names} and {*ITEMS} & {*opened.names}):
+        raise InputError(
+            f"data {table} has an unknown layout{'' if opened is None else _columns_of(opened)}; {layouts.UNKNOWN}"
+        )
+    return None
+
+
+def _columns_of(table: Table) -> str:
+    return f" (columns {', '.join(table.names[:12])}{' …' if len(table.names) > 12 else ''})"
+
+
+def _left(files: list[Path], layout: Layout | None) -> tuple[str, ...]:
+    """A remark about tables of the set that are not read with the others."""
+    if layout is None or not layout.left:
+        return ()
+    left = sorted(file.name for file in files[0].parent.glob(layout.left) if file not in files)
+    return (f"not read: {', '.join(left)}; give --data one of these files to read it",) if left else ()
+
+
+def _published(file: Path, layout: Layout) -> "list[Source] | list[Part]":
+    """A table of a known layout, maybe divided into parts."""
+    form = layout.format
+    return _divided(lambda: sources.open_source(file, form))  # type: ignore[arg-type]
+
+
+def _interactions(file: Path) -> "list[Source] | list[Part]":
+    """Any table with users and items."""
+    names = open_table(file).names
+    mapping = {
+        ours: next((n for n in theirs if n in names), theirs[0])
+        for ours, theirs in (("user_id", USERS), ("video_id", ITEMS))
+    }
     mapping |= {
         ours: next(n for n in theirs if n in names) for ours, theirs in OPTIONAL.items() if {*theirs} & {*names}
     }
-    whole = sources.read(table, "mapped", mapping=mapping)
+    return _divided(lambda: sources.open_source(file, "mapped", mapping=mapping))
+
+
+def _divided(make: Callable[[], Source]) -> "list[Source] | list[Part]":
+    """The source that `make` opens, or one for each part of its split."""
+    whole = make()
+    split = next((name for name in whole.table.names if name.partition(":")[0] in SPLITS), None)
     if split is None:
         return [whole]
-    known = {"train": "train", "valid": "validation", "val": "validation", "validation": "validation", "test": "test"}
-    parts: dict[str, list[int]] = {}
-    for number, word in enumerate(split.to_pylist(), 1):
-        if word not in known:
-            raise InputError(f"{table}: split {word!r} in row {number}; known: {', '.join(known)}")
-        parts.setdefault(known[word], []).append(number)
-    return [_part(whole, name, pa.array(rows)) for name, rows in parts.items()]
+    words: dict[str, int] = {}
+    codes = []
+    rows = 0
+    for read in whole.table.batches(Wanted((split,))):
+        for row, word in enumerate(read.values[split].cast(pa.string()).to_pylist(), rows + 1):
+            if word not in PARTS and word.removesuffix(".0") not in PARTS:
+                raise InputError(f"{whole.path}: split {word!r} in row {row}; known: {', '.join(PARTS)}")
+            codes.append(words.setdefault(PARTS[word.removesuffix(".0")], len(words)))
+        rows += read.rows
+    part_of = np.array(codes, np.int8)
+    return [Part(name, make(), part_of == code) for name, code in words.items()]
 
 
-def _part(whole: SourceResult, name: str, rows: pa.Array) -> SourceResult:
-    """The rows of a source with these numbers, as a source named `name`."""
+class Part:
+    """The rows of a source that belong to one part of its split, as a source named after the part."""
 
-    def of(events: pa.Table) -> pa.Table:
-        mine = events.filter(pc.is_in(events["source_row"], value_set=rows))
-        column = pa.repeat(name, mine.num_rows).cast(mine.schema.field("source").type)
+    def __init__(self, name: str, whole: Source, mine: np.ndarray) -> None:
+        """`mine`: (rows,) bool."""
+        self.source, self.path, self.named = name, whole.path, True
+        self._whole, self._mine = whole, mine
+        self._videos = pa.array([], pa.string())
+
+    def batches(self) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """See `AnySource`."""
+        for tables in self._whole.batches():
+            events, rejects = (self._of(table) for table in tables)
+            self._videos = pc.unique(pa.chunked_array([self._videos, *events["video_id"].chunks]))
+            yield events, rejects
+
+    def summary(self) -> Summary:
+        """See `AnySource`."""
+        whole = self._whole.summary()
+        videos = whole.videos.filter(pc.is_in(whole.videos["video_id"], value_set=self._videos))
+        return Summary(
+            self.source, videos, int(self._mine.sum()), notes=whole.notes, users=whole.users,
+            understood=whole.understood,
+        )  # fmt: skip
+
+    def _of(self, rows: pa.Table) -> pa.Table:
+        mine = rows.filter(pa.array(self._mine[rows["source_row"].to_numpy() - 1]))
+        column = pa.repeat(self.source, mine.num_rows).cast(mine.schema.field("source").type)
         return mine.set_column(mine.column_names.index("source"), mine.schema.field("source"), column)
-
-    events = of(whole.events)
-    videos = whole.videos.filter(pc.is_in(whole.videos["video_id"], value_set=pc.unique(events["video_id"])))
-    return SourceResult(name, events, of(whole.rejects), videos, len(rows), path=whole.path, named=True)
-
-
-def _columns(table: Path) -> tuple[list[str], pa.ChunkedArray | None]:
-    """Names of the columns, and the column `split` as text, if there is one."""
-    try:
-        if table.suffix == ".parquet":
-            check_rows(pq.read_metadata(table).num_rows, table)
-            names = pq.read_schema(table).names
-            split = pq.read_table(table, columns=["split"])["split"].cast(pa.string()) if "split" in names else None
-            return names, split
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{table} cannot be read as Parquet ({error})") from error
-    names, body = text.split_header(text.read_bytes(table), ",", table)
-    if "split" not in names:
-        return names, None
-    return names, text.split(body, ",", names, ["split"], quoted=True).values["split"]
 
 
 def _vectors(root: AnyRoot, folder: Path) -> dict[str, str]:

@@ -155,7 +155,9 @@ def write_labels(root: AnyRoot, segment_ms: int = SEGMENT_MS, theta: float | str
     """
     tables = Tables(root)
     ids, duration, measured = _known_durations(tables)
-    events = _ranges(tables.read("events", ["user_id", "video_id", "kind", "start_ms", "stop_ms"]), KINDS)
+    events = _ranges(
+        tables.read_where("events", ["user_id", "video_id", "kind", "start_ms", "stop_ms"], "kind", KINDS), KINDS
+    )
     used = int(pc.sum(pc.is_in(events["video_id"], value_set=ids)).as_py() or 0)
     labels = label(events, (ids, duration), segment_ms, theta)
     sources = pc.if_else(pa.array(measured), "measured", "claimed")

@@ -5,7 +5,7 @@ cover a unit without having a row for it ("this video has no labels any more"): 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from reelmill.storage import cache, parts, sources
 from reelmill.storage.errors import CorruptPart, InputError, nearest
 from reelmill.storage.place import AnyPath, AnyRoot, place
 from reelmill.storage.schema import SCHEMAS, UNIT
+from reelmill.storage.unit_writer import UnitWriter
 
 EMPTY_UNITS = b"reelmill.empty_units"
 LOGGED = {
@@ -26,6 +27,8 @@ LOGGED = {
 }
 """Columns that identify a row of a log: it counts once, in however many parts it is."""
 ROW_GROUP = 1 << 20
+BATCH = 1 << 18
+"""Rows that are read at once where not the whole table is."""
 
 
 class Tables:
@@ -81,6 +84,58 @@ class Tables:
         records = every.read("events", ["user_id", "video_id", "kind", "source"])
         return sources.labels_of(rows, records, self.sources).select(wanted)
 
+    def read_where(self, name: str, columns: Sequence[str], column: str, values: Sequence[str]) -> pa.Table:
+        """The rows of a table with units of which a column has one of these values, as `read` gives them. Memory is
+        that of these rows, however many others there are."""
+        unit, schema = UNIT[name], _schema(name)
+        if unit is None:
+            raise InputError(f"table {name!r} is a log and has no units")
+        if self.sources and name in ("events", "labels"):
+            rows = self.read(name, list(dict.fromkeys([*columns, column])))
+            return rows.filter(pc.is_in(rows[column], value_set=pa.array(values))).select(columns)
+        loaded = pa.schema([field for field in schema if field.name in {*columns, column, unit}])
+        wanted, hidden, found = pa.array(values, schema.field(column).type), set[str](), [loaded.empty_table()]
+        try:
+            for part in reversed(parts.list_parts(self.folder / name, ".parquet")):
+                units, mine = set[str](), []
+                for rows in self.batches_of(name, part, loaded):
+                    units.update(pc.unique(rows[unit]).to_pylist())
+                    old = pc.is_in(rows[unit], value_set=pa.array(hidden, pa.string()))
+                    mine.append(rows.filter(pc.and_not(pc.is_in(rows[column], value_set=wanted), old)))
+                found += reversed(mine)
+                hidden |= units | set(self._empty_units(part))
+        except FileNotFoundError:
+            return self.read_where(name, columns, column, values)  # removed by compaction meanwhile: list again
+        return pa.concat_tables(reversed(found)).select(columns)
+
+    def rows_of(self, name: str, unit: str) -> Iterator[pa.Table]:
+        """The rows of one unit, in batches of which none is empty: those of the newest part that covers it."""
+        for part in reversed(parts.list_parts(self.folder / name, ".parquet")):
+            found = False
+            for rows in self.batches_of(name, part):
+                mine = rows.filter(pc.equal(rows[UNIT[name]], unit))
+                if mine.num_rows:
+                    found = True
+                    yield mine
+            if found or unit in self._empty_units(part):
+                return
+
+    def batches_of(self, name: str, part: AnyPath, schema: pa.Schema | None = None) -> Iterator[pa.Table]:
+        """The rows of one part, batch by batch, in the table's schema or some of its columns. Raises CorruptPart."""
+        schema = schema or _schema(name)
+        try:
+            with cache.pinned(part) as path, pq.ParquetFile(path, page_checksum_verification=True) as file:
+                for batch in file.iter_batches(BATCH, columns=schema.names):
+                    if batch.num_rows:
+                        yield _conform(pa.Table.from_batches([batch]), schema)
+        except (ValueError, TypeError, OSError) as error:
+            raise _corrupt(part, error) from error
+
+    def _empty_units(self, part: AnyPath) -> list[str]:
+        """Units that a part covers without a row."""
+        with cache.pinned(part) as path, pq.ParquetFile(path) as file:
+            return _empties(file)
+
     def read_part(self, name: str, path: AnyPath) -> pa.Table:
         """One part alone, checked against its checksums and the schema. Raises CorruptPart."""
         return _merged(name, [path], _schema(name))[0]
@@ -116,6 +171,17 @@ class Tables:
         """How many parts `compact` would leave."""
         paths = parts.list_parts(self.folder / name, ".parquet")
         return len(_runs(paths, parts.files(self.folder / name), part_bytes)) if paths else 0
+
+    def replacing(self, name: str, unit: str) -> UnitWriter:
+        """Context manager that takes the new rows of a unit batch by batch."""
+        empty = _schema(name).empty_table()
+        return UnitWriter(
+            self.folder / name,
+            _schema(name),
+            current=lambda: self.rows_of(name, unit),
+            added=lambda path: self.batches_of(name, path),
+            clear=lambda: self.write(name, empty, covers=[unit]),
+        )
 
     def sweep(self) -> list[Path]:
         """Remove the temporary files of dead writers in every table."""
@@ -154,9 +220,7 @@ def _merged(name: str, paths: Sequence[AnyPath], schema: pa.Schema) -> tuple[pa.
             read.append(rows)
             empties.append(empty)
         except (ValueError, TypeError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # an error of the system: the file may be sound
-            raise CorruptPart(f"{path} cannot be read ({error}); move it away and run the stage again") from error
+            raise _corrupt(path, error) from error
     table = pa.concat_tables(read)
     if unit is None:
         return _once(table, LOGGED[name]) if len(paths) > 1 else table, set()
@@ -168,8 +232,20 @@ def _merged(name: str, paths: Sequence[AnyPath], schema: pa.Schema) -> tuple[pa.
 def _rows(path: Path, schema: pa.Schema) -> tuple[pa.Table, list[str]]:
     """Rows of a part, and the units that it covers without a row."""
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        empty = json.loads((file.schema_arrow.metadata or {}).get(EMPTY_UNITS, b"[]"))
-        return _conform(file.read(schema.names), schema), empty
+        return _conform(file.read(schema.names), schema), _empties(file)
+
+
+def _empties(file: pq.ParquetFile) -> list[str]:
+    """Units that the file of a part covers without a row."""
+    units: list[str] = json.loads((file.schema_arrow.metadata or {}).get(EMPTY_UNITS, b"[]"))
+    return units
+
+
+def _corrupt(path: AnyPath, error: Exception) -> Exception:
+    """CorruptPart for a part that cannot be read; an error of the system as it is, since the file may be sound."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    return CorruptPart(f"{path} cannot be read ({error}); move it away and run the stage again")
 
 
 def _once(table: pa.Table, columns: Sequence[str]) -> pa.Table:

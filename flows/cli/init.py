@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def init(
     table: Annotated[
-        Path, typer.Argument(metavar="TABLE", help="CSV, TSV, JSON lines, Parquet, PHD², MovieLens, or videos.")
+        Path, typer.Argument(metavar="TABLE", help="CSV, TSV, JSON lines, Parquet, a published table, or videos.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The settings file to write.")] = Path(
         "settings.yaml"
@@ -66,6 +66,8 @@ def render(out: Console, result: "InitResult") -> None:
 
 
 def _render_read(out: Console, result: "InitResult") -> None:
+    for name, how in result.understood.items():
+        out.print(f"{name}: {safe(how)}", soft_wrap=True)
     out.print("the first, as understood:", soft_wrap=True)
     for line in result.first_rows:
         out.print(f"  {safe(line)}", soft_wrap=True)

@@ -33,7 +33,7 @@ def label(
         raise InputError(f"--format {format!r}: a table of who liked what is one of {', '.join(FORMATS)}")
     from reelmill.flows.jobs import steps
     from reelmill.flows.jobs.ingest import IngestResult
-    from reelmill.flows.settings.sections import SourceSettings
+    from reelmill.flows.settings.source import SourceSettings
 
     chosen = load_settings(settings_file, root, set, makes_root=True)
     mapping = dict(pair.partition("=")[::2] for pair in map or ())

@@ -10,12 +10,13 @@ from rich.console import Console
 
 from reelmill.flows.cli.job import load_settings, progress
 from reelmill.flows.cli.options import Extractors, Json, Limit, Order, Root, Set, SettingsFile, Since, Where
-from reelmill.flows.cli.output import Table, show
+from reelmill.flows.cli.output import Table, classes, show
 from reelmill.flows.progress import safe
 
 if TYPE_CHECKING:
     from reelmill.flows.jobs.plan import ExtractPlan, PlanResult, StorePlan
     from reelmill.flows.settings.sections import Settings
+    from reelmill.pipeline.sources.preview import Preview
 
 
 def plan(
@@ -48,16 +49,22 @@ def plan(
 
 
 def show_plan(settings: "Settings", stages: Sequence[str], as_json: bool, **options: Any) -> None:
-    """What a verb would do, for its `--dry-run`. `options`: those of `reelmill.flows.jobs.plan.plan`."""
+    """What a verb would do, for its `--dry-run`. A source is read to its end, and what the verb refuses is refused.
+    `options`: those of `reelmill.flows.jobs.plan.plan`."""
+    from reelmill.flows.jobs import check, steps
     from reelmill.flows.jobs.plan import plan as job
+    from reelmill.pipeline.sources.preview import preview
 
+    source, table, found = settings.source, None, None
     with progress(as_json):
+        if "download" in stages:
+            check.check(settings, check.STAGES if len(stages) > 1 else ("ingest",), weights=False)
+            opened = steps.open_source(settings)
+            found = None if opened is None else preview(opened)
         result = job(settings, stages=stages, **options)
-    source = settings.source
-    table = None
     if source is not None and "download" in stages:
         table = f"{source.path} ({source.format}) is read first; rows that are new add to this"
-    show(replace(result, dry_run=True, source=table), as_json, render)
+    show(replace(result, dry_run=True, source=table, preview=found), as_json, render)
 
 
 def render(out: Console, result: "PlanResult") -> None:
@@ -65,6 +72,8 @@ def render(out: Console, result: "PlanResult") -> None:
     stages = result.stages
     if result.source is not None:
         out.print(f"source: {safe(result.source)}", soft_wrap=True)
+    if result.preview is not None:
+        _render_preview(out, result.preview)
     table = Table("stage", "missing", "frames", "bytes", "time", "", numbers=(1, 2, 3, 4))
     if (download := stages.download) is not None:
         row = f"{download.videos:,} videos", "", amount(download.bytes), lasting(download.seconds)
@@ -91,6 +100,29 @@ def render(out: Console, result: "PlanResult") -> None:
         out.print("nothing is missing that would be downloaded or extracted")
     if result.dry_run:
         out.print("nothing was done (--dry-run)")
+
+
+def _render_preview(out: Console, found: "Preview") -> None:
+    """How a source would be read: its columns, its first rows, and what becomes of all of them."""
+    if (how := found.understood.get("file")) is not None:
+        out.print(f"file: {safe(how)}", soft_wrap=True)
+    if found.columns:
+        columns = Table("our column", "yours", "read as")
+        for name, theirs in found.columns.items():
+            columns.add(name, safe(theirs), safe(found.understood.get(name, "")))
+        columns.print(out)
+    out.print("the first rows, as they are understood:", soft_wrap=True)
+    for row in found.first_rows:
+        cells = ", ".join(f"{name} {cell!r}" for name, cell in row.cells.items())
+        out.print(f"  {safe(cells)} → {safe(row.becomes)}", soft_wrap=True)
+    for line in () if found.first_rows else found.first_events:
+        out.print(f"  {safe(line)}", soft_wrap=True)
+    rejected = f"; rejected: {classes(found.rejected)}" if found.rejected else ""
+    if found.videos_without_events:
+        rejected += f"; of {found.videos_without_events:,} videos every row"
+    out.print(f"{found.rows:,} rows: {found.events:,} events, {found.videos:,} videos{rejected}", soft_wrap=True)
+    for note in found.notes:
+        out.print(f"note: {safe(note)}", soft_wrap=True)
 
 
 def amount(count: float | None) -> str:

@@ -118,6 +118,8 @@ def render_data(out: Console, data: "DataResult") -> None:
         out.print(f"{safe(modality)}: {safe(store)}", soft_wrap=True)
     for what, reason in data.without.items():
         out.print(f"without {what}: {safe(reason)}", soft_wrap=True)
+    for how in dict.fromkeys(f"{name}: {how}" for source in found.sources for name, how in source.understood.items()):
+        out.print(safe(how), soft_wrap=True)
     for note in found.notes:
         out.print(safe(note), soft_wrap=True)
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from reelmill.flows.jobs import known_specs
+from reelmill.flows.jobs import known_specs, steps
 from reelmill.flows.jobs.report import report_path
 from reelmill.flows.settings.sections import EngineSettings, ExtractSettings, Settings, TrainSettings
 from reelmill.storage import Root
@@ -18,11 +18,11 @@ Stage = Literal["ingest", "extract", "train", "report"]
 STAGES: tuple[Stage, ...] = ("ingest", "extract", "train", "report")
 
 
-def check(settings: Settings, stages: Sequence[Stage] = STAGES) -> None:
+def check(settings: Settings, stages: Sequence[Stage] = STAGES, weights: bool = True) -> None:
     """Everything about these stages that can be known before any of them starts. Raises InputError.
 
     Weights that are missing are downloaded here, and those that are present are compared with their hash: without them
-    nothing needs to begin."""
+    nothing needs to begin. Not without `weights`."""
     root = Root(settings.root)
     if isinstance(root.path, Path) and root.path.exists() and not root.path.is_dir():
         raise InputError(f"root {root} is not a folder; give another --root")
@@ -37,14 +37,16 @@ def check(settings: Settings, stages: Sequence[Stage] = STAGES) -> None:
             check_stores(settings, layers)
     if "report" in stages:
         check_report(settings)
-    if "extract" in stages:
+    if "extract" in stages and weights:
         check_weights(settings)
 
 
 def check_source(settings: Settings) -> None:
-    """Files that ingest reads. Raises InputError."""
+    """Files that ingest reads: they exist, and the columns of the source are those that the settings name. Raises
+    InputError."""
     if settings.source is not None and not settings.source.path.exists():
         raise InputError(f"source {settings.source.path} does not exist; check source.path")
+    steps.open_source(settings)
     settings.download.check_files()
 
 

@@ -18,7 +18,8 @@ from reelmill.flows.jobs.status import StoreStatus, status
 from reelmill.flows.jobs.train import TrainResult, train
 from reelmill.flows.progress import current
 from reelmill.flows.settings.load import load
-from reelmill.flows.settings.sections import Settings, SourceSettings
+from reelmill.flows.settings.sections import Settings
+from reelmill.flows.settings.source import SourceSettings
 from reelmill.pipeline.demo.corpus import render, write_source
 from reelmill.pipeline.demo.loopback import serve_folder
 from reelmill.pipeline.demo.planted import CorpusPlan, planted_videos

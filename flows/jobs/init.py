@@ -1,18 +1,17 @@
 """A settings file for a table that is looked at."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import cast
 
 from reelmill.flows.settings.starter import has_videos, starter
 from reelmill.pipeline import sources
 from reelmill.pipeline.sources.guess import Guess, guess
 from reelmill.pipeline.sources.mapped import TARGETS
+from reelmill.pipeline.sources.preview import preview
+from reelmill.pipeline.sources.rows import AnySource
 from reelmill.storage.errors import InputError, nearest
-
-SHOWN = 5
-"""First events, or videos, that are shown."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class InitResult:
     videos: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    understood: dict[str, str] = field(default_factory=dict)
+    """{our column, or `file`: what it was taken for}"""
 
 
 def init(
@@ -56,8 +57,8 @@ def init(
         if not column:
             raise InputError(f"--map {name!r}: give ours=yours, such as user_id=viewer")
     found = guess(table, given)
-    read = None if found.missing else _read(found)
-    first = [] if read is None else _first_rows(read)
+    read = None if found.missing else preview(_source(found))
+    first = [] if read is None else read.first_events
     text = starter(found, output, root or _root(output.parent), first)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(text, encoding="utf-8")
@@ -67,39 +68,22 @@ def init(
     )  # fmt: skip
     if read is None:
         return result
-    counts = {"rows": read.rows, "events": read.events.num_rows, "videos": read.videos.num_rows}
-    return InitResult(
-        **{**vars(result), **counts, "first_rows": first, "rejected": read.reasons(), "notes": list(read.notes)}
-    )
+    return replace(
+        result, first_rows=first, rows=read.rows, events=read.events, videos=read.videos, rejected=read.rejected,
+        notes=read.notes, understood=read.understood,
+    )  # fmt: skip
 
 
-def _read(found: Guess) -> sources.SourceResult:
+def _source(found: Guess) -> AnySource:
     """The source as `ingest` reads it. Raises InputError if it cannot be read."""
     if found.format == "folder":
         return sources.read_folder(found.path)
     mapping = found.mapping if found.format == "mapped" else None
-    form = cast(Literal["phd2", "movielens", "mapped"], found.format)
-    return sources.read(found.path, form, mapping=mapping, url_template=found.url_template)
+    form = cast(sources.Format, found.format)
+    return sources.open_source(found.path, form, mapping=mapping, url_template=found.url_template)
 
 
 def _root(folder: Path) -> str:
     """`data`, unless the folder has one that is no root."""
     taken = (folder / "data").exists() and not (folder / "data" / "tables").is_dir()
     return "reelmill" if taken else "data"
-
-
-def _first_rows(read: sources.SourceResult) -> list[str]:
-    events = [_event(row) for row in read.events.slice(0, SHOWN).to_pylist()]
-    return events or read.videos["video_id"].slice(0, SHOWN).to_pylist()
-
-
-def _event(row: dict[str, Any]) -> str:
-    """`user 13000: highlight of vKU7ITgAz4k, 79.99–84.13 s`."""
-    text = f"user {row['user_id']}: {row['kind']} of {row['video_id']}"
-    if row["start_ms"] is not None:
-        text += f", {row['start_ms'] / 1000:g}–{row['stop_ms'] / 1000:g} s"
-    if row["value"] is not None:
-        text += f", value {row['value']:g}"
-    if row["time"] is not None:
-        text += f", at {row['time']:%Y-%m-%d %H:%M}"
-    return " ".join(text.split())

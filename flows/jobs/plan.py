@@ -18,6 +18,7 @@ from reelmill.pipeline.extract.texts import UNITS
 from reelmill.pipeline.planning.cost import Cost, Facts, cost, facts_of, picture_bytes, ratios
 from reelmill.pipeline.planning.rates import Rates, together
 from reelmill.pipeline.planning.select import Selection, described
+from reelmill.pipeline.sources.preview import Preview
 from reelmill.storage import Root
 from reelmill.storage.features import present
 
@@ -102,6 +103,8 @@ class PlanResult:
     dry_run: bool | None = field(default=None, metadata=OPTIONAL)
     source: str | None = field(default=None, metadata=OPTIONAL)
     """The table that would be read first."""
+    preview: Preview | None = field(default=None, metadata=OPTIONAL)
+    """How it would be read."""
 
 
 def plan(

@@ -28,6 +28,7 @@ from reelmill.pipeline.planning import rates
 from reelmill.pipeline.planning.select import Selection, first, ordered
 from reelmill.pipeline.probe import COLUMNS, aspect_of, streams_of
 from reelmill.pipeline.sources.ingest import IngestCounts
+from reelmill.pipeline.sources.rows import AnySource
 from reelmill.storage import Outcome, Root, Spec
 from reelmill.storage.errors import InputError
 from reelmill.storage.features import Snapshot, sweep
@@ -56,20 +57,25 @@ class SourceResult:
 
 def read_source(settings: Settings) -> SourceResult:
     """Source table → events, rejects, videos. Does nothing if the tables already hold the source."""
-    source = settings.source
+    source = open_source(settings)
     if source is None:
         return SourceResult(False, None)
-    root = root_of(settings)
+    return SourceResult(True, sources.write_source(root_of(settings), source))
+
+
+def open_source(settings: Settings) -> AnySource | None:
+    """The source that the settings name, opened: its form and columns are checked, its rows are not read."""
+    source = settings.source
+    if source is None:
+        return None
     if source.format == "folder":
-        result = sources.read_folder(source.path, source.name)
-    else:
-        media = root.tables.read("media", ["video_id", "duration_ms"])
-        measured = dict(zip(media["video_id"].to_pylist(), media["duration_ms"].to_pylist(), strict=True))
-        result = sources.read(
-            source.path, source.format, mapping=source.mapping or None, url_template=source.url_template,
-            name=source.name, durations=measured, time_unit=source.time_unit,
-        )  # fmt: skip
-    return SourceResult(True, sources.write_source(root, result))
+        return sources.read_folder(source.path, source.name)
+    media = root_of(settings).tables.read("media", ["video_id", "duration_ms"])
+    measured = dict(zip(media["video_id"].to_pylist(), media["duration_ms"].to_pylist(), strict=True))
+    return sources.open_source(
+        source.path, source.format, mapping=source.mapping or None, url_template=source.url_template,
+        name=source.name, durations=measured, time_unit=source.time_unit, dialect=source.dialect(),
+    )  # fmt: skip
 
 
 def download_plan(settings: Settings) -> list[Wanted]:

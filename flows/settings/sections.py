@@ -20,26 +20,10 @@ from pydantic import (
 
 from reelmill.extractors.core.settings import ExtractorSettings
 from reelmill.extractors.registry import settings_for
-from reelmill.flows.settings.values import MASKED, Address, AnyPlace, LocalPath, Section, Table, local_path
+from reelmill.flows.settings.source import SourceSettings
+from reelmill.flows.settings.values import MASKED, AnyPlace, Section, Table, local_path
 from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.storage.errors import InputError
-
-
-class SourceSettings(Section):
-    """Where the records come from."""
-
-    path: LocalPath
-    """Table that says who liked what; for format folder, a folder of videos or one video."""
-    format: Literal["phd2", "movielens", "mapped", "folder"] = "mapped"
-    """phd2: the PHD² CSV; movielens: ratings; mapped: CSV, TSV, Parquet or JSON lines by `mapping`; folder: videos."""
-    mapping: Annotated[dict[str, str], Table] = Field(default_factory=dict)
-    """For mapped, {our column: your column}: {user_id: uid, video_id: clip, start_s: from, stop_s: to, url: link}."""
-    time_unit: Literal["s", "ms", "us", "ns", "date"] | None = None
-    """Unit of times that are numbers (date: 20200705); by default it is found on the whole column, and shown."""
-    url_template: Address = None
-    """Address of a video if the table has none, such as https://example.org/{video_id}.mp4."""
-    name: str | None = None
-    """Name of the source in the tables, by default the file name. Reading a source again replaces its rows."""
 
 
 def _download(value: Any, convert: ValidatorFunctionWrapHandler) -> DownloadOptions:

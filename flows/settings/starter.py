@@ -29,6 +29,11 @@ MEANING = {
 FORMATS = {
     "phd2": "PHD²: highlights of YouTube videos",
     "movielens": "MovieLens: ratings; titles, tags and users from files in the same folder",
+    "recbole": "RecBole: interactions; titles, tags and users from X.item and X.user",
+    "microlens": "MicroLens: pairs of users and videos",
+    "kuairec": "KuaiRec: watches",
+    "kuairand": "KuaiRand: videos that were shown, clicked (1) or not (0)",
+    "amazon": "Amazon: ratings of products",
     "mapped": "a table of your own, by the mapping",
     "folder": "videos only, without records",
 }

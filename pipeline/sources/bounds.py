@@ -1,7 +1,5 @@
 """Limits for compressed files of others, so that unpacking a small file does not fill the memory."""
 
-import gzip
-import io
 import os
 from pathlib import Path
 
@@ -15,17 +13,13 @@ ROW_BYTES = 64
 """Least memory that a row needs while it is read. A Parquet file of a few kB can hold a billion rows."""
 
 
-def unpacked(packed: bytes, path: Path) -> bytes:
-    """The content of gzip data from this file. Raises InputError if it is far larger, and what gzip raises."""
-    most = max(MOST_UNPACKED, RATIO * len(packed))
-    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
-        data = file.read(most + 1)
-    if len(data) > most:
+def check_unpacked(unpacked: int, packed: int, path: Path) -> None:
+    """Raise InputError for a packed file of which more bytes were unpacked than a table has."""
+    if unpacked > (most := max(MOST_UNPACKED, RATIO * packed)):
         raise InputError(
-            f"{path} unpacks to more than {most:,} bytes from {len(packed):,}, as no table does; unpack it yourself if "
-            "you trust it"
+            f"{path} unpacks to more than {most:,} bytes from {packed:,}, as no table does; unpack it yourself if you "
+            "trust it"
         )
-    return data
 
 
 def check_rows(rows: int, path: Path) -> None:

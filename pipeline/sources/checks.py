@@ -29,14 +29,15 @@ length, so each is within half a millisecond of the source, and no later compari
 or stored.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelmill.pipeline.sources.rows import MAX_DURATION_MS, Rows, SourceResult, is_true, video_table, videos_of
+from reelmill.pipeline.sources.duplicates import Seen
+from reelmill.pipeline.sources.rows import MAX_DURATION_MS, Ends, NamedVideos, Rows, is_true
 from reelmill.storage.schema import EVENT_KINDS, SCHEMAS
 
 Reason = Literal[
@@ -70,30 +71,34 @@ class _Rule(NamedTuple):
     """Detail of a reject: `label`, then the value of the row in `raw`."""
 
 
-def check(rows: Rows, durations: Mapping[str, int] | None, url_template: str | None = None) -> SourceResult:
-    """Turn rows into events and rejects. `durations` (measured milliseconds by video), `url_template`: as in `read`."""
-    videos = videos_of(rows, durations or {})
-    start, stop = _range(rows)
-    end = np.append(videos.end_ms, 0)[videos.code]  # the last one for −1: no video
-    rules = [*_reading(rows), *_numbers(rows), *_ranges(rows, start, stop, end)]
-    verdict = _first_broken(rules, len(start))
-    cut = (end > 0) & (stop > end)
-    columns = _event_columns(rows, start, np.where(cut, end, stop))
-    original = _originals(columns, videos.code, np.flatnonzero(verdict < 0))
-    rules.append(_Rule("duplicate", original >= 0, "same as row ", pa.array(original + 1)))
-    verdict[original >= 0] = len(rules) - 1
-    kept = np.flatnonzero(verdict < 0)
-    measurable = [rule.reason == "unknown_duration" for rule in rules] + [True]  # the last one for −1: kept
-    return SourceResult(
-        rows.source,
-        pa.table(columns, schema=SCHEMAS["events"]).take(pa.array(kept)),
-        _rejects(rows, rules, verdict),
-        video_table(rows, videos, np.unique(videos.code[np.array(measurable)[verdict]]), url_template),
-        len(start),
-        int(cut[kept].sum()),
-        videos.conflicting,
-        videos_without_events=len(videos.ids) - len(np.unique(videos.code[kept])),
-    )
+class Checks:
+    """Turns the rows of a source, batch by batch, into events and rejects, and knows what they said of their videos."""
+
+    def __init__(self, ends: Ends) -> None:
+        self.ends, self.videos, self._seen = ends, NamedVideos(), Seen()
+        self.rows = self.clipped = 0
+        """Rows so far, and events of which the stop was moved to the end of the video."""
+
+    def add(self, rows: Rows) -> tuple[pa.Table, pa.Table]:
+        """Events and rejects of the next rows, in the schemas of the tables."""
+        named = pc.dictionary_encode(pc.if_else(rows.problem.is_null(), rows.video_id, None).combine_chunks())
+        ids, code = named.dictionary, np.asarray(pc.fill_null(named.indices, -1)).astype(np.int64)
+        start, stop = _range(rows)
+        end = np.append(self.ends.ends(ids), 0)[code]  # the last one for −1: no video
+        rules = [*_reading(rows), *_numbers(rows), *_ranges(rows, start, stop, end)]
+        verdict = _first_broken(rules, len(start))
+        cut = (end > 0) & (stop > end)
+        columns = _event_columns(rows, start, np.where(cut, end, stop), self.rows)
+        original = self._seen.originals(columns, np.flatnonzero(verdict < 0), self.rows)
+        rules.append(_Rule("duplicate", original >= 0, "same as row ", pa.array(original + 1)))
+        verdict[original >= 0] = len(rules) - 1
+        kept = verdict < 0
+        measurable = np.array([rule.reason == "unknown_duration" for rule in rules] + [False])[verdict]
+        self.videos.add(rows, ids, code, kept, measurable)
+        rejects = _rejects(rows, rules, verdict, self.rows)
+        self.rows += len(start)
+        self.clipped += int(cut[kept].sum())
+        return pa.table(columns, schema=SCHEMAS["events"]).filter(pa.array(kept)), rejects
 
 
 def _reading(rows: Rows) -> list[_Rule]:
@@ -162,8 +167,8 @@ def _first_broken(rules: Iterable[_Rule], rows: int) -> np.ndarray:
     return verdict
 
 
-def _event_columns(rows: Rows, start: np.ndarray, stop: np.ndarray) -> dict[str, Any]:
-    """Columns of the table `events`, (n,) each; values of rejected rows have no meaning."""
+def _event_columns(rows: Rows, start: np.ndarray, stop: np.ndarray, before: int) -> dict[str, Any]:
+    """Columns of the table `events`, (n,) each; values of rejected rows mean nothing. `before`: rows before these."""
     n = len(start)
     time = pa.nulls(n, pa.int64()) if rows.time is None else _integers(rows.time.values)
     value = pa.nulls(n, pa.float64()) if rows.value is None else pa.array(rows.value.values, from_pandas=True)
@@ -178,7 +183,7 @@ def _event_columns(rows: Rows, start: np.ndarray, stop: np.ndarray) -> dict[str,
         "text": pa.nulls(n, pa.string()) if rows.text is None else rows.text,
         "last_video": pa.nulls(n, pa.bool_()) if rows.last_video is None else rows.last_video,
         "source": pa.repeat(rows.source, n),
-        "source_row": pa.array(np.arange(1, n + 1)),
+        "source_row": pa.array(np.arange(before + 1, before + n + 1)),
     }
 
 
@@ -187,21 +192,7 @@ def _integers(values: np.ndarray) -> pa.Array:
     return pa.array(np.rint(np.where(usable, values, 0)).astype(np.int64), mask=~usable)
 
 
-def _originals(columns: dict[str, Any], video: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """(n,) int64: the earlier row with the same values, −1 if there is none; only `kept` rows are compared."""
-    names = ("user_id", "kind", "time", "start_ms", "stop_ms", "value", "text")
-    table = pa.table({**{name: columns[name] for name in names}, "video": video}).take(pa.array(kept))
-    table = table.append_column("row", pa.array(kept))
-    groups = table.group_by([*names, "video"]).aggregate([("row", "min"), ("row", "list")])
-    original = np.full(len(video), -1)
-    sizes = pc.list_value_length(groups["row_list"]).to_numpy()
-    members = pc.list_flatten(groups["row_list"]).to_numpy()
-    first = np.repeat(groups["row_min"].to_numpy(), sizes)
-    original[members[members != first]] = first[members != first]
-    return original
-
-
-def _rejects(rows: Rows, rules: list[_Rule], verdict: np.ndarray) -> pa.Table:
+def _rejects(rows: Rows, rules: list[_Rule], verdict: np.ndarray, before: int) -> pa.Table:
     schema = SCHEMAS["rejects"]
     found = [schema.empty_table()]
     for number, rule in enumerate(rules):
@@ -213,6 +204,6 @@ def _rejects(rows: Rows, rules: list[_Rule], verdict: np.ndarray) -> pa.Table:
         source, reason = pa.repeat(rows.source, len(place)), pa.repeat(rule.reason, len(place))
         readable = pa.repeat(rule.reason != "malformed_row", len(place))
         user, video = (pc.if_else(readable, ids.take(place), None) for ids in (rows.user_id, rows.video_id))
-        found.append(pa.table([source, pc.add(place, 1), reason, detail, user, video], schema=schema))
+        found.append(pa.table([source, pc.add(place, before + 1), reason, detail, user, video], schema=schema))
     table = pa.concat_tables(found)
     return table.take(pc.sort_indices(table, [("source_row", "ascending")]))

@@ -6,17 +6,17 @@ stop of a range also by its values alone. Nothing else is guessed: what stays op
 
 import math
 import re
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reelmill.pipeline.containers import SUFFIXES as MEDIA
 from reelmill.pipeline.containers import not_a_video
-from reelmill.pipeline.sources import movielens, phd2
-from reelmill.pipeline.sources.head import Head, first_lines, read_head, suffix_of
+from reelmill.pipeline.sources import layouts
+from reelmill.pipeline.sources.dialect import suffix_of
+from reelmill.pipeline.sources.head import Head, read_head
 from reelmill.pipeline.sources.mapped import NEEDED
-from reelmill.pipeline.sources.mapped import SUFFIXES as TABLES
+from reelmill.pipeline.sources.tables import SUFFIXES as TABLES
 from reelmill.storage.errors import InputError
 from reelmill.storage.schema import EVENT_KINDS
 
@@ -88,18 +88,16 @@ def guess(path: Path, given: Mapping[str, str] | None = None) -> Guess:
     suffix = suffix_of(path)
     if suffix in MEDIA:
         return Guess(path, "folder")
-    if suffix in (".dat", ".inter", ".data"):
-        return Guess(path, "movielens")
     if suffix not in TABLES:
         known = ", ".join(TABLES)
         raise InputError(f"{path} ends in {suffix!r}; give a table ({known}), MovieLens ratings, or videos")
-    if suffix == ".csv" and not given:
-        names = _first_names(path)
-        if {*phd2.COLUMNS} <= names:
-            return Guess(path, "phd2")
-        if {*movielens.CSV.names} <= names:
-            return Guess(path, "movielens")
-    return _mapped(path, read_head(path), dict(given or {}))
+    head = None
+    if not given and suffix != ".parquet":
+        head = read_head(path)
+        layout = layouts.recognise(path)
+        if layout is not None:
+            return Guess(path, layout.format)
+    return _mapped(path, head or read_head(path), dict(given or {}))
 
 
 def _in_folder(path: Path) -> Path | None:
@@ -116,13 +114,6 @@ def _in_folder(path: Path) -> Path | None:
     if any(not_a_video(file) is None for file in path.rglob("*")):
         return None
     raise InputError(f"{path} holds no table and no video; give a table ({', '.join(TABLES)}) or a folder of videos")
-
-
-def _first_names(path: Path) -> set[str]:
-    try:
-        return {name.strip().strip('"') for name in (first_lines(path) or [""])[0].split(",")}
-    except (OSError, ValueError, zlib.error):
-        return set()  # `read_head` says what is wrong
 
 
 def _mapped(path: Path, head: Head, given: dict[str, str]) -> Guess:
@@ -157,7 +148,7 @@ def _mapped(path: Path, head: Head, given: dict[str, str]) -> Guess:
         {name: reasons[name] for name in order},
         tuple(name for name in NEEDED if name not in mapping),
         tuple(name for name in head.names if name not in mapping.values()),
-        phd2.URL_TEMPLATE if youtube else None,
+        layouts.YOUTUBE if youtube else None,
     )
 
 

@@ -1,6 +1,7 @@
 """Writes a source to the tables of a root: `videos` and `users` are merged, `events` and `rejects` replaced. Writing
 the same source again changes nothing."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -8,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelmill.pipeline.sources.rows import SourceResult, is_true
+from reelmill.pipeline.sources.rows import AnySource, by_reason, is_true
 from reelmill.storage.errors import InputError
 from reelmill.storage.outcomes import Outcome, Outcomes
 from reelmill.storage.place import AnyRoot
@@ -46,8 +47,8 @@ class IngestCounts:
     """Files of a folder that are no videos, by kind, the most frequent first."""
 
 
-def write_source(root: AnyRoot, result: SourceResult) -> IngestCounts:
-    """Write a source's videos, users, events and rejects.
+def write_source(root: AnyRoot, source: AnySource) -> IngestCounts:
+    """Write a source's videos, users, events and rejects, batch by batch.
 
     What the source says about a video or user replaces what the table has; what it does not say stays. Events and
     rejects of this source are replaced as a whole. Nothing is written that is in the tables already.
@@ -56,41 +57,44 @@ def write_source(root: AnyRoot, result: SourceResult) -> IngestCounts:
     taken from the file, and another table has it already: its rows would be replaced.
     """
     tables, outcomes = Tables(root), Outcomes(root)
-    before = outcomes.latest("ingest").get(result.source, {}).get("message")
-    if before not in (None, result.path) and not result.named:
+    before = outcomes.latest("ingest").get(source.source, {}).get("message")
+    if before not in (None, source.path) and not source.named:
         raise InputError(
-            f"source name {result.source!r} belongs to {before} already; give source.name: another name to keep the "
-            f"rows of both, or this one to replace them by those of {result.path}"
+            f"source name {source.source!r} belongs to {before} already; give source.name: another name to keep the "
+            f"rows of both, or this one to replace them by those of {source.path}"
         )
-    videos = _changed(tables.read("videos"), result.videos, "video_id")
-    tables.write("videos", videos)
-    users = _changed(tables.read("users"), result.users, "user_id")
-    tables.write("users", users)
-    changed = False
-    for name, new in (("events", result.events), ("rejects", result.rejects)):
-        old = tables.read(name)
-        if not old.filter(pc.equal(old["source"], result.source)).equals(new):
-            tables.write(name, new, covers=[result.source])
-            changed = True
-    if result.path not in (None, before):
-        outcomes.write([Outcome("ingest", result.source, "done", message=result.path)])
+    kept, reasons = 0, Counter[str]()
+    with tables.replacing("rejects", source.source) as rejects, tables.replacing("events", source.source) as events:
+        for new, rejected in source.batches():
+            events.add(new)
+            rejects.add(rejected)
+            kept += new.num_rows
+            reasons.update(by_reason(rejected))
+        summary = source.summary()
+        videos = _changed(tables.read("videos"), summary.videos, "video_id")
+        tables.write("videos", videos)
+        users = _changed(tables.read("users"), summary.users, "user_id")
+        tables.write("users", users)
+    if source.path not in (None, before):
+        outcomes.write([Outcome("ingest", source.source, "done", message=source.path)])
+    changed = events.written or rejects.written
     return IngestCounts(
-        result.source,
-        result.rows,
-        result.events.num_rows,
-        result.rejects.num_rows,
-        result.reasons(),
-        result.videos.num_rows,
-        result.clipped,
-        result.conflicting_durations,
+        source.source,
+        summary.rows,
+        kept,
+        reasons.total(),
+        dict(reasons.most_common()),
+        summary.videos.num_rows,
+        summary.clipped,
+        summary.conflicting_durations,
         videos.num_rows,
         users.num_rows,
         changed,
         changed or bool(videos.num_rows or users.num_rows),
-        result.videos_without_events,
-        dict(result.understood),
-        result.notes,
-        dict(result.skipped),
+        summary.videos_without_events,
+        dict(summary.understood),
+        summary.notes,
+        dict(summary.skipped),
     )
 
 

@@ -99,15 +99,13 @@ class UnitCounts:
             )
         return TimeUnit(UNITS[best], strict=True)
 
-    def described(self, unit: Unit, told: bool) -> str:
+    def described(self, unit: Unit) -> str:
         """What the column was taken for, in words for the user."""
         numbers, fit, total = sum(self.fit) + self.none, self.fit[UNITS.index(unit)], sum(self.fit)
         if not numbers:
             return "ISO 8601 times" if self.texts else "times"
         how = NAMES[unit]
-        if told:
-            how += ", as time_unit says"
-        elif not total:
+        if not total:
             how += ", because no number is large enough to say its unit; give source.time_unit if they are not"
         elif fit < total:
             how += f", which {fit:,} of {total:,} numbers fit; the others are rejected"
@@ -122,17 +120,6 @@ def is_typed(kind: pa.DataType) -> bool:
 def count(name: str, column: pa.ChunkedArray) -> UnitCounts:
     """Which units the numbers of a column fit, or of a piece of it."""
     return UnitCounts() if is_typed(column.type) else UnitCounts.of(numbers(name, column))
-
-
-def how(
-    name: str | None, column: pa.ChunkedArray | None, problem: pa.Array, told: Unit | None
-) -> tuple[TimeUnit | None, dict[str, str]]:
-    """How a column of times is read, and what to say of it; rows with a problem do not count."""
-    if name is None or column is None:
-        return None, {}
-    counts = count(name, column.filter(problem.is_null()))
-    how = TimeUnit(told) if told is not None else counts.found(name)
-    return how, {"time": counts.described(how.unit, told is not None)}
 
 
 def read(name: str, column: pa.ChunkedArray, how: TimeUnit | None = None) -> Numbers:

@@ -1,7 +1,8 @@
 """The input and the result of `checks`, and what a source says about its videos."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -41,12 +42,10 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class SourceResult:
-    """A source as tables. `events` and `rejects` together have one row for each row of the source."""
+class Summary:
+    """What a source held, but for its events and rejects."""
 
     source: str
-    events: pa.Table
-    rejects: pa.Table
     videos: pa.Table
     """Videos of the events, and those whose rows were rejected only because the duration is missing: once it is
     measured, they can be read again."""
@@ -57,90 +56,211 @@ class SourceResult:
     """Videos for which rows claim different durations."""
     notes: tuple[str, ...] = ()
     """Remarks about files beside the source, for the user."""
-    path: str | None = None
-    """Absolute path of the table; None for a folder of videos."""
-    named: bool = True
-    """Whether the name was given; else it is taken from the file."""
     users: pa.Table = field(default_factory=SCHEMAS["users"].empty_table)
     """What the source says about users with events, one row each."""
-
     videos_without_events: int = 0
     """Videos that the source names and of which no row became an event."""
     understood: Mapping[str, str] = field(default_factory=dict)
-    """{our column: what its values were taken for}, where that was found on the values."""
+    """{our column, or `file`: what it was taken for}, where that was found on the file."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Files of a folder that are no videos, by kind, the most frequent first."""
 
-    def reasons(self) -> dict[str, int]:
-        """How many rows were rejected for each reason that occurred."""
-        counts = self.rejects["reason"].value_counts().to_pylist()
-        return {count["values"]: count["counts"] for count in sorted(counts, key=lambda count: -count["counts"])}
+
+class AnySource(Protocol):
+    """A source to be written: one that is read meanwhile, or one that was read."""
+
+    @property
+    def source(self) -> str:
+        """Its name in the tables."""
+
+    @property
+    def path(self) -> str | None:
+        """Absolute path of the table; None for a folder of videos."""
+
+    @property
+    def named(self) -> bool:
+        """Whether the name was given; else it is taken from the file."""
+
+    def batches(self) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """Events and rejects, batch by batch; together one row for each row of the source."""
+
+    def summary(self) -> Summary:
+        """The rest, after the last batch."""
 
 
 @dataclass(frozen=True)
-class Videos:
-    """What n rows say about their videos."""
+class SourceResult:
+    """A source as tables. `events` and `rejects` together have one row for each row of the source."""
 
-    ids: pa.Array
-    """(videos,) string, in the order of their first rows."""
-    code: np.ndarray
-    """(n,) int64: index of the video in `ids`, −1 if the row has none."""
-    claimed_ms: np.ndarray
-    """(videos,) int64: the claimed duration, 0 where unknown."""
-    end_ms: np.ndarray
-    """(videos,) int64: the measured duration, else the claimed one."""
-    conflicting: int
+    source: str
+    events: pa.Table
+    rejects: pa.Table
+    videos: pa.Table
+    """See `Summary`, here and below."""
+    rows: int
+    clipped: int = 0
+    conflicting_durations: int = 0
+    notes: tuple[str, ...] = ()
+    path: str | None = None
+    named: bool = True
+    users: pa.Table = field(default_factory=SCHEMAS["users"].empty_table)
+    videos_without_events: int = 0
+    understood: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+    def reasons(self) -> dict[str, int]:
+        """How many rows were rejected for each reason that occurred."""
+        return by_reason(self.rejects)
+
+    def batches(self) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """See `AnySource`."""
+        yield self.events, self.rejects
+
+    def summary(self) -> Summary:
+        """See `AnySource`."""
+        return Summary(**{f.name: getattr(self, f.name) for f in fields(Summary)})
+
+
+def by_reason(rejects: pa.Table) -> dict[str, int]:
+    """How many rejects there are for each reason, the most frequent first."""
+    counts = rejects["reason"].value_counts().to_pylist()
+    return {count["values"]: count["counts"] for count in sorted(counts, key=lambda count: -count["counts"])}
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where videos end, in milliseconds: as measured, else as most rows of the source claim."""
+
+    claimed: pa.Table
+    """video_id and ms, one row a video with a claim."""
+    measured: pa.Table
+    """The same of measured durations."""
+    conflicting: int = 0
     """Videos for which rows claim different durations."""
 
+    @classmethod
+    def of(cls, measured: Mapping[str, int], claims: "Claims | None" = None) -> "Ends":
+        """Raises InputError for a measured duration that is not positive."""
+        for video, duration in measured.items():
+            if duration <= 0:
+                raise InputError(f"measured duration of video {video!r} is {duration} ms; it must be positive")
+        columns = [pa.array(measured, pa.string()), pa.array(measured.values(), pa.int64())]
+        claimed, conflicting = claims.result() if claims is not None else (EMPTY_ENDS, 0)
+        return cls(claimed, pa.table(columns, names=EMPTY_ENDS.column_names), conflicting)
 
-def videos_of(rows: Rows, durations: Mapping[str, int]) -> Videos:
-    """The videos of rows, and their durations; the rule for conflicting claims is in `checks`."""
-    named = pc.dictionary_encode(pc.if_else(rows.problem.is_null(), rows.video_id, None).combine_chunks())
-    ids, code = named.dictionary, np.asarray(pc.fill_null(named.indices, -1)).astype(np.int64)
-    claimed, conflicting = _claims(rows.video_duration, code, len(ids))
-    end = claimed.copy()
-    if durations:
-        measured = np.fromiter(durations.values(), np.int64, len(durations))
-        if (measured <= 0).any():
-            video = list(durations)[int(np.argmax(measured <= 0))]
-            raise InputError(f"measured duration of video {video!r} is {durations[video]} ms; it must be positive")
-        place = pc.index_in(ids, value_set=pa.array(durations, pa.string()))
-        end[is_true(place.is_valid())] = measured[place.drop_null().to_numpy()]
-    return Videos(ids, code, claimed, end, conflicting)
+    def claims(self, ids: pa.Array) -> np.ndarray:
+        """(videos,) int64: the claimed duration of each, 0 where unknown."""
+        return _looked_up(self.claimed, ids)
 
-
-def _claims(claims: Numbers | None, code: np.ndarray, videos: int) -> tuple[np.ndarray, int]:
-    """Milliseconds that most rows claim for each video, (videos,), 0 for unknown; and the number of videos with
-    conflicting claims."""
-    claimed = np.zeros(videos, np.int64)
-    if claims is None:
-        return claimed, 0
-    usable = np.flatnonzero((code >= 0) & (np.rint(claims.values) > 0) & (claims.values <= MAX_DURATION_MS))
-    pairs = np.stack([code[usable], np.rint(claims.values[usable]).astype(np.int64)], axis=1)
-    pairs, first, count = np.unique(pairs, axis=0, return_index=True, return_counts=True)
-    best = pairs[np.lexsort((first, -count, pairs[:, 0]))]
-    video, winner = np.unique(best[:, 0], return_index=True)
-    claimed[video] = best[winner, 1]
-    return claimed, int((np.bincount(pairs[:, 0]) > 1).sum())
+    def ends(self, ids: pa.Array) -> np.ndarray:
+        """(videos,) int64: the measured duration of each, else the claimed one, 0 where unknown."""
+        measured = _looked_up(self.measured, ids)
+        return np.where(measured > 0, measured, self.claims(ids))
 
 
-def video_table(rows: Rows, videos: Videos, wanted: np.ndarray, url_template: str | None) -> pa.Table:
-    """The table `videos` of the wanted indices into `videos.ids`; the first row with a value gives each fact."""
-    ids = videos.ids.take(pa.array(wanted, pa.int64()))
-    claimed = videos.claimed_ms[wanted]
-    columns = {"video_id": ids, "claimed_duration_ms": pa.array(claimed, mask=claimed <= 0)}
-    for name, fact in rows.facts.items():
-        said = np.flatnonzero((videos.code >= 0) & is_true(fact.is_valid()))
-        video, first = np.unique(videos.code[said], return_index=True)
-        place = np.full(len(videos.ids), -1)
-        place[video] = said[first]
-        columns[name] = fact.take(pa.array(place[wanted], mask=place[wanted] < 0))
-    if url_template is not None:
-        pieces = [piece for text in url_template.split(PLACEHOLDER) for piece in (text, ids)][:-1]
-        url = pc.binary_join_element_wise(*pieces, "")
-        columns["url"] = pc.coalesce(columns["url"], url) if "url" in columns else url
-    schema = SCHEMAS["videos"]
-    return pa.table([columns.get(f.name, pa.nulls(len(ids), f.type)) for f in schema], schema=schema)
+EMPTY_ENDS = pa.table({"video_id": pa.array([], pa.string()), "ms": pa.array([], pa.int64())})
+
+
+def _looked_up(table: pa.Table, ids: pa.Array) -> np.ndarray:
+    if not len(table):
+        return np.zeros(len(ids), np.int64)
+    place = pc.index_in(ids, value_set=table["video_id"], skip_nulls=True)
+    return np.asarray(pc.fill_null(table["ms"].combine_chunks().take(place), 0)).astype(np.int64)
+
+
+class Claims:
+    """What rows claim of the durations of their videos, gathered batch by batch.
+
+    The most frequent claim of a video counts, of equally frequent ones the first."""
+
+    def __init__(self) -> None:
+        self._rows, self._parts = 0, [_NO_CLAIMS]
+
+    def add(self, video_id: pa.ChunkedArray, claims: Numbers, problem: pa.Array) -> None:
+        """The next rows."""
+        named = is_true(video_id.is_valid()) & is_true(problem.is_null())
+        usable = np.flatnonzero(named & (np.rint(claims.values) > 0) & (claims.values <= MAX_DURATION_MS))
+        columns = {
+            "video_id": video_id.take(pa.array(usable)),
+            "ms": np.rint(claims.values[usable]).astype(np.int64),
+            "first": usable + self._rows,
+            "count": np.ones(len(usable), np.int64),
+        }
+        self._rows += len(problem)
+        self._parts.append(pa.table(columns, schema=_NO_CLAIMS.schema))
+        if sum(map(len, self._parts[1:])) > max(len(self._parts[0]), 1 << 20):
+            self._parts = [self._grouped()]
+
+    def _grouped(self) -> pa.Table:
+        """One row for each video and claim."""
+        rows = (
+            pa.concat_tables(self._parts).group_by(["video_id", "ms"]).aggregate([("first", "min"), ("count", "sum")])
+        )
+        return rows.rename_columns(["video_id", "ms", "first", "count"]).cast(_NO_CLAIMS.schema)
+
+    def result(self) -> tuple[pa.Table, int]:
+        """video_id and ms of the claim that counts; and the number of videos with different claims."""
+        every = self._grouped().sort_by([("count", "descending"), ("first", "ascending")])
+        ids = pc.unique(every["video_id"])
+        best = every.take(pc.index_in(ids, value_set=every["video_id"]))
+        return best.select(["video_id", "ms"]), int(np.sum(np.asarray(every["video_id"].value_counts().field(1)) > 1))
+
+
+_NO_CLAIMS = pa.schema(
+    [("video_id", pa.string()), ("ms", pa.int64()), ("first", pa.int64()), ("count", pa.int64())]
+).empty_table()
+
+
+class NamedVideos:
+    """The videos that rows name, in the order of their first rows, and what they say of them, batch by batch."""
+
+    def __init__(self) -> None:
+        self.ids = pa.array([], pa.string())
+        self.with_events = np.zeros(0, bool)
+        """(videos,) bool: a row of it became an event."""
+        self.measurable = np.zeros(0, bool)
+        """(videos,) bool: a row of it was rejected only because the duration is not known."""
+        self._facts: dict[str, pa.Array] = {}
+
+    def add(self, rows: Rows, ids: pa.Array, code: np.ndarray, kept: np.ndarray, measurable: np.ndarray) -> None:
+        """The next rows. `ids`: their videos, in the order of their first rows; `code` (n,): which of them a row names,
+        −1 for none; `kept`, `measurable`: (n,) bool."""
+        place = pc.index_in(ids, value_set=self.ids)
+        new = np.asarray(place.is_null())
+        number = np.asarray(pc.fill_null(place, 0)).astype(np.int64)
+        number[new] = len(self.ids) + np.arange(new.sum())
+        self.ids = pa.concat_arrays([self.ids, ids.filter(pa.array(new))])
+        grow = len(self.ids) - len(self.with_events)
+        self.with_events = np.append(self.with_events, np.zeros(grow, bool))
+        self.measurable = np.append(self.measurable, np.zeros(grow, bool))
+        self.with_events[number[code[kept & (code >= 0)]]] = True
+        self.measurable[number[code[measurable & (code >= 0)]]] = True
+        for name, fact in rows.facts.items():
+            said = np.flatnonzero((code >= 0) & is_true(fact.is_valid()))
+            video, first = np.unique(code[said], return_index=True)
+            place = np.full(len(self.ids), -1)
+            place[number[video]] = said[first]
+            here = fact.take(pa.array(place, mask=place < 0)).combine_chunks()
+            before = self._facts.get(name)
+            if before is not None:
+                before = pa.concat_arrays([before, pa.nulls(grow, before.type)])
+                here = pc.if_else(before.is_valid(), before, here)
+            self._facts[name] = here
+
+    def table(self, ends: Ends, url_template: str | None) -> pa.Table:
+        """The table `videos` of those with events, or that are to be measured; the first row with a value gives each
+        fact."""
+        wanted = pa.array(np.flatnonzero(self.with_events | self.measurable))
+        ids = self.ids.take(wanted)
+        claimed = ends.claims(ids)
+        columns = {"video_id": ids, "claimed_duration_ms": pa.array(claimed, mask=claimed <= 0)}
+        columns |= {name: fact.take(wanted) for name, fact in self._facts.items()}
+        if url_template is not None:
+            pieces = [piece for text in url_template.split(PLACEHOLDER) for piece in (text, ids)][:-1]
+            url = pc.binary_join_element_wise(*pieces, "")
+            columns["url"] = pc.coalesce(columns["url"], url) if "url" in columns else url
+        schema = SCHEMAS["videos"]
+        return pa.table([columns.get(f.name, pa.nulls(len(ids), f.type)) for f in schema], schema=schema)
 
 
 def is_true(column: pa.Array | pa.ChunkedArray) -> np.ndarray:

@@ -1,28 +1,24 @@
 """Splits delimited text into columns, with numpy over bytes: no loop over rows, and no row is lost.
 
 A row is a line. In quoted text (RFC 4180) a field in quotes may hold separators and doubled quotes, and in columns of
-free text line breaks. Lines are joined only if that gives a row with the right number of fields and the breaks in such
-columns, so a stray quote damages only its own line.
+free text line breaks. Lines are joined only if that gives a row with the right number of fields, the breaks in such
+columns, and at most `MOST_FIELD` bytes, so a stray quote damages only its own line. A file can be split piece by piece,
+with the same result as at once.
 Rows that cannot be read are named in `problem`: a wrong number of fields, broken quotes, bytes that are not UTF-8, NUL
 bytes, empty lines. A byte order mark and `\\r\\n` are removed. Rows count from 1, without the header.
 """
 
-import csv
-import gzip
 import itertools
-import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reelmill.pipeline.sources.bounds import unpacked
-from reelmill.storage.errors import InputError
-
-NEWLINE, RETURN, QUOTE = b"\n"[0], b"\r"[0], b'"'[0]
+NEWLINE, RETURN = b"\n"[0], b"\r"[0]
+MOST_FIELD = 1 << 20
+"""Bytes between the first and the last line of one row."""
 BLOCK_BYTES = 1 << 24
 """Text is processed in blocks of about this size: numpy needs eight bytes of index per byte."""
 
@@ -37,30 +33,6 @@ class Columns:
     rows: int
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file, unpacked if its name ends in `.gz`. Raises InputError if it cannot be read, or unpacks to
-    far more than its size."""
-    try:
-        packed = path.read_bytes()
-        return unpacked(packed, path) if path.suffix == ".gz" else packed
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is not a whole gzip file ({error}); fetch it again") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give the path of a file") from error
-
-
-def split_header(data: bytes, separator: str, path: Path) -> tuple[list[str], bytes]:
-    """Column names from the first line, and the rest of the data."""
-    head, _, body = data.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
-    try:
-        names = next(csv.reader([head.decode().rstrip("\r")], delimiter=separator, strict=True), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: the first line holds no column names ({error}); is it a text file?") from error
-    if not names:
-        raise InputError(f"{path}: the first line is empty; it must hold the names of the columns")
-    return [name.strip() for name in names], body
-
-
 def split(
     data: bytes,
     separator: str,
@@ -69,12 +41,31 @@ def split(
     *,
     quoted: bool = False,
     broken_in: Collection[str] = (),
+    quote: str = '"',
 ) -> Columns:
     """Split lines without a header into the `wanted` ones of the columns `names` (all if None), as text.
 
     `separator`: one character, or two in unquoted text. `broken_in`: columns in which a quoted field may hold line
-    breaks. A missing field is an empty text.
+    breaks. `quote`: one ASCII character. A missing field is an empty text.
     """
+    return split_some(data, separator, names, wanted, quote=quote if quoted else "", broken_in=broken_in, more=False)[0]
+
+
+def split_some(
+    data: bytes,
+    separator: str,
+    names: Sequence[str],
+    wanted: Collection[str] | None = None,
+    *,
+    quote: str = "",
+    broken_in: Collection[str] = (),
+    more: bool,
+) -> tuple[Columns, int]:
+    """The same for the next piece of a text, and how many bytes of it were split. With `more` to come, a last row that
+    may go on is left to the next piece. `quote`: none if it is empty."""
+    if more:
+        data = data[: data.rfind(b"\n") + 1]
+    size = len(data)
     data = data.removeprefix(b"\xef\xbb\xbf")
     text = np.frombuffer(data, np.uint8)
     stop = np.flatnonzero(text == NEWLINE)
@@ -85,9 +76,16 @@ def split(
     cut = _separators(text, separator)
     cut_line = np.searchsorted(stop, cut)
     inside, broken, counts = np.zeros(len(stop), bool), np.zeros(len(stop), bool), np.ones(len(cut), bool)
+    quoted = bool(quote) and quote.encode() in data
     if quoted:
         breakable = np.array([name in broken_in for name in names])
-        inside, broken, counts = _quotes(text, (start, end, stop), (cut, cut_line, ord(separator)), breakable)
+        found = _quotes(text, ord(quote), (start, end, stop), (cut, cut_line, ord(separator)), breakable)
+        inside, broken, counts, open_line = found
+        if more and open_line >= 0 and len(text) - start[open_line] <= MOST_FIELD:
+            before = data[: start[open_line]]
+            options = {"quote": quote, "broken_in": broken_in}
+            columns, _ = split_some(before, separator, names, wanted, **options, more=False)  # type: ignore[arg-type]
+            return columns, size - len(data) + len(before)
     first = np.flatnonzero(~inside)
     row_of_line = np.cumsum(~inside) - 1
     row_start, row_end = start[first], end[np.append(first[1:], len(stop)) - 1] if len(first) else end
@@ -109,8 +107,8 @@ def split(
         if wanted is None or name in wanted:
             place = np.zeros((2, len(first)), np.int64)  # rows with a problem: empty
             place[:, good] = begins[:, number], ends[:, number]
-            values[name] = _gather(text, place[0], place[1], quoted)
-    return Columns(values, problem, len(first))
+            values[name] = _gather(text, place[0], place[1], quote if quoted else "")
+    return Columns(values, problem, len(first)), size
 
 
 def undecodable_lines(data: bytes) -> np.ndarray:
@@ -136,11 +134,13 @@ def _separators(text: np.ndarray, separator: str) -> np.ndarray:
 
 def _quotes(
     text: np.ndarray,
+    mark: int,
     lines: tuple[np.ndarray, np.ndarray, np.ndarray],
     cuts: tuple[np.ndarray, np.ndarray, int],
     breakable: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which lines begin inside a quoted field, which have broken quotes, which separators count.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Which lines begin inside a quoted field, which have broken quotes, which separators count; and the last line that
+    may open a row which the next piece of the text closes, −1 if there is none. `mark`: the byte of a quote.
 
     Each quote toggles inside and outside (a doubled one twice). An opening one must follow a line start, a separator or
     a quote, a closing one must precede a line end, a separator or a quote. This is checked for each line in both states
@@ -149,14 +149,14 @@ def _quotes(
     fields where that is true; else the line is broken, and the next one may open.
     """
     (start, end, stop), (cut, cut_line, separator) = lines, cuts
-    quote = np.flatnonzero(text == QUOTE)
+    quote = np.flatnonzero(text == mark)
     line = np.searchsorted(stop, quote)
     count = np.bincount(line, minlength=len(stop))
     before = np.cumsum(count) - count
     second = (np.arange(len(quote)) - before[line]) % 2 == 1
     left, right = text[np.maximum(quote - 1, 0)], text[np.minimum(quote + 1, len(text) - 1)]
-    may_open = (quote == start[line]) | (left == separator) | (left == QUOTE)
-    may_close = (quote + 1 == end[line]) | (right == separator) | (right == QUOTE)
+    may_open = (quote == start[line]) | (left == separator) | (left == mark)
+    may_close = (quote + 1 == end[line]) | (right == separator) | (right == mark)
     bad = [  # by the state in which the line begins: outside, inside
         np.bincount(line[~np.where(second ^ state, may_close, may_open)], minlength=len(stop)) > 0
         for state in (False, True)
@@ -168,7 +168,7 @@ def _quotes(
     a, b = odd[:-1], odd[1:]
     bad_until = np.concatenate(([0], np.cumsum(bad[1])))
     cuts_until = np.concatenate(([0], np.cumsum(cuts_in[1])))
-    sound = ~bad[0][a] & (bad_until[b + 1] == bad_until[a + 1])
+    sound = ~bad[0][a] & (bad_until[b + 1] == bad_until[a + 1]) & (end[b] - start[a] <= MOST_FIELD)
     last = len(breakable) - 1
     sound &= cuts_in[0][a] + cuts_until[b + 1] - cuts_until[a + 1] == last
     sound &= breakable[np.minimum(cuts_in[0][a], last)] & breakable[np.maximum(last - cuts_in[1][b], 0)]
@@ -184,7 +184,8 @@ def _quotes(
     alone[:-1] &= ~opens
     alone[1:] &= ~opens
     broken[odd[alone]] = True
-    return inside, broken, parity == inside[cut_line]
+    open_line = int(odd[-1]) if len(odd) and alone[-1] else -1
+    return inside, broken, parity == inside[cut_line], open_line
 
 
 def _problems(fields: np.ndarray, expected: int, flaws: dict[str, np.ndarray]) -> pa.Array:
@@ -198,10 +199,10 @@ def _problems(fields: np.ndarray, expected: int, flaws: dict[str, np.ndarray]) -
     return problem
 
 
-def _gather(text: np.ndarray, start: np.ndarray, stop: np.ndarray, quoted: bool) -> pa.ChunkedArray:
+def _gather(text: np.ndarray, start: np.ndarray, stop: np.ndarray, quote: str) -> pa.ChunkedArray:
     """The texts [start, stop) as one string column; quotes around a field are removed, doubled ones become one."""
-    if quoted:
-        bare = (stop > start) & (text[np.minimum(start, len(text) - 1)] == QUOTE) if len(text) else stop > start
+    if quote:
+        bare = (stop > start) & (text[np.minimum(start, len(text) - 1)] == ord(quote)) if len(text) else stop > start
         start, stop = start + bare, stop - bare
     length = stop - start
     block = np.cumsum(length) // BLOCK_BYTES
@@ -213,4 +214,4 @@ def _gather(text: np.ndarray, start: np.ndarray, stop: np.ndarray, quoted: bool)
         buffers = pa.py_buffer(offset.astype(np.int32)), pa.py_buffer(text[index])
         chunks.append(pa.StringArray.from_buffers(b - a, *buffers))
     column = pa.chunked_array(chunks, pa.string())
-    return pc.replace_substring(column, '""', '"') if quoted else column
+    return pc.replace_substring(column, quote * 2, quote) if quote else column

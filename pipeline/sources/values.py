@@ -97,13 +97,14 @@ def _clock_ms(text: pa.ChunkedArray, pattern: str) -> np.ndarray:
     return np.where(bools(fields.is_valid()), np.where(minus, -1e3, 1e3) * seconds, np.nan)
 
 
-def identities(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def identities(name: str, column: pa.ChunkedArray, floats: bool | None = None) -> pa.ChunkedArray:
     """Read identities of users or videos, by one rule for every format. NaN, null and an empty text are missing.
 
     A text is taken as it is, without the spaces around it: "012" and "12" are two users. An integer is its digits. A
     float is an identity only if it is whole and so small that no other integer becomes the same float: 12.0 is "12".
     The same holds for a column of texts that are all floats as programs write them (12.0, 1.5e+18), because a table
-    program writes such a column if one of its integers was missing. Raises InputError for any other float or decimal.
+    program writes such a column if one of its integers was missing. `floats`: whether the texts are such, where this is
+    a piece of the column. Raises InputError for any other float or decimal.
     """
     column = _plain(column)
     if pa.types.is_floating(column.type):
@@ -114,9 +115,14 @@ def identities(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         except pa.ArrowInvalid:
             raise InputError(f"column {name!r} has type {column.type}; {WHOLE}, and some are not") from None
     text = texts(name, column, trim=True)
-    if text.null_count < len(text) and pc.all(pc.match_substring_regex(text, WRITTEN_FLOAT)).as_py():
+    if written_floats(text) if floats is None else floats:
         return _whole_floats(name, text.cast(pa.float64()))
     return text
+
+
+def written_floats(text: pa.ChunkedArray) -> bool | None:
+    """Whether all texts of a column are floats as programs write them; None if there is none."""
+    return pc.all(pc.match_substring_regex(text, WRITTEN_FLOAT)).as_py()
 
 
 def _whole_floats(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -188,7 +188,7 @@ def test_the_root_is_no_folder_of_something_else(tmp_path: Path) -> None:
     [
         ("none.csv", None, "does not exist"),
         ("t.xlsx", b"PK", "ends in '.xlsx'"),
-        ("t.csv", b"1,2,3\n4,5,6\n", "first line must hold the names"),
+        ("t.csv", b"user,,clip\n4,x,6\n", "first line must hold the names"),
         ("t.csv", b"user,clip\n", "holds no rows"),
         ("t.csv", b"", "cannot be read as csv|holds no rows|names of the columns"),
         ("t.csv", b"user,clip,user\n1,2,3\n", "two columns have the same name"),

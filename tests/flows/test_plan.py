@@ -112,11 +112,12 @@ def test_dry_runs_say_what_each_verb_would_do_and_do_nothing(tmp_path: Path) -> 
     row = {"video_id": "new", "url": str(clip), "claimed_duration_ms": 12_000, "title": "a cat"}
     Tables(root).write("videos", [row])
     text = f"root: root\nsource: {{path: {clip}, format: folder}}\nextract: {{extractors: {{logmel: , topics: }}}}\n"
+    text += "train: {models: {transgrec: {stores: logmel}}}\n"
     (tmp_path / "s.yaml").write_text(text)
     before, file = sorted(root.rglob("*")), tmp_path / "s.yaml"
     whole = told("run", file, "--dry-run")
     assert list(whole["stages"]) == ["download", "extract", "texts", "train"]
-    assert (whole["stages"]["download"]["videos"], whole["stages"]["train"]) == (1, {"transgrec": {}})
+    assert (whole["stages"]["download"]["videos"], whole["stages"]["train"]) == (1, {"transgrec": "logmel"})
     extract = whole["stages"]["extract"]
     assert (extract["videos"], extract["not_fetched"], extract["segments"]) == (3, 1, 5)
     assert whole["stages"]["texts"] == {"topics": {"missing": 3, "there": 0, "fitted": False}}
@@ -128,6 +129,8 @@ def test_dry_runs_say_what_each_verb_would_do_and_do_nothing(tmp_path: Path) -> 
     assert told("train", "jifr", file, "--dry-run")["stages"] == {"train": {"jifr": {}}}
     assert sorted(root.rglob("*")) == before
     out = Console(file=io.StringIO(), width=80)
+    read = whole.pop("preview")
+    assert (read["videos"], read["first_events"]) == (1, ["v1.mp4"])
     result = replace(plan(load(file)), dry_run=True, source=whole["source"])
     assert {**plain(result), "finish": whole["finish"]} == whole
     plan_verb.render(out, result)

@@ -186,7 +186,7 @@ def test_a_click_through_model_goes_without_modalities_where_a_data_set_has_none
 @needs("data", DATA.exists())
 @pytest.mark.parametrize(
     ("path", "kind", "events"),
-    [("ml-100k", "movielens", 100_000), ("movietweetings-100k", "movielens", 100_000),
+    [("ml-100k", "recbole", 100_000), ("movietweetings-100k", "movielens", 100_000),
      ("tiktok", "interactions", 68_722), ("phd2", "phd2", 0)],
 )  # fmt: skip
 def test_real_data_sets_are_known(tmp_path: Path, path: str, kind: str, events: int) -> None:

@@ -50,7 +50,7 @@ def at(result: SourceResult) -> list[str]:
 def test_the_unit_of_a_column_is_found(tmp_path: Path, said: object, unit: str) -> None:
     result = pairs(tmp_path / "pairs.csv", [said, "", said])
     assert at(result) == ["2020-03-05 03:23:49.123", "", "2020-03-05 03:23:49.123"]
-    assert result.understood == {"time": unit}
+    assert result.understood["time"] == unit
     assert result.reasons() == {}
 
 
@@ -67,7 +67,7 @@ def test_the_unit_of_a_column_is_found(tmp_path: Path, said: object, unit: str) 
 def test_a_number_can_be_a_date(tmp_path: Path, said: object, moment: str) -> None:
     result = pairs(tmp_path / "pairs.csv", [said])
     assert at(result) == [moment]
-    assert result.understood == {"time": "dates as numbers (YYYYMMDD)"}
+    assert result.understood["time"] == "dates as numbers (YYYYMMDD)"
     assert at(typed(tmp_path / "pairs.parquet", pa.array([int(float(str(said)))]))) == [moment]
 
 
@@ -84,7 +84,7 @@ def test_a_few_numbers_of_another_unit_are_rejected_and_many_refused(tmp_path: P
     assert len(result.events) == 8
     assert [row["detail"] for row in result.rejects.to_pylist()] == ["timestamp=1583378629", "timestamp=20200705"]
     assert result.reasons() == {"out_of_range": 2}
-    assert result.understood == {"time": "Unix milliseconds, which 8 of 10 numbers fit; the others are rejected"}
+    assert result.understood["time"] == "Unix milliseconds, which 8 of 10 numbers fit; the others are rejected"
     with pytest.raises(
         InputError, match=r"'timestamp' must hold times of one unit: of 4 numbers 2 are Unix seconds, 2"
     ):
@@ -117,7 +117,7 @@ def test_small_numbers_are_seconds_and_it_is_said(tmp_path: Path) -> None:
 def test_days_with_slashes_and_typed_columns(tmp_path: Path) -> None:
     result = pairs(tmp_path / "pairs.csv", ["2020/7/5", "2020/07/05 12:30", "2020-07-05"])
     assert [moment[:16] for moment in at(result)] == ["2020-07-05 00:00", "2020-07-05 12:30", "2020-07-05 00:00"]
-    assert result.understood == {"time": "ISO 8601 times"}
+    assert result.understood["time"] == "ISO 8601 times"
     moment = datetime(2020, 7, 5, 1, tzinfo=UTC)
     for kind in (pa.timestamp("s", tz="UTC"), pa.timestamp("ns", tz="UTC"), pa.date64()):
         array = pa.array([moment if pa.types.is_timestamp(kind) else moment.date()], kind)
