@@ -1,5 +1,6 @@
 """The rows of one unit of a table (mostly one source), written batch by batch: memory is that of a batch."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -64,7 +65,9 @@ class UnitWriter:
 
     def _same(self) -> bool:
         """Whether the rows that were added are those of the table."""
-        return _equal(self._current(), self._added(self._path))
+        current = self._current()
+        first = next(current, None)
+        return first is not None and _equal(itertools.chain([first], current), self._added(self._path))
 
 
 def _equal(first: Iterator[pa.Table], second: Iterator[pa.Table]) -> bool:

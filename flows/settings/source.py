@@ -40,8 +40,7 @@ class SourceSettings(Section):
     mapping: Annotated[dict[str, str], Table] = Field(default_factory=dict)
     """For mapped, {our column: your column}: {user_id: uid, video_id: clip, start_s: from, stop_s: to, url: link}."""
     header: bool | list[str] | None = None
-    """Whether the first line of a text table names the columns, which are else 1, 2, 3 …; or their names. By default
-    found, as are the next three."""
+    """Whether the first line of a text table names the columns (else 1, 2 …), or their names; by default found."""
     separator: Annotated[str | None, AfterValidator(_separator)] = None
     """Between the columns of a text table: one character (tab for a tabulator), or `::`."""
     encoding: Annotated[str | None, AfterValidator(_encoding)] = None
