@@ -105,11 +105,12 @@ def handled(too_late: Callable[[int], None]) -> Iterator[None]:
     assert main is not None
 
     def watch() -> None:
-        with here:
-            while (came := here.recv(1)) and came[0] not in numbers:
-                pass
+        while (came := here.recv(1)) and came[0] not in numbers:
+            pass
         if not came:
+            here.close()
             return
+        # It stays open after a signal: Python complains where it cannot write the number of the next one.
         if not ended.wait(DEFER_S) and not _state.raised:
             _state.deferred = 0
             signal.pthread_kill(main, came[0])

@@ -55,10 +55,12 @@ class Reporter:
     def __init__(self, display: Progress | None = None) -> None:
         self.display = display
         self._tasks: dict[str, TaskID] = {}
+        self._finished: dict[str, set[str]] = {}
         self._lock = Lock()
 
     def start(self, stage: str, total: float, *, items: int = 0, unit: str = "videos", realtime: bool = False) -> None:
         """Begin a stage of `total` steps (seconds of video when `realtime`) over `items` things."""
+        self._finished[stage] = set()
         if self.display is not None:
             with self._lock:
                 fields = {"done": 0, "items": items, "unit": unit, "realtime": realtime, "note": ""}
@@ -71,6 +73,16 @@ class Reporter:
                 number = self._tasks[stage]
                 done = next(t for t in self.display.tasks if t.id == number).fields["done"] + items
                 self.display.update(number, advance=steps, done=done, note=visible(note))
+
+    def finished(self, stage: str, key: str, steps: float = 1, note: str = "") -> None:
+        """One thing of a stage, with this key, is finished. It counts once, also where a block that failed is tried
+        again, and finds some of its things done."""
+        with self._lock:
+            known = self._finished.setdefault(stage, set())
+            if key in known:
+                return
+            known.add(key)
+        self.advance(stage, steps, note=note)
 
     def say(self, text: str) -> None:
         """One line for people, above the bars."""
@@ -88,6 +100,7 @@ class Lines(Reporter):
         self._stages: dict[str, dict[str, float]] = {}
 
     def start(self, stage: str, total: float, *, items: int = 0, unit: str = "videos", realtime: bool = False) -> None:
+        super().start(stage, total, items=items, unit=unit, realtime=realtime)
         now = time.monotonic()
         self._stages[stage] = {"total": total, "items": items, "began": now, "told": now, "steps": 0, "done": 0,
                                "realtime": realtime}  # fmt: skip

@@ -92,8 +92,9 @@ def fetch_block(
     """Fetch and measure some videos, one after another, until `stop` is set."""
     report = current()
 
-    def seen(_: Wanted, outcome: Outcome) -> None:
-        report.advance("download", note="" if outcome.status == "done" else f"{outcome.key}: {outcome.error_class}")
+    def seen(entry: Wanted, outcome: Outcome) -> None:
+        note = "" if outcome.status == "done" else f"{outcome.key}: {outcome.error_class}"
+        report.finished("download", entry.video_id, note=note)
 
     return fetch_media(
         root_of(settings), wanted, settings.download, limits(settings), seen, stop, known, streams(settings)
@@ -203,12 +204,14 @@ def extract_block(settings: Settings, todo: Sequence[Todo], have_pictures: set[s
 
     def seen(video: Video, outcome: Outcome) -> None:
         note = "" if outcome.status == "done" else f"{video.video_id}: {outcome.error_class}"
-        report.advance("extract", video.duration_ms / 1000, note=note)
+        report.finished("extract", video.video_id, video.duration_ms / 1000, note)
 
     root, options = root_of(settings), extract_options(settings)
     left = still_missing(snapshot_of_process(settings), todo)
-    for video, _ in todo[len(left) :]:
-        report.advance("extract", video.duration_ms / 1000)
+    to_do = {video.video_id for video, _ in left}
+    for video, _ in todo:
+        if video.video_id not in to_do:  # another process has extracted it
+            report.finished("extract", video.video_id, video.duration_ms / 1000)
     done = extract_missing(root, left, networks, options, have_pictures, seen)
     rates.keep(root, networks, done.parts)
     return done

@@ -49,6 +49,7 @@ class Watched(Reporter):
         self._thread = threading.Thread(target=self._post_often, name="artifacts", daemon=True)
 
     def start(self, stage: str, total: float, *, items: int = 0, unit: str = "videos", realtime: bool = False) -> None:
+        super().start(stage, total, items=items, unit=unit, realtime=realtime)
         self.inner.start(stage, total, items=items, unit=unit, realtime=realtime)
         with self._lock:
             self._stages[stage] = {"total": total, "steps": 0.0, "items": items, "done": 0, "unit": unit,

@@ -4,12 +4,15 @@ Nothing here schedules. Ray gives each block to one worker, counts GPUs, and giv
 """
 
 import os
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.exceptions import CrashedRun
 from prefect.futures import as_completed
 
 from reelmill.flows.jobs import steps
@@ -19,10 +22,23 @@ from reelmill.flows.progress import current
 from reelmill.flows.serve import OFFLINE
 from reelmill.flows.serve.flow_runs import RETRIES, FlowRuns
 from reelmill.flows.settings.sections import EngineSettings, Settings
+from reelmill.pipeline.extract.missing import Todo
 from reelmill.pipeline.extract.videos import ExtractSummary
-from reelmill.storage.errors import InputError
+from reelmill.storage.errors import InputError, ReelmillError
+
+CONNECT_S = 10.0
+"""Longest time to wait for the head of a cluster to answer."""
+RAY_PORT = 10001
+TOKEN = (
+    "check engine.address; a head that has a token (`ray get-auth-token` prints it there) takes only machines with the "
+    "same: write it to ~/.ray/auth_token here, or set RAY_AUTH_TOKEN, and set RAY_AUTH_MODE=token"
+)
 
 extract_block = task(cache_policy=NO_CACHE, **RETRIES)(steps.extract_block)
+
+
+class ClusterError(ReelmillError):
+    """A Ray cluster cannot be reached, or lost work."""
 
 
 class RayCluster(FlowRuns):
@@ -39,9 +55,18 @@ class RayCluster(FlowRuns):
 
 
 def ray_runner(engine: EngineSettings) -> Any:
-    """Prefect's task runner on Ray: the cluster at the address, or one on this machine for as long as the flow runs."""
+    """Prefect's task runner on Ray: the cluster at the address, or one on this machine for as long as the flow runs.
+    Entering it raises ClusterError if there is no connection."""
     check_engine(engine)
     from prefect_ray import RayTaskRunner
+
+    class Connected(RayTaskRunner):
+        def __enter__(self) -> Any:
+            _check_address(engine.address)
+            try:
+                return super().__enter__()
+            except Exception as error:
+                raise ClusterError(f"no connection to {_cluster(engine.address)} ({_line(error)}); {TOKEN}") from error
 
     with get_client(sync_client=True) as client:
         server = str(client.api_url)
@@ -54,12 +79,11 @@ def ray_runner(engine: EngineSettings) -> Any:
     if engine.address is None:
         cpus = {"num_cpus": engine.workers * engine.cpus_per_task} if engine.workers else {}
         options |= {"include_dashboard": False, **cpus}
-    return RayTaskRunner(address=engine.address, init_kwargs=options)
+    return Connected(address=engine.address, init_kwargs=options)
 
 
 def _extract(settings: Settings, blocks: Sequence[Block], pictures: set[str]) -> list[ExtractSummary]:
-    """Every block as a task. A block that fails does not keep others from being done; its error is raised at the
-    end."""
+    """Every block as a task."""
     from prefect_ray.context import remote_options
 
     engine = settings.engine
@@ -71,17 +95,63 @@ def _extract(settings: Settings, blocks: Sequence[Block], pictures: set[str]) ->
             ): todo
             for number, todo in blocks
         }
-    done, errors = [], []
-    for future in as_completed(list(futures)):
+    return collected(as_completed(list(futures)), futures, engine)
+
+
+def collected(
+    completed: Iterable[Any], blocks: Mapping[Any, Sequence[Todo]], engine: EngineSettings
+) -> list[ExtractSummary]:
+    """The summaries of the blocks; progress counts the videos of those that ended well. `completed`: the futures, each
+    as it ends. A block that fails does not keep others from being done: its error is raised at the end, ClusterError if
+    the cluster lost it."""
+    from ray.exceptions import RayError
+
+    done: list[ExtractSummary] = []
+    lost: list[Exception] = []
+    errors: list[Exception] = []
+    stored = 0
+    for future in completed:
+        todo = blocks[future]
         try:
             done.append(future.result())
         except Exception as error:
-            errors.append(error)
-        todo = futures[future]
+            cause = getattr(error, "cause", None) or error  # Ray wraps what a worker raised
+            (lost if isinstance(cause, RayError | CrashedRun | ConnectionError) else errors).append(cause)
+            continue
+        stored += len(todo)
         current().advance("extract", sum(video.duration_ms for video, _ in todo) / 1000, items=len(todo))
     if errors:
         raise errors[0]
+    if lost:
+        videos = sum(map(len, blocks.values()))
+        raise ClusterError(
+            f"{_cluster(engine.address)} lost {len(lost):,} of {len(blocks):,} blocks, since a machine or a worker of "
+            f"it died ({type(lost[0]).__name__}: {_line(lost[0])}); {stored:,} of {videos:,} videos are done and "
+            "stored, run the same command for the others"
+        )
     return done
+
+
+def _check_address(address: str | None) -> None:
+    """Raise ClusterError at once if nothing listens at `ray://host:port`: Ray itself asks for a minute."""
+    parts = urlsplit(address or "")
+    if parts.scheme == "ray" and parts.hostname:
+        try:
+            socket.create_connection((parts.hostname, parts.port or RAY_PORT), timeout=CONNECT_S).close()
+        except OSError as error:
+            raise ClusterError(
+                f"nothing answers at engine.address {address} ({error}); start the head there with "
+                "`ray start --head`, whose port for clients is 10001"
+            ) from error
+
+
+def _cluster(address: str | None) -> str:
+    return f"the Ray cluster {address}" if address else "the Ray cluster of this machine"
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error's message."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _check_resources(engine: EngineSettings) -> None:

@@ -137,6 +137,12 @@ def settings_file(tmp_path: Path) -> Path:
     return tmp_path / "settings.yaml"
 
 
+def test_a_second_signal_changes_nothing(settings_file: Path) -> None:
+    """As an impatient person, or a service manager, sends it."""
+    twice = SIGNALLED.replace("os.kill(os.getpid(), number)", "[os.kill(os.getpid(), n) for n in (number, number, 1)]")
+    check_clean(ended(twice, "extract", int(signal.SIGTERM), "extract", settings_file), 143)
+
+
 @BOTH
 def test_extract_commits_the_finished_videos(settings_file: Path, tmp_path: Path, number: int, status: int) -> None:
     """They are committed once a minute, and there is one block: it is the end that commits them."""
