@@ -96,11 +96,10 @@ def examine(path: str | Path, limits: Limits | None = None, streams: Streams = B
         packets = scan(container, stream, limits)
         found = [*wrong, *contradictions(container, stream, sound, packets), *not_there(streams, chosen)]
     seconds = packets.whole_stop - packets.start
-    if seconds > limits.max_seconds or len(packets.times) > limits.max_frames:
-        raise TooLong(
-            f"{path}: {seconds:.0f} s and {len(packets.times)} frames, the limits are "
-            f"{limits.max_seconds:.0f} s and {limits.max_frames} (limits.max_seconds, limits.max_frames)"
-        )
+    if seconds > limits.max_seconds:
+        raise TooLong(f"{path}: {seconds:.0f} s, the limit is {limits.max_seconds:.0f} s (extract.max_seconds)")
+    if len(packets.times) > limits.max_frames:
+        raise TooLong(f"{path}: {len(packets.times):,} frames, and no setting allows more than {limits.max_frames:,}")
     duration_ms = round(seconds * 1000)
     if duration_ms <= 0:
         raise Corrupt(f"{path}: all its frames have the same time")

@@ -198,12 +198,19 @@ def _pool(client: SyncPrefectClient, name: str) -> None:
 
 
 def _automate(client: SyncPrefectClient, wanted: AutomationCore) -> str:
+    """Have this automation on the server. One that is right is left alone: an update makes the server forget which runs
+    it waits for, so that a run whose worker died just before would stay RUNNING for ever."""
     known = client.read_automations_by_name(wanted.name)
-    if known:
-        client.update_automation(known[0].id, wanted)
-    else:
+    if not known:
         client.create_automation(wanted)
+    elif _content(known[0]) != _content(wanted):
+        client.update_automation(known[0].id, wanted)
     return wanted.name
+
+
+def _content(automation: AutomationCore) -> dict[str, Any]:
+    """What an automation does. Every trigger that is made has an id of its own, by which the server remembers."""
+    return automation.model_dump(include=set(AutomationCore.model_fields), exclude={"trigger": {"id"}})
 
 
 def _unlike_others(client: SyncPrefectClient, made: RunnerDeployment) -> None:

@@ -80,7 +80,7 @@ def open_video(
         pixels = stream.codec_context.width * stream.codec_context.height
         if pixels > limits.max_pixels:
             raise TooManyPixels(
-                f"{path}: {pixels} pixels a frame, the limit is {limits.max_pixels} (limits.max_pixels)"
+                f"{path}: {pixels} pixels a frame, the limit is {limits.max_pixels} (extract.max_pixels)"
             )
         # A stream may grow behind its header: the decoder asks before it makes room for a frame.
         stream.codec_context.options = {**stream.codec_context.options, "max_pixels": str(limits.max_pixels + ROUNDING)}
@@ -108,7 +108,7 @@ def scan(container: av.container.InputContainer, stream: av.VideoStream, limits:
     packets = Timeline(container, stream)
     for packet in packets:
         if packets.count > limits.max_frames:
-            raise TooLong(f"{container.name}: more than {limits.max_frames} frames (limits.max_frames)")
+            raise TooLong(f"{container.name}: more than {limits.max_frames:,} frames, which no setting allows")
         time = packet.pts if packet.pts is not None else packet.dts
         if time is None or not packet.size or packet.is_discard or not is_shown(packet, codec):
             continue

@@ -54,7 +54,7 @@ def frames(
     except (decord.DECORDError, RuntimeError, AssertionError) as error:
         raise Corrupt(f"{path} cannot be opened by decord ({reason(error)}); `extract.decoder: pyav` may") from error
     if count > limits.max_frames:
-        raise TooLong(f"{path}: {count} frames, the limit is {limits.max_frames} (limits.max_frames)")
+        raise TooLong(f"{path}: {count} frames, and no setting allows more than {limits.max_frames:,}")
     latest = 0.0
     for time in times[:, 0].round(3).tolist():
         latest = max(latest, time)

@@ -69,7 +69,7 @@ def read_frames(
         tally.frames += 1
         tally.damaged += frame.is_corrupt
         if tally.frames > limits.max_frames:
-            raise TooLong(f"{container.name}: more than {limits.max_frames} frames (limits.max_frames)")
+            raise TooLong(f"{container.name}: more than {limits.max_frames:,} frames, which no setting allows")
         waiting.append(frame)
         heapq.heappush(times, frame.time if frame.time is not None else start + latest / 1000 + spare)
         if len(waiting) > REORDER:

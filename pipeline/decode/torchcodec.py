@@ -61,7 +61,7 @@ def frames(
             f"{path} cannot be opened by torchcodec ({reason(error)}); `extract.decoder: pyav` may"
         ) from error
     if len(decoder) > limits.max_frames:
-        raise TooLong(f"{path}: {len(decoder)} frames, the limit is {limits.max_frames} (limits.max_frames)")
+        raise TooLong(f"{path}: {len(decoder)} frames, and no setting allows more than {limits.max_frames:,}")
     latest = stop = 0.0
     for index in range(len(decoder)):
         try:

@@ -1,4 +1,5 @@
-"""A worker is killed in the middle of a night, and another one finishes it: several workers, a server on Postgres."""
+"""A worker is killed in the middle of a night, and another one finishes it: several workers, a server on Postgres; and
+the same after a restart that registers the night again."""
 
 import contextlib
 import os
@@ -6,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,11 +22,7 @@ from tests.sounds import write_sound
 
 VIDEOS = 16
 POSTGRES = max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/none"))
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1500),
-    needs("postgres", POSTGRES.exists()),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture
@@ -96,6 +94,7 @@ def stored(root: Path) -> set[str]:
     return set(open_store(root, "c3d-conv5").keys()) if list_stores(root) else set()
 
 
+@needs("postgres", POSTGRES.exists())
 def test_a_second_worker_takes_over_from_one_that_was_killed(place: Path, server: Server) -> None:
     root = place / "nights"
     served = server.reelmill("serve", "serve", place / "settings.yaml")
@@ -120,3 +119,33 @@ def test_a_second_worker_takes_over_from_one_that_was_killed(place: Path, server
     assert not store.verify()
     done = [row["key"] for row in Tables(root).read("outcomes").to_pylist() if row["stage"] == "extract"]
     assert sorted(done) == sorted(store.keys())  # each once: what was stored was not done again
+
+
+def test_registering_again_does_not_delay_the_next_worker(place: Path, tmp_path: Path) -> None:
+    """As a service manager does after a reboot: `serve` is started again while nobody has noticed the death yet."""
+    with prefect_server(tmp_path / "small") as server:
+
+        def register() -> None:
+            served = server.reelmill("serve", "serve", place / "settings.yaml")
+            assert served.child.wait(timeout=300) == 0, served.output
+
+        def triggers() -> dict[str, str]:
+            return {automation["name"]: automation["trigger"]["id"] for automation in server.ask("automations/filter")}
+
+        register()
+        waiting = triggers()
+        run = server.run(server.deployments()["reelmill-run"])
+        first = server.worker("first", "mill")
+        until(lambda: stored(place / "nights"), "a block", 600)
+        kill(first)
+        killed = time.monotonic()
+        register()
+        assert triggers() == waiting, "they were replaced"
+        assert server.flow_run(run)["state_type"] == "RUNNING"
+        second = server.worker("second", "mill")
+        until(lambda: server.flow_run(run)["run_count"] == 2, "the second worker", 600)
+        # Three heartbeats must stay away (90 s), then the server looks every few seconds. It took 24 min and more.
+        assert time.monotonic() - killed < 300
+        until(lambda: server.flow_run(run)["state_type"] == "COMPLETED", "the end of the night", 600)
+        second.end()
+    assert len(stored(place / "nights")) == VIDEOS
