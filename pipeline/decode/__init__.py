@@ -3,6 +3,7 @@
     container    the file: times of packets, limits (`pipeline/containers.py` lists the formats)
     streams      which stream of a file is its picture, which is its sound
     timeline     the clock of a file: one timeline, also where timestamps are reset or jump
+    programmes   the parts of such a file, and by how much each is shifted
     pyav         the default: correct for every kind of file in the tests
     decord       for comparison; wrong for some kinds of files
     torchcodec   for comparison; wrong for some kinds of files, and it needs the system's FFmpeg libraries
@@ -24,10 +25,10 @@ from typing import Literal, NamedTuple, TypeAlias
 from reelmill.pipeline.decode import decord, pyav, torchcodec
 from reelmill.pipeline.decode.container import Scan, Tally, check_magic, open_video, scan
 from reelmill.pipeline.decode.limits import Limits, bounded_sound
+from reelmill.pipeline.decode.programmes import Jump
 from reelmill.pipeline.decode.pyav import read_frames
 from reelmill.pipeline.decode.scale import SQUARE, Frame, Scaler, quarter_turns, shown_size, thumbnail
 from reelmill.pipeline.decode.streams import BY_RULE, Streams, audio_stream
-from reelmill.pipeline.decode.timeline import Jump
 from reelmill.pipeline.errors import VideoError
 from reelmill.pipeline.process.child import Child
 from reelmill.storage.errors import InputError

@@ -13,9 +13,10 @@ import numpy as np
 
 from reelmill.pipeline.containers import CONTAINERS, HEAD_BYTES, is_known
 from reelmill.pipeline.decode.limits import Limits
+from reelmill.pipeline.decode.programmes import Jump
 from reelmill.pipeline.decode.shown import is_shown
 from reelmill.pipeline.decode.streams import BY_RULE, Streams, is_cover, open_file, video_stream
-from reelmill.pipeline.decode.timeline import Jump, Timeline
+from reelmill.pipeline.decode.timeline import Timeline
 from reelmill.pipeline.errors import Corrupt, NotFound, NoVideoStream, TooLong, TooManyPixels, Unsupported
 
 ROUNDING = 1 << 20

@@ -50,6 +50,8 @@ def read_frames(
     spare = 1 / float(stream.average_rate) if stream.average_rate else 0.04
     start = exact_start(stream, start)
     packets = Timeline(container, stream)
+    # a program stream has times for some of its frames only; of the others libavformat guesses them
+    coarse = container.format.name == "mpeg"
     waiting: deque[Frame] = deque()
     times: list[float] = []
     lost: list[float] = []
@@ -71,7 +73,8 @@ def read_frames(
         if tally.frames > limits.max_frames:
             raise TooLong(f"{container.name}: more than {limits.max_frames:,} frames, which no setting allows")
         waiting.append(frame)
-        heapq.heappush(times, frame.time if frame.time is not None else start + latest / 1000 + spare)
+        time = frame.dts if frame.dts is not None and (coarse or frame.pts is None) else frame.pts
+        heapq.heappush(times, start + latest / 1000 + spare if time is None else float(time * stream.time_base))
         if len(waiting) > REORDER:
             yield from shown()
     while waiting:

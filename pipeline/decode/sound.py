@@ -51,9 +51,16 @@ def read_sound(
                 yield first + skip, np.where(np.abs(samples[skip:]) <= LOUDEST, samples[skip:], np.float32(np.nan))
 
 
-def _runs(frames: Iterator[av.AudioFrame], start: float, rate: int, limits: Limits, tally: Tally) -> Iterator[Samples]:
+def _runs(
+    frames: Iterator[av.AudioFrame | None], start: float, rate: int, limits: Limits, tally: Tally
+) -> Iterator[Samples]:
     run: _Run | None = None
     for frame in frames:
+        if frame is None:
+            if run is not None:
+                yield from run.take(None)
+            run = None
+            continue
         if not bounded_sound(frame.layout.nb_channels, frame.sample_rate, limits):
             tally.sound_errors += 1  # it changes on the way
             continue
@@ -104,14 +111,19 @@ class _Run:
 
 def _decode(
     container: av.container.InputContainer, picture: av.VideoStream, number: int | None, limits: Limits, tally: Tally
-) -> Iterator[av.AudioFrame]:
-    """Frames of the stream of sound, in order; packets that cannot be decoded are counted."""
+) -> Iterator[av.AudioFrame | None]:
+    """Frames of the stream of sound, in order; packets that cannot be decoded are counted. None where the clock of the
+    file is reset or jumps: what follows is placed by its own timestamp."""
     stream = audio_stream(container, limits, number)
     if stream is None:
         tally.sound_errors += bool(container.streams.audio)  # there is sound, but none that can be decoded
         return
     packets = Timeline(container, picture, stream)
+    shift = None
     for packet in packets:
+        if shift not in (None, packets.shift):
+            yield None
+        shift = packets.shift
         try:
             yield from packet.decode()
         except av.FFmpegError:

@@ -12,110 +12,23 @@ goes on, is a gap and no jump.
 """
 
 import math
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 
 import av
 
+from reelmill.pipeline.decode.programmes import FORWARD_S, Jump, Repair
 from reelmill.pipeline.errors import Unsupported
-
-BACK_S = 0.1
-"""A decoding time that is earlier than the previous one of its stream by more than this is a reset, in every format:
-decoding times never go back. (ffmpeg: AV_TIME_BASE / 10.)"""
-FORWARD_S = 10.0
-"""A gap longer than this is a jump of the clock, in formats whose clock may jump (MPEG-TS and -PS, Ogg), if no other
-stream has packets in it. (ffmpeg: -dts_delta_threshold 10.) In other formats it is a picture that is held."""
 
 ROUNDED_S = 0.001
 """The start of a video is stored in whole milliseconds."""
 
-LAG_S = 0.5
-"""If the picture of a programme ends earlier than its sound by more than this, the next one follows the sound."""
+GUESS_S = 0.0011
+"""A duration up to this is one that libavformat puts in where a container has none: one unit of its clock."""
 PATIENCE = 100
 """Packets of the file for which sound waits for the picture, before it is taken for a stream with a clock of its own.
 """
-
-
-@dataclass(frozen=True)
-class Jump:
-    """A place where the clock of a file was reset, or jumped."""
-
-    at_s: float
-    """Where, on the repaired timeline, in seconds."""
-    by_s: float
-    """By how many seconds the timestamps of the file jumped; negative: back."""
-
-
-@dataclass
-class _Clock:
-    """The newest packet of one stream."""
-
-    programme: int = 0
-    latest: float | None = None
-    """Its decoding time, as in the file."""
-    expected: float = 0.0
-    """Its end, as in the file: when the next one should come."""
-
-
-@dataclass
-class Repair:
-    """Shifts of time by which the programmes of a file follow one another. Knows nothing of media files."""
-
-    may_jump: bool
-    """Whether a long gap is a jump of the clock."""
-    picture: int | None = None
-    """The stream that begins programmes; None: each may."""
-    shifts: list[float] = field(default_factory=lambda: [0.0])
-    """Seconds to add to the timestamps of each programme."""
-    jumps: list[Jump] = field(default_factory=list)
-    _clocks: dict[tuple[int, bool], _Clock] = field(default_factory=dict)
-
-    def shift(
-        self, stream: int, time: float, lasting: float, exact: bool = True, patient: bool = False
-    ) -> float | None:
-        """Seconds to add to the timestamps of a stream's next packet in the file.
-
-        time, lasting: when the packet is decoded, and how long it lasts, in seconds. `exact`: `time` is a decoding
-        time; otherwise it is a presentation time, which goes back by some frames all the time, so that it is compared
-        with others of its kind only. `patient`: give None, and forget the packet, if it is not of the picture and
-        would begin a programme.
-        """
-        clock = self._clocks.setdefault((stream, exact), _Clock(len(self.shifts) - 1))
-        if clock.latest is not None:
-            least = clock.latest - clock.expected - (BACK_S if exact else FORWARD_S)
-            gaps = {p: self._gap(clock, p, time) for p in range(clock.programme, len(self.shifts))}
-            gap = gaps[clock.programme]
-            if self.may_jump and gap > FORWARD_S and not self._filled(clock, stream, time):
-                del gaps[clock.programme]
-            fitting = [p for p, gap in gaps.items() if gap >= least]
-            if not fitting:
-                if patient and self.picture not in (None, stream):
-                    return None
-                self.jumps.append(Jump(clock.expected + self.shifts[clock.programme], time - clock.expected))
-                self.shifts.append(self.shifts[clock.programme] - gap + self._lag(clock))
-                fitting = [len(self.shifts) - 1]
-            clock.programme = min(fitting, key=lambda p: abs(gaps.get(p, 0.0)))
-        clock.latest, clock.expected = time, time + lasting
-        return self.shifts[clock.programme]
-
-    def _gap(self, clock: _Clock, programme: int, time: float) -> float:
-        """Seconds between a stream's newest packet and its next one, if that belongs to this programme."""
-        return time + self.shifts[programme] - clock.expected - self.shifts[clock.programme]
-
-    def _lag(self, clock: _Clock) -> float:
-        """Seconds by which a stream has ended before the others of its programme; 0 if they end about together."""
-        lag = max(other.expected for other in self._clocks.values() if other.programme == clock.programme)
-        return lag - clock.expected if lag - clock.expected > LAG_S else 0.0
-
-    def _filled(self, clock: _Clock, stream: int, time: float) -> bool:
-        """Whether another stream of the same programme has packets in the gap before this time."""
-        return any(
-            other.programme == clock.programme
-            and other.latest is not None
-            and abs(time - other.latest) < abs(clock.expected - other.latest)
-            for (number, _), other in self._clocks.items()
-            if number != stream
-        )
 
 
 class Timeline:
@@ -132,15 +45,23 @@ class Timeline:
         self.stream = sound or picture
         self.cut_short = False
         """The file ended with an error; what came is what there is."""
+        self.shift: float | None = None
+        """Seconds by which the newest packet was shifted: another number is another programme."""
         self.count = 0
         """Packets so far."""
         self.stop = -math.inf
         """End of the packet that is shown last of those so far, in seconds on the timeline."""
         self._last = -math.inf
         self._reordered = False
+        self._step = math.inf
+        """Shortest step from one packet to one that is shown later."""
         self._container, self._picture = container, picture
-        self._listed_at_first = len(self.stream.index_entries)  # of a file without an index, reading fills it
-        self._repair = Repair(bool(container.format.flags & av.format.Flags.ts_discont.value), picture.index)
+        self._repair = Repair(
+            may_jump=bool(container.format.flags & av.format.Flags.ts_discont.value),
+            # MP4 with one index has one clock; its demuxer goes back in it where an edit list shows parts of the file
+            fixed="mp4" in container.format.name and not in_fragments(Path(container.name)),
+            picture=picture.index,
+        )
 
     @property
     def jumps(self) -> Sequence[Jump]:
@@ -148,8 +69,9 @@ class Timeline:
         return self._repair.jumps
 
     def __iter__(self) -> Iterator[av.Packet]:
-        for packet in self._placed():
+        for packet, shift in self._placed():
             if packet.stream is self.stream:
+                self.shift = self.shift if shift is None else shift
                 if self.jumps and packet.is_discard:  # MP4: its demuxer takes what comes after a reset for a repetition
                     packet = _shown(packet)
                 self.count += bool(packet.size)
@@ -163,27 +85,31 @@ class Timeline:
         begins = float(shown * packet.time_base)
         self._reordered = begins < self._last
         if not self._reordered:
-            self._last, self.stop = begins, begins + _lasting(packet)
+            if begins > self._last > -math.inf:
+                self._step = min(self._step, begins - self._last)
+            lasting = _lasting(packet) or (self._step if self._step < math.inf else 0.0)
+            self._last, self.stop = begins, begins + lasting
 
-    def _placed(self) -> Iterator[av.Packet]:
+    def _placed(self) -> Iterator[tuple[av.Packet, float | None]]:
+        """Each packet with its timestamps shifted, and by how much; None if it has none."""
         waiting: list[av.Packet] = []
         """Packets of sound that may begin a programme, and all of the same streams behind them."""
         patience = 0
         for packet in self._read():
             jumps = len(self.jumps)
-            if any(packet.stream is one.stream for one in waiting) or not self._place(packet, patient=True):
+            if any(packet.stream is one.stream for one in waiting):
                 waiting.append(packet)
             else:
-                yield packet
+                placed, shift = self._place(packet, patient=True)
+                if placed:
+                    yield packet, shift
+                else:
+                    waiting.append(packet)
             patience = patience + 1 if waiting else 0
             if waiting and (len(self.jumps) > jumps or patience > PATIENCE or not packet.size):
-                for one in waiting:
-                    self._place(one, patient=False)
-                yield from waiting
+                yield from [(one, self._place(one, patient=False)[1]) for one in waiting]
                 waiting = []
-        for one in waiting:
-            self._place(one, patient=False)
-        yield from waiting
+        yield from [(one, self._place(one, patient=False)[1]) for one in waiting]
 
     def _read(self) -> Iterator[av.Packet]:
         sounds = [stream for stream in self._container.streams if stream.type == "audio"]
@@ -198,36 +124,45 @@ class Timeline:
                 return
             yield packet
 
-    def _place(self, packet: av.Packet, patient: bool) -> bool:
-        """Shift the timestamps of a packet; False if it has to wait."""
+    def _place(self, packet: av.Packet, patient: bool) -> tuple[bool, float | None]:
+        """Shift the timestamps of a packet. Returns False if it has to wait, and by how much it was shifted."""
         first = packet.dts if packet.dts is not None else packet.pts
         if first is None or not packet.time_base:
-            return True
+            return True, None
+        if packet.pts is not None and packet.dts is not None:
+            later = float((packet.pts - packet.dts) * packet.time_base)
+            if self._container.format.name == "avi":
+                packet.pts = packet.dts  # it has one time for each packet; libavformat guesses the other one
+            elif self._repair.may_jump and not 0 <= later <= FORWARD_S:
+                packet.pts = None  # where the clock is reset libavformat mixes the times of both sides in one packet
         exact, index = packet.dts is not None, packet.stream.index
         time = float(first * packet.time_base)
         shift = self._repair.shift(index, time, _lasting(packet), exact, patient)
         if shift is None:
-            return False
+            return False, None
         if ticks := round(shift / packet.time_base):
             packet.dts = None if packet.dts is None else packet.dts + ticks
             packet.pts = None if packet.pts is None else packet.pts + ticks
-        return True
+        return True, shift
 
     def listed_stop(self, start: float) -> float:
         """After the last packet: when the stream ends by the index of the file, `start` seconds being its beginning.
 
         Later than `stop` if the file is truncated (`lacks_bytes`), or if it is an AVI that ends with empty chunks, in
-        which the last picture stays: they are counted in its header, and no packet stands for them. Earlier in MP4
-        where decoding order differs from presentation order: there the duration of a packet lasts until the next one is
-        *decoded*, which after a long pause may be that of another picture.
+        which the last picture stays: they are counted in its header, and no packet stands for them. In MP4 the index
+        knows better than the last packet: where decoding order differs from presentation order, the duration of a
+        packet lasts until the next one is *decoded*, which after a long pause may be that of another picture.
         """
         kind, listed = self._container.format.name, len(self.stream.index_entries)
         if not self.stream.duration:
             return self.stop
         told = start + float(self.stream.duration * (self.stream.time_base or 0))
-        if listed > self.count or (kind == "avi" and self._listed_at_first == listed == self.count):
+        truncated = listed > self.count
+        if "mp4" in kind and told > self._last:
+            return told if truncated or self._reordered else max(self.stop, told if self._repair.fixed else self.stop)
+        if truncated if kind != "avi" else is_whole_riff(Path(self._container.name)):
             return max(self.stop, told)
-        return told if self._reordered and "mp4" in kind and self._last < told < self.stop else self.stop
+        return self.stop
 
     @property
     def lacks_bytes(self) -> bool:
@@ -240,8 +175,8 @@ class Timeline:
 
 def _lasting(packet: av.Packet) -> float:
     """Seconds that a packet lasts; 0 if its container does not say it, nor a rate."""
-    if packet.duration:
-        return float(packet.duration * packet.time_base)
+    if packet.duration and (seconds := float(packet.duration * packet.time_base)) > GUESS_S:
+        return seconds
     rate = getattr(packet.stream, "average_rate", None)
     return float(1 / rate) if rate else 0.0
 
@@ -265,6 +200,32 @@ def exact_start(stream: av.VideoStream, start: float) -> float:
 def in_ms(seconds: float) -> float:
     """In milliseconds, without the noise of floats."""
     return round(seconds * 1000, 3)
+
+
+def in_fragments(path: Path) -> bool:
+    """Whether an MP4 file is one of fragments (`moof`), each with an index and a time of its own."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        place = 0
+        while place + 8 <= end:
+            file.seek(place)
+            head = file.read(16)
+            size, kind = int.from_bytes(head[:4]), head[4:8]
+            if kind == b"moof":
+                return True
+            if size == 1:
+                size = int.from_bytes(head[8:16])
+            if size < 8:  # 0: to the end of the file
+                return False
+            place += size
+    return False
+
+
+def is_whole_riff(path: Path) -> bool:
+    """Whether an AVI is as long as its first bytes say."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        return 0 < int.from_bytes(head[4:8], "little") + 8 <= file.seek(0, os.SEEK_END)
 
 
 def check_clock(container: av.container.InputContainer, stream: av.VideoStream, decoder: str) -> None:

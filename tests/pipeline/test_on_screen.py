@@ -114,6 +114,16 @@ def test_empty_chunks_of_an_avi_hold_the_frame_before(tmp_path: Path, kept: list
     check(path, [(40 * index, index) for index in kept])
 
 
+@pytest.mark.parametrize("share", [0.35, 0.6, 0.93])
+def test_a_cut_avi_ends_with_its_bytes(tmp_path: Path, share: float) -> None:
+    """Its header counts the frames that were lost, too; they are no empty chunks."""
+    path = make_video(tmp_path / "cut.avi", 40, size=(96, 64), codec="mjpeg", pix_fmt="yuvj420p")
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    facts = probe(path)
+    assert 5 < facts["frame_count"] < 40
+    assert facts["duration_ms"] == 40 * facts["frame_count"]
+
+
 @needs("data", CASES.exists())
 @pytest.mark.parametrize(("name", "shown"), [
     ("screenrec.mp4", [(40 * i, i) for i in range(50)] + [(16_000 + 40 * i, 50 + i) for i in range(50)]),

@@ -12,7 +12,7 @@ from reelmill.extractors.core.frames import FramePlan, Geometry, Windows
 from reelmill.extractors.core.sound import SoundPlan
 from reelmill.pipeline.decode import Decoder, Limits, Tally, frames, open_video, scan
 from reelmill.pipeline.decode.excerpt import excerpt
-from reelmill.pipeline.decode.timeline import Repair
+from reelmill.pipeline.decode.programmes import Repair
 from reelmill.pipeline.errors import Unsupported
 from reelmill.pipeline.extract.cut import CutJob, CutSegment, cut
 from reelmill.pipeline.probe import examine, probe
