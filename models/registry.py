@@ -30,6 +30,7 @@ RECOMMENDERS: dict[str, Entry] = {
     "svmd": Entry("reelmill.models.baselines.svmd:RECOMMENDER", "segments, by similarity to those liked"),
     "cdl": Entry("reelmill.models.baselines.cdl:CDL_RECOMMENDER", "segments, by their distance from a user"),
     "lapreg": Entry("reelmill.models.baselines.cdl:LAPREG_RECOMMENDER", "segments, by cdl tied along a graph of likes"),
+    "dropoutnet": Entry("reelmill.models.baselines.dropoutnet:RECOMMENDER", "segments, by factors found from content"),
     "fm": Entry("reelmill.models.baselines.fm:FM_RECOMMENDER", "clicks, by a factorisation machine over fields"),
     "deepfm": Entry("reelmill.models.baselines.fm:DEEPFM_RECOMMENDER", "clicks, by fm plus a perceptron"),
     "bpr": Entry("reelmill.models.baselines.vbpr:BPR_RECOMMENDER", "items, by pairwise matrix factorisation"),

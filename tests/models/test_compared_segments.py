@@ -22,7 +22,7 @@ from reelmill.models.protocols.segments.task import SegmentTask
 from reelmill.models.registry import find, settings_for, world_of
 from reelmill.models.transgrec.world import World, write
 
-SYSTEMS = ["video2gif", "phdgifs", "svmd", "cdl", "lapreg"]
+SYSTEMS = ["video2gif", "phdgifs", "svmd", "cdl", "lapreg", "dropoutnet"]
 ONE_VIDEO = ["video2gif", "phdgifs", "svmd"]
 """Those that compare segments of one video."""
 SMALL = World(users=60, old_videos=20, new_videos=6)
