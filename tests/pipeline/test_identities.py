@@ -1,6 +1,7 @@
 """Who a record is of: each identity is read as it was written, or refused, and two never become one."""
 
 import csv
+import gzip
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from reelmill.pipeline import sources
-from reelmill.pipeline.sources import SourceResult
+from reelmill.pipeline.sources import Dialect, SourceResult
 from reelmill.storage.errors import InputError
 
 LETTERS = "abcXYZ019-_.:/éß中🎬\x01\x07\x1b\u200b\ufeff'#;"
@@ -65,25 +66,58 @@ def random_texts(rng: Random, count: int) -> list[str]:
     return list(dict.fromkeys(rng.choice(kinds)() for _ in range(count)))
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
-def test_ten_thousand_texts_come_back_as_they_are(tmp_path: Path, suffix: str) -> None:
-    users, path = random_texts(Random(1), 10_000), tmp_path / f"ids{suffix}"
-    if suffix == ".parquet":
-        parquet(path, pa.array(users))
+WAYS = [".csv", ".tsv", ".jsonl", ".parquet", ".csv.gz", ".tsv.gz", ".jsonl.gz", "-headerless.csv", ".inter"]
+"""Ends of the names of files: every format, packed, without a header, and as RecBole has them."""
+
+
+def through(folder: Path, way: str, users: list[Any], kind: pa.DataType | None = None) -> dict[int, str]:
+    """{row: its user} of a file that holds these users. `kind`: of the column in Parquet."""
+    path = folder / f"ids{way}"
+    plain = path.with_name(path.name.removesuffix(".gz"))
+    if plain.suffix == ".parquet":
+        parquet(plain, pa.array(users, kind))
+    elif plain.suffix == ".jsonl":
+        lines(plain, users)
+    elif plain.suffix == ".inter":
+        rows = "".join(f"{user}\t{n}\n" for n, user in enumerate(users))
+        plain.write_text("user_id:token\titem_id:token\n" + rows)
+        events = sources.read(plain, "recbole").events
+        return dict(zip(map(int, events["video_id"].to_pylist()), events["user_id"].to_pylist(), strict=True))
     else:
-        lines(path, users) if suffix == ".jsonl" else text(path, users)
-    assert found(read(path)) == dict(enumerate(users))
+        text(plain, [str(user) for user in users])
+    if "headerless" in way:
+        plain.write_bytes(plain.read_bytes().partition(b"\n")[2])
+        by_number = {"user_id": "1", "video_id": "=v", "text": "2"}
+        return found(sources.read(plain, "mapped", mapping=by_number, dialect=Dialect(header=False)))
+    if path != plain:
+        path.write_bytes(gzip.compress(plain.read_bytes(), 1))
+    return found(read(path))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ten_thousand_texts_come_back_as_they_are(tmp_path: Path, way: str) -> None:
+    users = random_texts(Random(1), 10_000)
+    assert through(tmp_path, way, users) == dict(enumerate(users))
     assert len(users) > 7000
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
-def test_ten_thousand_integers_come_back_as_their_digits(tmp_path: Path, suffix: str) -> None:
-    users, path = random_integers(Random(2), 10_000), tmp_path / f"ids{suffix}"
-    if suffix == ".parquet":
-        parquet(path, pa.array(users, pa.int64()))
+@pytest.mark.parametrize("way", WAYS)
+def test_ten_thousand_integers_come_back_as_their_digits(tmp_path: Path, way: str) -> None:
+    users = random_integers(Random(2), 10_000)
+    assert through(tmp_path, way, users, pa.int64()) == {n: str(user) for n, user in enumerate(users)}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_integers_as_floats_come_back_as_integers(tmp_path: Path, way: str) -> None:
+    """As pandas writes a column with a gap; those from 2⁵³ are refused, the row in JSON lines, else the source."""
+    whole = [user for user in random_integers(Random(4), 10_000) if abs(user) < 2**53]
+    assert through(tmp_path, way, [float(user) for user in whole]) == {n: str(user) for n, user in enumerate(whole)}
+    large = [float(2**53), *map(float, whole)]
+    if ".jsonl" in way:
+        assert through(tmp_path, way, large) == {n: str(user) for n, user in enumerate(whole, 1)}
     else:
-        lines(path, users) if suffix == ".jsonl" else text(path, [str(user) for user in users])
-    assert found(read(path)) == {n: str(user) for n, user in enumerate(users)}
+        with pytest.raises(InputError, match=r"holds the double 9007199254740992\.0"):
+            through(tmp_path, way, large)
 
 
 def test_integers_that_came_through_floats_are_equal_or_refused(tmp_path: Path) -> None:
