@@ -53,7 +53,7 @@ def ingest(
     if done:
         # durations are measured now: rows may fit that did not, and the reverse
         source = _both(source, executor.step(steps.read_source, settings))
-    downloaded = DownloadResult(done, len(steps.media_videos(settings)) - done, steps.by_class(outcomes))
+    downloaded = DownloadResult(done, steps.count_media(settings) - done, steps.by_class(outcomes))
     return IngestResult(source, downloaded, executor.step(steps.label, settings))
 
 

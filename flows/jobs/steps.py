@@ -159,6 +159,11 @@ def media_videos(settings: Settings) -> list[Video]:
     ]  # fmt: skip
 
 
+def count_media(settings: Settings) -> int:
+    """How many videos have media."""
+    return root_of(settings).tables.read("media", ["video_id"]).num_rows
+
+
 _snapshots: dict[Root, Snapshot] = {}
 """What this process knows of the stores of a root; one root at a time."""
 _networks: "dict[str, list[Extractor]]" = {}
