@@ -50,6 +50,14 @@ def check_source(settings: Settings) -> None:
     settings.download.check_files()
 
 
+def check_sources(settings: Settings) -> None:
+    """Raise InputError if a source to fit on has no events, or if sources that share ids are not named. Known once they
+    are ingested, hours before the fit."""
+    from reelmill.models.data.sources import choose
+
+    choose(Root(settings.root), settings.train.sources)
+
+
 def check_stores(settings: Settings, layers: Sequence[str]) -> None:
     """Raise InputError for a recommender whose feature stores do not exist and will not be written. `layers`: `c3d-fc6`
     and so on, which extract will write."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from reelmill.flows.jobs import steps
-from reelmill.flows.jobs.check import check
+from reelmill.flows.jobs.check import check, check_sources
 from reelmill.flows.jobs.executor import IN_THIS_PROCESS, Executor
 from reelmill.flows.jobs.extract import ExtractResult, extract
 from reelmill.flows.jobs.ingest import IngestResult, ingest
@@ -29,8 +29,10 @@ class RunResult:
 def run(settings: Settings, executor: Executor = IN_THIS_PROCESS) -> RunResult:
     """Everything, in order. What is done already is looked up in the stores and left alone."""
     check(settings)
-    ingested, extracted = executor.job(ingest, settings), executor.job(extract, settings)
-    trained = NOTHING
-    if steps.has_events(settings):
+    ingested = executor.job(ingest, settings)
+    if fits := steps.has_events(settings):
+        check_sources(settings)
+    extracted, trained = executor.job(extract, settings), NOTHING
+    if fits:
         trained = executor.job(train, settings, extracted.stores, keep_going=True)
     return RunResult(ingested, extracted, trained, executor.step(report, settings))

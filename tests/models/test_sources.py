@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from reelmill.flows.jobs.places import of_data
+from reelmill.flows.jobs.run import run
 from reelmill.flows.jobs.train import train as train_job
 from reelmill.flows.settings.sections import ModelSettings, Settings, TrainSettings
 from reelmill.models import recommend, train
@@ -204,6 +205,18 @@ def test_a_data_set_is_fitted_alone_in_a_root_that_holds_another(tmp_path: Path)
         train_job(asked(tmp_path / root, bpr=options), data=first).fits["bpr"].metrics for root in ("root", "alone")
     ]
     assert rows[0] == rows[1]
+
+
+def test_a_run_refuses_after_ingest_and_before_anything_is_extracted(tmp_path: Path) -> None:
+    table = ratings(tmp_path / "A", "a.csv", 5, 0)
+    Tables(tmp_path / "root").write("events", B)
+    source = {"path": table, "format": "mapped",
+              "mapping": {"user_id": "userId", "video_id": "movieId", "value": "rating"}}  # fmt: skip
+    extract = {"extractors": {"c3d": {"weights": "random"}}}
+    settings = Settings.model_validate({"root": tmp_path / "root", "source": source, "extract": extract})
+    with pytest.raises(InputError, match=r"a\.csv and b share 5 users and \d+ videos"):
+        run(settings)
+    assert not (tmp_path / "root" / "features").exists()
 
 
 def test_a_data_set_whose_attributes_may_be_those_of_another_is_refused(tmp_path: Path) -> None:
