@@ -86,6 +86,12 @@ def counted_kinds(rated: bool) -> Sequence[str]:
     return ["rating"] if rated else IN_PLACE_OF_RATINGS
 
 
+def rating_values(events: pa.Table) -> np.ndarray:
+    """(n,) value of each event that is a rating, NaN of others."""
+    value = pc.if_else(pc.equal(events["kind"], "rating"), events["value"], None)
+    return np.asarray(pc.fill_null(value, float("nan")).to_numpy())
+
+
 def interactions(root: Root, events: pa.Table) -> tuple[pa.Table, bool]:
     """The events that count, and whether they are ratings. Raises InputError if there is none."""
     rated = events.filter(pc.equal(events["kind"], "rating"))

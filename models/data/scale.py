@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reelmill.models.data.events import rating_values
+from reelmill.storage import Root
 from reelmill.storage.errors import InputError
 
 TOPS = ((1.0, 5.0, 5.0), (5.0, 10.0, 10.0), (50.0, 100.0, 100.0))
@@ -52,6 +54,19 @@ class Scale:
             f"ratings from {self.lowest:g} to {self.highest:g} are of no known scale (0 and 1, up to 5, up to 10, up "
             "to 100): name liked, from which on a rating is a like, and disliked, below which it is none"
         )
+
+    @classmethod
+    def chosen(cls, ratings: np.ndarray) -> np.ndarray:
+        """(n,) bool: which ratings (n,) count where any rating does: all, but those of 0 and below where there is none
+        but −1, 0 and 1: what was shown and not clicked was not chosen. NaN, which is no rating, counts."""
+        scale = cls.of(ratings)
+        return np.ones(len(ratings), bool) if scale is None or not scale.values else ~(ratings <= 0)
+
+    @classmethod
+    def says_no_in(cls, root: Root) -> bool:
+        """Whether all ratings of a root are of −1, 0 and 1."""
+        scale = cls.of(rating_values(root.tables.read("events", ["kind", "value"])))
+        return scale is not None and bool(scale.values)
 
     @property
     def says_no(self) -> bool:

@@ -14,9 +14,13 @@ from reelmill.models.core.settings import AUTO
 from reelmill.models.data.scale import Scale
 from reelmill.models.protocols.clicks.cases import split
 from reelmill.models.protocols.clicks.data import load_clicks
+from reelmill.models.protocols.items_and_frames import data as items_and_frames
+from reelmill.models.protocols.next_videos import data as next_videos
+from reelmill.models.protocols.segments import videos
 from reelmill.pipeline import dataset
 from reelmill.storage import Root, Tables
 from reelmill.storage.errors import InputError
+from tests.choices import write_store
 from tests.optional import need
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -126,3 +130,22 @@ def test_movietweetings(tmp_path: Path) -> None:
     assert found["ratings_of_8_or_more"] == found["clicks"]
     assert 0.4 < found["clicks"] / sum(found[n] for n in ("clicks", "low_ratings", "ratings_between")) < 0.6
     assert found["low_ratings"] > 8_000
+
+
+@pytest.mark.parametrize("values", [[1.0, 0.0, 0.0], [1.0, -1.0, -1.0]])
+def test_what_was_shown_and_not_clicked_is_not_chosen_where_any_rating_is(tmp_path: Path, values: list[float]) -> None:
+    """JIFR, whole videos and histories take any rating: of stars all of them, of a binary log the ones."""
+    log, stars = rated(tmp_path / "log", values), rated(tmp_path / "stars", [1.0, 2.0, 5.0])
+    for root, chosen in ((log, 80), (stars, 240)):
+        events = Tables(root).read("events")
+        dated = events.set_column(events.column_names.index("time"), events.schema.field("time"),
+                                  events["source_row"].cast(events.schema.field("time").type))  # fmt: skip
+        Tables(root).write("events", dated)
+        store = write_store(Path(root.address), {f"v{v:02}": np.eye(15)[[v]] for v in range(15)}, rows="video")
+        frames = write_store(Path(root.address), {f"v{v:02}": np.eye(15)[[v, 14 - v]] for v in range(15)})
+        whole, histories, items = videos.load(root, store), next_videos.load(root), items_and_frames.load(root, frames)
+        assert len(whole.positive_user) == histories.counts.watches == len(items.user) == chosen
+        for data in (whole, histories, items):
+            (account,) = (a for a in data.accounts if a.what == "events")
+            assert account.balanced
+            assert account.left_out["ratings_that_say_no"] == 240 - chosen

@@ -1,6 +1,7 @@
 """Who rated which item, the frames of each item, and who liked which frame: tables and one store of a root as arrays.
 
-**What counts as a rating.** Every event of kind `rating`, whatever its value (the paper's data are implicit). A root
+**What counts as a rating.** Every event of kind `rating`, whatever its value (the paper's data are implicit), but a 0
+of a log of 0 and 1. A root
 without any such event takes `highlight` and `watch` events in their place: who marks or watches a video chose it.
 
 **What counts as a frame.** Every usable row of the store: a sampled frame in a store of windows, a whole segment in a
@@ -23,7 +24,8 @@ import pyarrow.compute as pc
 
 from reelmill.models.data.accounts import Account, unused_kinds
 from reelmill.models.data.arrays import codes, spans, video_key
-from reelmill.models.data.events import counted_kinds, interactions
+from reelmill.models.data.events import counted_kinds, interactions, rating_values
+from reelmill.models.data.scale import Scale
 from reelmill.models.data.spread import Spread
 from reelmill.models.data.vectors import VectorDigest, blocks, fingerprint, usable
 from reelmill.storage import FeatureStore, Root, Tables
@@ -58,6 +60,8 @@ class RatingCounts:
     """Likes at a time without a usable frame, and labels whose segment is in no table or has no usable frame."""
     frame_likes_repeated: int
     """Likes of a (user, frame) pair beyond the first."""
+    ratings_that_say_no: int = 0
+    """Ratings of 0 and below of a log that has none but −1, 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,9 @@ def load(root: AnyRoot, frames: str) -> Ratings:
             f"store {store.spec.name} has one row a {store.spec.rows}; this model reads frames: a store with one row a "
             "window (reelmill extract with vgg19 and rows: window) or a segment"
         )
-    events = tables.read("events", ["user_id", "video_id", "kind", "start_ms"])
-    rated, by_rating = interactions(root, events)
+    events = tables.read("events", ["user_id", "video_id", "kind", "start_ms", "value"])
+    every, by_rating = interactions(root, events)
+    rated = every.filter(pa.array(Scale.chosen(rating_values(every)))) if by_rating else every
     users, items = (sorted(pc.unique(rated[name]).to_pylist()) for name in ("user_id", "video_id"))
     pair = np.unique(codes(rated["user_id"], users) * len(items) + codes(rated["video_id"], items))
     user, item = np.divmod(pair, len(items))
@@ -144,6 +149,7 @@ def load(root: AnyRoot, frames: str) -> Ratings:
         frames_not_finite=read.not_finite,
         frame_likes=len(like_user),
         frame_likes_from_labels=int(from_labels),
+        ratings_that_say_no=every.num_rows - rated.num_rows,
         **lost,
     )
     arrays = (user, item, start, read.row[read.usable], like_user, like_frame)
@@ -155,7 +161,8 @@ def load(root: AnyRoot, frames: str) -> Ratings:
 def _accounts(events: pa.Table, counts: RatingCounts, by_rating: bool, likes: int, ratings: int) -> tuple[Account, ...]:
     """Of the events, and of the labels where these are the likes of frames."""
     lost = {name: getattr(counts, name) for name in ("frame_likes_of_strangers", "frame_likes_off_frame")}
-    kinds, left_out = [*counted_kinds(by_rating)], {"ratings_repeated": counts.ratings_repeated}
+    kinds = [*counted_kinds(by_rating)]
+    left_out = {name: getattr(counts, name) for name in ("ratings_repeated", "ratings_that_say_no")}
     if counts.frame_likes_from_labels or not likes:
         account = Account("events", events.num_rows, ratings, {**left_out, **unused_kinds(events, kinds)})
         return account, Account("labels", likes, likes - sum(lost.values()), lost)

@@ -2,8 +2,8 @@
 arrays.
 
 **What counts as a watch.** Every event of kind `watch`, `rating` or `highlight`, whatever its value: a user who rates a
-video or marks a part of it has watched it. It needs a time. Of several watches of one video by one user the first
-counts.
+video or marks a part of it has watched it; but not a rating of 0 in a log of 0 and 1. It needs a time. Of several
+watches of one video by one user the first counts.
 
 **Roles.** `frames` and `clips` (one row a segment, window or video; the mean of a video's usable rows counts), `text`
 and `topics` (one row a video), `posts` (one row a post). A role whose name is empty is left out: its part of the
@@ -28,6 +28,8 @@ import pyarrow.compute as pc
 
 from reelmill.models.data.accounts import Account, unused_kinds
 from reelmill.models.data.arrays import codes
+from reelmill.models.data.events import rating_values
+from reelmill.models.data.scale import Scale
 from reelmill.models.data.vectors import blocks, usable
 from reelmill.storage import FeatureStore, Root
 from reelmill.storage.errors import InputError
@@ -72,6 +74,8 @@ class HistoryCounts:
     users_without_posts: int
     users_without_watches: int
     """Users with posts or events, but without a dated watch."""
+    ratings_that_say_no: int = 0
+    """Ratings of 0 and below of a log that has none but −1, 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,9 @@ def load(
     stores = {role: root.features.open(name) for role, name in given.items() if name}
     for role, store in stores.items():
         _check(role, store)
-    events = root.tables.read("events", ["user_id", "video_id", "kind", "time"])
-    watches = events.filter(pc.is_in(events["kind"], value_set=pa.array(KINDS)))
+    events = root.tables.read("events", ["user_id", "video_id", "kind", "time", "value"])
+    every = events.filter(pc.is_in(events["kind"], value_set=pa.array(KINDS)))
+    watches = every.filter(pa.array(Scale.chosen(rating_values(every))))
     dated = watches.filter(pc.is_valid(watches["time"]))
     if not dated.num_rows:
         raise InputError(
@@ -144,6 +149,7 @@ def load(
         videos_without_picture=int((~(there.get("frames", none) | there.get("clips", none))).sum()),
         **{f"videos_without_{r}": int((~there.get(r, none)).sum()) for r in ("frames", "clips", "text", "topics")},
         rows_not_finite=not_finite,
+        ratings_that_say_no=every.num_rows - watches.num_rows,
         users_without_watches=len(pc.unique(events["user_id"]).filter(_outside(pc.unique(events["user_id"]), users))),
         **lost,
     )
@@ -165,7 +171,7 @@ def load(
 
 def _account(events: pa.Table, counts: HistoryCounts, reads_posts: bool) -> Account:
     """Of the events. A post is used if its store has it, whether with a topic or without."""
-    left_out = {"watches_undated": counts.watches_undated, "watches_repeated": counts.watches_repeated}
+    left_out = {n: getattr(counts, n) for n in ("watches_undated", "watches_repeated", "ratings_that_say_no")}
     said = 0
     if reads_posts:
         left_out |= {name: getattr(counts, name) for name in ("posts_of_strangers", "posts_undated",

@@ -9,6 +9,8 @@ import torch
 
 from reelmill.models.core.advice import Adviser, Answer, Question, meant
 from reelmill.models.data.arrays import codes
+from reelmill.models.data.events import rating_values
+from reelmill.models.data.scale import Scale
 from reelmill.models.data.vectors import usable
 from reelmill.models.protocols.next_videos.data import KINDS
 from reelmill.models.protocols.next_videos.history import Past, Stream
@@ -18,7 +20,9 @@ from reelmill.storage.errors import InputError
 def watches(question: Question, videos: list[str]) -> tuple[torch.Tensor, torch.Tensor, dict[str, int]]:
     """Video and time (W,) of the user's first watch of each of these videos, in order of time, then of video; and
     counts of what is left out."""
-    events = question.events("video_id", "time", kinds=KINDS)
+    events = question.events("video_id", "time", "value", kinds=KINDS)
+    if Scale.says_no_in(question.root):
+        events = events.filter(pa.array(~(rating_values(events) <= 0)))
     dated = events.filter(pc.is_valid(events["time"]))
     row = codes(dated["video_id"], videos)
     ms, foreign = dated["time"].cast(pa.int64()).to_numpy(), row < 0

@@ -8,6 +8,7 @@ import numpy as np
 
 from reelmill.models.data.accounts import Account
 from reelmill.models.data.events import NO_TIME, Newest
+from reelmill.models.data.scale import Scale
 from reelmill.models.data.vectors import VectorDigest, blocks, fingerprint, usable
 from reelmill.models.protocols.segments import data
 from reelmill.models.protocols.segments.data import Counts, Interactions
@@ -28,7 +29,8 @@ def _whole(root: Root, store: FeatureStore) -> Interactions:
     """Each video with a usable vector as one segment, with the index 0. Raises InputError if there is none."""
     newest = Newest.read(root)
     there, not_finite, digest = _usable(store, newest.items)
-    kept = there[newest.item]
+    yes = Scale.chosen(newest.value) if newest.rated else np.ones(len(newest.user), bool)
+    kept = there[newest.item] & yes
     if not kept.any():
         raise InputError(f"{store.spec.name} holds no usable vector of a video with events; extract them first")
     alive, user = np.unique(newest.user[kept], return_inverse=True)
@@ -45,7 +47,7 @@ def _whole(root: Root, store: FeatureStore) -> Interactions:
         videos_without_features=missing,
         segments_without_features=missing,
         segments_not_finite=not_finite,
-        labels_without_features=int((~kept).sum()),
+        labels_without_features=int((yes & ~kept).sum()),
         labels_repeated=newest.repeated,
         views_without_event=0,
         users_ordered_by_row=len(np.unique(user[time == NO_TIME])),
@@ -55,7 +57,8 @@ def _whole(root: Root, store: FeatureStore) -> Interactions:
     rows = store.locate((name, 0) for name in videos)
     print_ = fingerprint(store, [*names, "", *videos], arrays, digest, lengths=False)
     (read,) = newest.accounts
-    left_out = {**read.left_out, "events_without_features": int((~kept).sum())}
+    left_out = {**read.left_out, "events_without_features": int((yes & ~kept).sum())}
+    left_out["ratings_that_say_no"] = int((~yes).sum())
     account = Account("events", read.read, len(user), left_out)
     return Interactions(names, videos, *arrays, store, rows, counts, print_, (account,))
 
