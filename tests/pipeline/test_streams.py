@@ -141,6 +141,13 @@ def test_the_film_is_read_and_not_its_preview() -> None:
     assert (facts["video_stream"], facts["width"], facts["height"], facts["frame_count"]) == (3, 480, 270, 390)
 
 
+def test_decord_is_not_asked_to_choose(tmp_path: Path) -> None:
+    """It reads the stream that it likes, whichever was measured; a cover is none to choose from."""
+    path = write_tracks(tmp_path / "a.mkv", [Track(50, LARGE), Track(50, SMALL)])
+    with pytest.raises(Unsupported, match=r"2 video streams.*extract\.decoder: pyav"):
+        next(iter(frames(path, "decord", 0.0, Limits(), Tally())))
+
+
 def test_settings_name_another_stream(tmp_path: Path) -> None:
     path = write_tracks(tmp_path / "a.mkv", [Track(50, LARGE), Track(25, SMALL, first=100)], [(440, NONE), (880, NONE)])
     named = examine(path, streams=Streams(1, 3))
