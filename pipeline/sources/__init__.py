@@ -13,6 +13,7 @@ ingest         writes a source to the tables of a root
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -71,6 +72,8 @@ def open_source(
     layout = None
     if mapping is not None:
         table = tables.open_table(path, told)
+        if told.header is None and not {*mapping.values()} <= {*table.names}:
+            table = _other_header(path, told, mapping, table)
     else:
         layout, table = layouts.open_layout(path, format, told)
         mapping, url_template = layout.mapping(table), url_template or layout.url_template
@@ -78,6 +81,16 @@ def open_source(
         name or path.name, str(path.resolve()), name is not None, table, Columns.of(mapping, table), layout,
         url_template, durations, time_unit,
     )  # fmt: skip
+
+
+def _other_header(path: Path, told: Dialect, mapping: Mapping[str, str], table: tables.Table) -> tables.Table:
+    """The table of a text file whose first line turns out to be, or not to be, the names of the columns, because the
+    mapping names what is there (or numbers); else the table as it was found."""
+    if not isinstance(table, tables.TextTable):
+        return table
+    other = tables.open_table(path, replace(told, header=not table.form.header))
+    named = [{*mapping.values()} & {*one.names} for one in (table, other)]
+    return other if len(named[1]) > len(named[0]) else table
 
 
 def read(

@@ -5,13 +5,15 @@ is found:
 
     encoding    that of a byte order mark (UTF-8, UTF-16); latin-1 where more bytes are no UTF-8 than are; else UTF-8
     separator   that of the suffix (comma, tab), unless another one divides the lines evenly and it does not
-    header      none if a cell of the first line is a number; such columns are called 1, 2, 3 …
+    header      none if a cell of the first line is a number; such columns are called 1, 2, 3 …; unless the mapping
+                names more columns the other way
     quote       the double quote
 """
 
 import codecs
 import csv
 import gzip
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -35,6 +37,7 @@ EVEN = 0.95
 """Share of these lines that a separator must divide into the same number of fields."""
 PIECE_BYTES = 4 << 20
 """A file is read in pieces of this size."""
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 MOST_LINE = 64 << 20
 """Bytes of the longest line; more is no table."""
 
@@ -232,8 +235,4 @@ def _cells(path: Path, line: str, separator: str, quote: str) -> list[str]:
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return NUMBER.fullmatch(cell) is not None

@@ -56,8 +56,16 @@ def test_columns_without_a_header_are_numbered(tmp_path: Path) -> None:
     assert events(read(tmp_path / "t.csv", written(",", header=False), header=("user", "clip", "stars"))) == EVENTS
     words = written(",", header=False, rows=[("ann", "a", ""), ("bob", "b", "")])
     assert len(read(tmp_path / "t.csv", words, by_number, header=False).events) == 2
-    with pytest.raises(InputError, match="no column '1'"):  # a first line of words is taken for names
-        read(tmp_path / "t.csv", words, by_number)
+    assert len(read(tmp_path / "t.csv", words, by_number).events) == 2  # the mapping says that there are no names
+    with pytest.raises(InputError, match="no column 'user'"):
+        read(tmp_path / "t.csv", words)
+
+
+def test_a_name_that_is_a_number_is_a_name_if_the_mapping_says_so(tmp_path: Path) -> None:
+    content = "user,clip,2020\nann,a,4.5\nbob,b,3\n"
+    result = read(tmp_path / "t.csv", content, {"user_id": "user", "video_id": "clip", "value": "2020"})
+    assert events(result) == [("ann", "a", 4.5), ("bob", "b", 3.0)]
+    assert "names in the first line" in result.understood["file"]
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8-sig", "utf-8"])
