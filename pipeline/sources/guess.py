@@ -16,7 +16,9 @@ from reelmill.pipeline.sources import layouts
 from reelmill.pipeline.sources.dialect import suffix_of
 from reelmill.pipeline.sources.head import Head, read_head
 from reelmill.pipeline.sources.mapped import NEEDED
+from reelmill.pipeline.sources.moments import EDGES
 from reelmill.pipeline.sources.tables import SUFFIXES as TABLES
+from reelmill.pipeline.sources.values import CLOCK, PERIOD
 from reelmill.storage.errors import InputError
 from reelmill.storage.schema import EVENT_KINDS
 
@@ -45,9 +47,12 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 """{our column: how others call it, the surest name first}, in lower case without signs."""
 ADDRESS = re.compile(r"(?i)^(https?|file)://|^www\.")
 YOUTUBE = re.compile(r"[A-Za-z0-9_-]{11}")
-ISO_TIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
-SECONDS = (5e8, 5e9)
-"""Unix seconds between 1985 and 2128."""
+ISO_TIME = re.compile(r"\d{4}([-/]\d{1,2}){2}([T ]\d{2}:\d{2}.*)?")
+DAY = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\.0)?")
+"""20200705"""
+CLOCKS = (re.compile(CLOCK), re.compile(PERIOD))
+UNIX = (EDGES[0], EDGES[-1])
+"""Unix times of any unit."""
 LONGEST_S = 20_000
 """A place in a video beyond five and a half hours, if all are whole numbers, is one in milliseconds."""
 LONGEST_RANGE_S = 3600
@@ -164,7 +169,7 @@ def _ranges(head: Head, mapping: dict[str, str], reasons: dict[str, str]) -> Non
     """Start and stop by their values, if not by name; then their units, and whether a duration is the range's or the
     video's."""
     if not {"start_s", "start_ms", "value"} & {*mapping}:
-        free = [name for name in head.names if name not in mapping.values() and _numbers(head.filled(name))]
+        free = [name for name in head.names if name not in mapping.values() and _places(head.filled(name))]
         pairs = [(start, stop) for start in free for stop in free if start != stop and _is_range(head, start, stop)]
         if len(pairs) == 1:
             mapping["start_s"], mapping["stop_s"] = pairs[0]
@@ -200,11 +205,9 @@ def _milliseconds(names: list[str], head: Head) -> bool:
 def _is_range(head: Head, start: str, stop: str, longest: float = LONGEST_RANGE_S) -> bool:
     """Whether one column mostly lies before the other, and not too far: `longest` seconds."""
     longest *= 1000 if _milliseconds([start, stop], head) else 1
-    pairs = [
-        (float(a), float(b))
-        for a, b in zip(head.columns[start], head.columns[stop], strict=True)
-        if _is_number(a) and _is_number(b)
-    ]
+    cells = zip(head.columns[start], head.columns[stop], strict=True)
+    places = [(_place(a), _place(b)) for a, b in cells]
+    pairs = [(a, b) for a, b in places if a is not None and b is not None]
     right = sum(0 <= a < b and b - a <= longest for a, b in pairs)
     return bool(pairs) and right >= MOSTLY * len(pairs) and len({a for a, _ in pairs}) > 1
 
@@ -220,6 +223,25 @@ def _is_number(cell: str) -> bool:
         return False
 
 
+def _place(cell: str) -> float | None:
+    """A place in a video, or a length: a number, or the seconds of 1:02:03.5 or PT4M13S; None for other cells."""
+    if _is_number(cell):
+        return float(cell)
+    found = next((match for clock in CLOCKS if (match := clock.fullmatch(cell))), None)
+    if found is None:
+        return None
+    part = {name: float(digits.replace(",", ".")) for name, digits in found.groupdict(default="0").items()
+            if name != "sign" and digits}  # fmt: skip
+    return part["h"] * 3600 + (part["m"] + part.get("mm", 0)) * 60 + part["s"]
+
+
+def _is_moment(cell: str) -> bool:
+    """A point in time."""
+    if ISO_TIME.fullmatch(cell) or DAY.fullmatch(cell):
+        return True
+    return _is_number(cell) and bool(UNIX[0] < float(cell) < UNIX[1])
+
+
 def _mostly(is_right: Callable[[str], object]) -> Callable[[list[str]], bool]:
     """A test of a column: enough of its cells pass."""
     return lambda cells: bool(cells) and sum(bool(is_right(cell)) for cell in cells) >= MOSTLY * len(cells)
@@ -231,10 +253,12 @@ _dates = _mostly(ISO_TIME.fullmatch)
 _paths = _mostly(lambda cell: ADDRESS.search(cell) or Path(cell).suffix.lower() in MEDIA)
 _texts = _mostly(str)
 _kinds = _mostly(lambda cell: cell in EVENT_KINDS)
-_times = _mostly(lambda cell: ISO_TIME.fullmatch(cell) or (_is_number(cell) and SECONDS[0] < float(cell) < SECONDS[1]))
+_times = _mostly(_is_moment)
+_places = _mostly(lambda cell: _place(cell) is not None)
 CAN_BE: dict[str, Callable[[list[str]], bool]] = {
     **dict.fromkeys(SYNONYMS, _texts),
-    **dict.fromkeys(("start_s", "stop_s", "duration_s", "video_duration_s", "value"), _numbers),
+    **dict.fromkeys(("start_s", "stop_s", "duration_s", "video_duration_s"), _places),
+    "value": _numbers,
     "time": _times,
     "url": _paths,
     "kind": _kinds,
