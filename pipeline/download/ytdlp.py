@@ -271,7 +271,7 @@ def _params(ydl: _Ydl) -> dict[str, Any]:
         "format": options.selector(), "merge_output_format": "mp4/mkv", "noplaylist": True,
         "outtmpl": {"default": "media.%(ext)s"},
         "overwrites": True, "continuedl": True, "updatetime": False,
-        "fixup": "never",  # it would need ffprobe, and the decoders do not need it
+        "fixup": "never",  # it would need ffprobe; what it repairs (clocks of joined pieces), the decoder repairs
         "ffmpeg_location": imageio_ffmpeg.get_ffmpeg_exe(),
         "external_downloader": {"default": "native"},
         "postprocessor_args": {"merger+ffmpeg_i": ["-format_whitelist", MERGED, "-protocol_whitelist", "file"]},

@@ -15,10 +15,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import yt_dlp.utils
 from yt_dlp.networking import exceptions as networking
 
+from reelmill.extractors.core.frames import FramePlan, Geometry, Windows
+from reelmill.extractors.core.sound import SoundPlan
 from reelmill.pipeline import errors
 from reelmill.pipeline.demo.loopback import serve_folder
 from reelmill.pipeline.download.classify import classify, retry_after_s
@@ -26,8 +29,11 @@ from reelmill.pipeline.download.fetch import Downloader
 from reelmill.pipeline.download.hosts import HostPacer, is_public
 from reelmill.pipeline.download.options import DownloadOptions
 from reelmill.pipeline.download.ytdlp import _Ydl
+from reelmill.pipeline.extract.cut import CutJob, cut
+from reelmill.pipeline.probe import probe
 from reelmill.pipeline.process.child import Child
 from reelmill.pipeline.secrets import redact
+from reelmill.pipeline.segments import count
 from reelmill.storage.errors import InputError
 from tests.media import make_video
 from tests.servers import World, misbehaving
@@ -286,6 +292,27 @@ def test_a_stream_with_two_initialisations_is_unsupported(downloader: Downloader
     with pytest.raises(errors.Unsupported, match="Initialization fragment") as caught:
         downloader.fetch("v", f"{base}/two.m3u8")
     assert caught.value.attempts == 1
+
+
+def test_two_programmes_of_a_stream_are_one_video(
+    downloader: Downloader, world: World, base: str, tmp_path: Path
+) -> None:
+    """`#EXT-X-DISCONTINUITY`, as in shared/cases/hls_discontinuity: the clock begins again with the second programme.
+    yt-dlp only joins the pieces; the decoder repairs the clock."""
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:6", "#EXTINF:6,", "a.ts", "#EXT-X-DISCONTINUITY", "#EXTINF:6,", "b.ts"]
+    world.files["/list.m3u8"] = ("application/vnd.apple.mpegurl", "\n".join([*lines, "#EXT-X-ENDLIST\n"]).encode())
+    for name in ("a.ts", "b.ts"):
+        world.files[f"/{name}"] = ("video/mp2t", make_video(tmp_path / name, frames=150, sound=True).read_bytes())
+    fetched = downloader.fetch("v", f"{base}/list.m3u8")
+    facts = probe(fetched.path)
+    assert (facts["duration_ms"], facts["frame_count"]) == (12_000, 300)
+    (cells,) = count(np.array([facts["duration_ms"]]))
+    plans = {0: FramePlan(Geometry(crop=(60, 80), scale_to=(60, 80)), Windows("timed", 1, step_ms=1000)),
+             1: SoundPlan(16_000, least=1024)}  # fmt: skip
+    *segments, _ = cut(CutJob(str(fetched.path), facts["start_ms"], facts["duration_ms"], 5000, plans))
+    assert sorted((s.index, *s.cuts) for s in segments) == sorted([(i, n) for i in range(cells) for n in plans])
+    heard = np.concatenate([s.cuts[1].values[0] for s in segments if 1 in s.cuts])
+    assert np.isfinite(heard).sum() / 16_000 == pytest.approx(12, abs=0.1)
 
 
 @pytest.mark.parametrize("page", [{"is_live": True}, {"live_status": "is_upcoming"}, {"live_status": "post_live"}])
