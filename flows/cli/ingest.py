@@ -6,7 +6,7 @@ from rich.console import Console
 
 from reelmill.flows.cli.job import load_settings, work
 from reelmill.flows.cli.options import DryRun, Json, Root, Set, SettingsFile
-from reelmill.flows.cli.output import Table, classes
+from reelmill.flows.cli.output import Table, classes, show_skipped
 from reelmill.flows.cli.plan import show_plan
 from reelmill.flows.progress import safe
 
@@ -41,9 +41,7 @@ def render_understood(out: Console, result: "IngestResult") -> None:
         return
     for name, how in counts.understood.items():
         out.print(f"{name}: {safe(how)}", soft_wrap=True)
-    if counts.skipped:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.skipped.items())
-        out.print(f"skipped: {safe(kinds)}", soft_wrap=True)
+    show_skipped(out, counts.skipped)
     for note in counts.notes:
         out.print(f"note: {safe(note)}", soft_wrap=True)
 

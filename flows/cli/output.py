@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from typing import TypeVar
 
 from rich.console import Console
@@ -123,3 +123,10 @@ def _longest_word(cell: Text) -> int:
 def classes(failed: dict[str, int]) -> str:
     """`3 network, 1 removed`."""
     return ", ".join(f"{count:,} {safe(name)}" for name, count in sorted(failed.items()))
+
+
+def show_skipped(out: Console, skipped: Mapping[str, int]) -> None:
+    """Files of a folder that are no videos, by kind; nothing if there are none."""
+    if skipped:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in skipped.items())
+        out.print(f"skipped: {safe(kinds)}", soft_wrap=True)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from reelmill.flows.cli.job import load_settings, progress
 from reelmill.flows.cli.options import Extractors, Json, Limit, Order, Root, Set, SettingsFile, Since, Where
-from reelmill.flows.cli.output import Table, classes, show
+from reelmill.flows.cli.output import Table, classes, show, show_skipped
 from reelmill.flows.progress import safe
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ def _render_preview(out: Console, found: "Preview") -> None:
     if found.videos_without_events:
         rejected += f"; of {found.videos_without_events:,} videos every row"
     out.print(f"{found.rows:,} rows: {found.events:,} events, {found.videos:,} videos{rejected}", soft_wrap=True)
+    show_skipped(out, found.skipped)
     for note in found.notes:
         out.print(f"note: {safe(note)}", soft_wrap=True)
 

@@ -41,6 +41,8 @@ class Preview:
     first_events: list[str] = field(default_factory=list)
     """First events, or videos of a source without events."""
     notes: list[str] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Files of a folder that are no videos, by kind."""
 
 
 def preview(source: AnySource) -> Preview:
@@ -72,6 +74,7 @@ def preview(source: AnySource) -> Preview:
         [FirstRow(row, becomes.get(number, "")) for number, row in enumerate(cells, 1)],
         first or summary.videos["video_id"].slice(0, SHOWN).to_pylist(),
         list(summary.notes),
+        dict(summary.skipped),
     )
 
 

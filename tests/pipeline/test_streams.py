@@ -11,8 +11,10 @@ import pytest
 from av.stream import Disposition
 from av.video.reformatter import Interpolation
 from PIL import Image
+from typer.testing import CliRunner
 
 from reelmill.extractors.core.frames import Geometry
+from reelmill.flows.cli.main import app
 from reelmill.pipeline import containers, sources
 from reelmill.pipeline.decode import Limits, Scaler, Streams, Tally, frames
 from reelmill.pipeline.decode.shown import is_shown
@@ -271,6 +273,9 @@ def test_what_is_no_video_is_counted(tmp_path: Path) -> None:
     }  # fmt: skip
     root = tmp_path / "root"
     assert sources.write_source(root, found).skipped == found.skipped
+    asked = ["--root", str(root), "--set", f"source.path={tmp_path}", "--set", "source.format=folder", "--dry-run"]
+    told = CliRunner().invoke(app, ["ingest", *asked])
+    assert "skipped: 2 .gif files" in told.stdout
 
 
 def test_nothing_of_a_refused_file_is_told(tmp_path: Path) -> None:
