@@ -5,6 +5,7 @@
     │                TooLarge, TooLong, TooManyPixels, NotFound, Corrupt, NoVideoStream, DecoderCrash
     ├── transient ── Network, ServerError, RateLimited, TimedOut, CutShort, OutOfSpace, Killed
     └── left to a later run ── Forbidden, FormatUnavailable (often the state of the host, not of the video),
+                               AccessDenied (one object of an object store),
                                HostPaused, NotYet (live or announced), ExtractorFailed,
                                Changed (another media file than before)
 
@@ -154,6 +155,13 @@ class Forbidden(VideoError):
     this video."""
 
     error_class = "forbidden"
+
+
+class AccessDenied(VideoError):
+    """An object store refuses this object, and says nothing of others: it is private, its signature has expired, or it
+    does not exist."""
+
+    error_class = "access_denied"
 
 
 class FormatUnavailable(VideoError):

@@ -58,6 +58,11 @@ def render(out: Console, result: "StatusResult") -> None:
         table.print(out)
         more = f"{len(result.warnings) - LISTED:,} more: see `--json`; " if len(result.warnings) > LISTED else ""
         out.print(f"{more}these videos are used; look at them, or leave them out", soft_wrap=True)
+    if result.paused:
+        table = Table("paused host", "until", "reason")
+        for paused in result.paused:
+            table.add(safe(paused.host), paused.until, safe(paused.reason))
+        table.print(out)
     table = Table("table", "rows", numbers=(1,))
     for name, rows in result.tables.items():
         table.add(name, f"{rows:,}")

@@ -8,6 +8,8 @@ import pyarrow.compute as pc
 
 from reelmill.extractors.registry import EXTRACTORS, reads_text
 from reelmill.flows.jobs.failures import Failure, Warned, newest_failures, newest_warnings
+from reelmill.pipeline.download.breaker import PausedHost, paused_hosts
+from reelmill.pipeline.download.fetch import hosts_folder
 from reelmill.pipeline.download.ingest import missing_media
 from reelmill.storage import Tables
 from reelmill.storage.features import FeatureStore, list_stores, open_store
@@ -57,6 +59,8 @@ class StatusResult:
     """Rows of each."""
     warnings: list[Warned] = field(default_factory=list)
     """Files that are used although their facts contradict each other."""
+    paused: list[PausedHost] = field(default_factory=list)
+    """Hosts of which this machine asks nothing for now."""
 
 
 def status(root: str) -> StatusResult:
@@ -82,7 +86,7 @@ def status(root: str) -> StatusResult:
     units = {"segment": media, "window": media, "video": media}
     stores = {name: _store(root, open_store(root, name), units, of_store[name]) for name in list_stores(root)}
     by_kind, warned = dict(Counter(one.kind for one in failed)), newest_warnings(root)
-    return StatusResult(root, stages, stores, by_kind, examples, failed, rows, warned)
+    return StatusResult(root, stages, stores, by_kind, examples, failed, rows, warned, paused_hosts(hosts_folder(root)))
 
 
 def _store(root: str, store: FeatureStore, units: dict[str, set[str]], failed: int) -> StoreStatus:

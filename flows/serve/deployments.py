@@ -203,14 +203,18 @@ def _automate(client: SyncPrefectClient, wanted: AutomationCore) -> str:
     known = client.read_automations_by_name(wanted.name)
     if not known:
         client.create_automation(wanted)
-    elif _content(known[0]) != _content(wanted):
+    elif not _same(known[0], wanted):
         client.update_automation(known[0].id, wanted)
     return wanted.name
 
 
-def _content(automation: AutomationCore) -> dict[str, Any]:
-    """What an automation does. Every trigger that is made has an id of its own, by which the server remembers."""
-    return automation.model_dump(include=set(AutomationCore.model_fields), exclude={"trigger": {"id"}})
+def _same(one: AutomationCore, other: AutomationCore) -> bool:
+    """Whether two automations do the same. Every trigger has an id of its own, by which the server remembers."""
+    first, second = (
+        automation.model_dump(include=set(AutomationCore.model_fields), exclude={"trigger": {"id"}})
+        for automation in (one, other)
+    )
+    return first == second
 
 
 def _unlike_others(client: SyncPrefectClient, made: RunnerDeployment) -> None:

@@ -10,9 +10,11 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from reelmill.pipeline import errors
+from reelmill.pipeline.download.hosts import LONGEST_HOLD_S
 
 REFUSALS = 5
 """A host is paused after it has refused this many videos in a row."""
@@ -20,6 +22,16 @@ PAUSE_S = 3600.0
 """Length of the pause, from the last refusal. After it one more refusal is enough for the next pause."""
 FORGET_S = 24 * 3600.0
 """Refusals that are older do not count."""
+
+
+@dataclass(frozen=True)
+class PausedHost:
+    """A host of which nothing is asked for now."""
+
+    host: str
+    until: str
+    """ISO 8601, UTC."""
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -67,3 +79,22 @@ class HostBreaker:
             count = 0 if reset else self._state(host)[0] + 1
             opened.truncate(0)
             opened.write(json.dumps({"host": host, "count": count, "at": time.time()}))
+
+
+def paused_hosts(folder: Path) -> list[PausedHost]:
+    """Hosts that are paused, by name. `folder`: where `HostBreaker` and `HostPacer` keep their state."""
+    found, now = [], time.time()
+    for file in sorted(folder.glob("*")):
+        try:
+            said = json.loads(file.read_text())
+            if file.suffix == ".refusals":
+                until = said["at"] + PAUSE_S if said["count"] >= REFUSALS else 0.0
+                reason = f"it refused {said['count']} videos in a row"
+            else:
+                until, reason = said["shut_until"], "it asked for a pause"
+            if now < until <= now + LONGEST_HOLD_S:
+                moment = datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds")
+                found.append(PausedHost(said["host"], moment, reason))
+        except (OSError, ValueError, KeyError, TypeError):  # damaged by a power cut, or of an older version
+            continue
+    return sorted(found, key=lambda paused: (paused.host, paused.until))

@@ -25,6 +25,10 @@ MESSAGE_LENGTH = 1500
 PLEASE_REPORT = "please report this issue"
 """yt-dlp's words after an error that its extractor did not expect."""
 
+OBJECT_STORES = ("x-amz-request-id", "x-amz-id-2", "x-goog-", "x-guploader-", "x-ms-request-id", "x-oss-request-id")
+"""Headers, or their beginnings, of S3 and its like, and of Google's, Azure's and Alibaba's stores. Their 403 is of one
+object, where that of a site is often of the machine that asks."""
+
 TYPES: dict[str, type[errors.VideoError]] = {
     "GeoRestrictedError": errors.GeoBlocked,
     "UnsupportedError": errors.Unsupported,
@@ -67,9 +71,9 @@ def classify(error: BaseException) -> errors.VideoError:
     for link in chain:
         if isinstance(status := getattr(link, "status", None), int):
             headers = getattr(getattr(link, "response", None), "headers", {})
-            return _by_status(status, text, retry_after_s(headers))
+            return _by_status(status, text, headers)
     if status_text := re.search(r"HTTP Error (\d{3})", text):
-        return _by_status(int(status_text[1]), text, None)
+        return _by_status(int(status_text[1]), text, {})
     for link in chain:
         for base in type(link).__mro__:
             if base.__name__ in TYPES:
@@ -99,9 +103,11 @@ def tidy(text: str) -> str:
     return redact(text.split(f"; {PLEASE_REPORT}")[0]).strip()[:MESSAGE_LENGTH]
 
 
-def _by_status(status: int, text: str, wait_s: float | None) -> errors.VideoError:
+def _by_status(status: int, text: str, headers: Mapping[str, Any]) -> errors.VideoError:
     kind: type[errors.VideoError]
-    if status in (404, 410, 451):
+    if status == 403 and any(name.lower().startswith(OBJECT_STORES) for name in headers):
+        kind = errors.AccessDenied
+    elif status in (404, 410, 451):
         kind = errors.Removed
     elif status in (401, 402, 403, 407):
         kind = errors.Forbidden
@@ -112,7 +118,7 @@ def _by_status(status: int, text: str, wait_s: float | None) -> errors.VideoErro
     else:
         kind = errors.ServerError if status >= 500 else errors.Unsupported
     known = kind(text)
-    known.retry_after_s = wait_s
+    known.retry_after_s = retry_after_s(headers)
     return known
 
 

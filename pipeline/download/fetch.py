@@ -27,6 +27,16 @@ from reelmill.pipeline.secrets import mask, redact, secrets_of
 from reelmill.storage.place import AnyRoot, place
 
 
+def hosts_folder(root: AnyRoot) -> Path:
+    """Where this machine keeps what it knows of the hosts that it downloads from into a root."""
+    return _media_here(root) / ".hosts"
+
+
+def _media_here(root: AnyRoot) -> Path:
+    home = place(root) / "media"
+    return home.absolute() if isinstance(home, Path) else desk(home)
+
+
 class Downloader:
     """Fetches videos one after another; use one per thread. Pauses between requests are shared through the root."""
 
@@ -45,8 +55,8 @@ class Downloader:
         self.options.check_files()
         home = place(root) / "media"
         self.remote = None if isinstance(home, Path) else home
-        self.media = home.absolute() if isinstance(home, Path) else desk(home)
-        self.pacer = pacer or HostPacer(str(self.media / ".hosts"), self.options.per_host_interval_s)
+        self.media = _media_here(root)
+        self.pacer = pacer or HostPacer(str(hosts_folder(root)), self.options.per_host_interval_s)
         self.breaker = HostBreaker(self.pacer.folder)
         self._child = Child("reelmill.pipeline.download.ytdlp:download", memory_bytes=self.options.memory_bytes)
 

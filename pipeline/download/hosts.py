@@ -76,11 +76,11 @@ class HostPacer:
             before = file.read()
             slots = {"next": 0.0, "shut_until": 0.0}
             with contextlib.suppress(ValueError):  # damaged by a power cut while it was written: start anew
-                slots.update(json.loads(before or "{}"))
+                slots.update({key: moment for key, moment in json.loads(before or "{}").items() if key in slots})
             yield slots
             if slots["next"] > time.time() or slots["shut_until"] > time.time():
                 file.truncate(0)
-                file.write(json.dumps(slots))
+                file.write(json.dumps({"host": host.lower(), **slots}))
 
 
 def is_public(address: str) -> bool:

@@ -5,9 +5,11 @@ import sys
 from inspect import signature
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
+from prefect.events.schemas.automations import Automation
 
 from reelmill.flows.jobs import retries, steps
 from reelmill.flows.jobs.backfill import backfill
@@ -73,6 +75,15 @@ def test_a_schedule_that_is_none_is_refused(root: str, overrides: list[str], mes
 def test_without_a_server_serve_says_how_to_start_one(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"PREFECT_API_URL is not set.*prefect server start"):
         serve.register(load(None, [root]), Path("/s.yaml"), [])
+
+
+def test_an_automation_that_is_right_is_known_as_such() -> None:
+    """As the server gives it back: with an id of its own, its sets in another order."""
+    for wanted, known in zip(serve.watchdogs(), serve.watchdogs(), strict=True):
+        there = Automation.model_validate({**known.model_dump(mode="json"), "id": str(uuid4())})
+        assert serve._same(there, wanted)
+        for change in ({"enabled": False}, {"description": "of an older version"}, {"actions": []}):
+            assert not serve._same(there.model_copy(update=change), wanted)
 
 
 def test_a_login_does_not_go_to_the_server(root: str) -> None:

@@ -86,7 +86,7 @@ def test_frames_are_counted_before_they_are_decoded(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("reelmill.pipeline.probe._rotation", lambda *a: pytest.fail("decoded"))
     with pytest.raises(TooLong, match="more than 50 frames"):
         probe(path, Limits(max_frames=50))
-    with pytest.raises(TooLong, match=r"limits\.max_seconds"):
+    with pytest.raises(TooLong, match=r"extract\.max_seconds"):
         probe(path, Limits(max_seconds=3))
 
 
