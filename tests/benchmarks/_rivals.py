@@ -7,6 +7,7 @@ pairs, of which the second tells their test AUC in the epoch that validated best
 
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -126,6 +127,95 @@ def vbpr_cornac(folder: Path, batch: int = 100) -> Turns:
 def vbpr_cornac_large(folder: Path) -> Turns:
     """The same in batches as large as ours."""
     return vbpr_cornac(folder, 16384)
+
+
+def als_ours(folder: Path) -> Turns:
+    """A sweep of alternating least squares."""
+    import torch
+
+    from reelmill.models.core import als, sparse
+
+    torch.set_num_threads(THREADS)
+    watches = _watches(folder)
+    backwards = sparse.transposed(watches)
+    items = als.start(watches.shape[1], DIM, torch.Generator().manual_seed(0))
+    found = [als.Factors(torch.zeros(len(watches), DIM), items)]
+    while True:
+        turn = timed(
+            len(watches.values()), lambda: found.append(als.sweep(watches, backwards, found.pop(), 40.0, 10.0))
+        )
+        yield turn | _resident() | {"loss": als.loss(watches, found[0], 40.0, 10.0) / len(watches.values())}
+
+
+def als_implicit(folder: Path) -> Turns:
+    """The same of implicit: conjugate gradients, three steps, native code."""
+    import torch
+    from implicit.cpu.als import AlternatingLeastSquares
+    from threadpoolctl import threadpool_limits
+
+    from reelmill.models.core import als
+
+    watches = _watches(folder)
+    matrix = _scipy(watches) * 41
+    model = AlternatingLeastSquares(DIM, 10.0, iterations=1, num_threads=THREADS)
+    items = als.start(watches.shape[1], DIM, torch.Generator().manual_seed(0)).numpy()
+    model.user_factors, model.item_factors = np.zeros((len(watches), DIM), np.float32), items
+    while True:
+        with threadpool_limits(1, "blas"):
+            turn = timed(matrix.nnz, lambda: model.fit(matrix, show_progress=False))
+        found = als.Factors(torch.from_numpy(model.user_factors), torch.from_numpy(model.item_factors))
+        yield turn | _resident() | {"loss": als.loss(watches, found, 40.0, 10.0) / matrix.nnz}
+
+
+def knn_ours(folder: Path) -> Turns:
+    """The 50 nearest neighbours of every item."""
+    import torch
+
+    from reelmill.models.baselines.knn.model import VideoNeighbours, batches
+
+    torch.set_num_threads(THREADS)
+    watches = _watches(folder)
+
+    def fit() -> None:
+        model = VideoNeighbours(watches.shape[1], 50)
+        for batch in batches(watches, 256):
+            model.solve(batch)
+
+    while True:
+        yield timed(len(watches.values()), fit) | _resident()
+
+
+def knn_implicit(folder: Path) -> Turns:
+    """The same of implicit: native code."""
+    from implicit.nearest_neighbours import CosineRecommender
+
+    matrix = _scipy(_watches(folder))
+    while True:
+        model = CosineRecommender(K=51, num_threads=THREADS)  # it counts an item itself
+        yield timed(matrix.nnz, lambda chosen=model: chosen.fit(matrix, show_progress=False)) | _resident()
+
+
+def _watches(folder: Path) -> Any:
+    """(users, items) CSR of ones."""
+    import torch
+
+    from reelmill.models.core import sparse
+
+    user, item = torch.from_numpy(np.load(folder / "pairs.npy").astype(np.int64))
+    return sparse.of_pairs(user, item, None, int(user.max()) + 1, int(item.max()) + 1)
+
+
+def _scipy(watches: Any) -> Any:
+    """The same for implicit."""
+    from scipy.sparse import csr_matrix
+
+    parts = (watches.values(), watches.col_indices().int(), watches.crow_indices().int())
+    return csr_matrix(tuple(part.numpy() for part in parts), tuple(watches.shape))
+
+
+def _resident() -> dict[str, float]:
+    """Most memory that the process has held, GiB."""
+    return {"gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
 
 
 def bpr_ours(folder: Path) -> Turns:

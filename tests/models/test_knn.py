@@ -6,8 +6,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from reelmill.models.baselines.knn import KNNSettings
-from reelmill.models.baselines.knn.model import Batch, UserNeighbours, VideoNeighbours, empty
-from reelmill.models.baselines.next_videos import unit_rows
+from reelmill.models.baselines.knn.model import UserNeighbours, VideoNeighbours, batches, empty
 from reelmill.models.core import sparse
 from reelmill.models.protocols.next_videos.history import Past
 from reelmill.storage.errors import InputError
@@ -25,9 +24,8 @@ def watches(seed: int = 0, share: float = 0.2) -> torch.Tensor:
 
 def by_videos(given: torch.Tensor, neighbours: int, batch: int = 13) -> VideoNeighbours:
     model = VideoNeighbours(VIDEOS, neighbours)
-    watchers = unit_rows(sparse.transposed(given))
-    for number, some in enumerate(sparse.slices(watchers, batch)):
-        model.solve(Batch(number * batch, some, sparse.transposed(watchers)))
+    for some in batches(given, batch):
+        model.solve(some)
     return model
 
 

@@ -179,3 +179,18 @@ def test_sca_is_above_cb_where_topics_are_linked_and_words_are_not_shared(world:
 def test_without_a_shared_word_cb_is_chance_itself(world: Callable[..., Planted]) -> None:
     silent = f_of(world(spoken=0.0).task("cb"))
     assert silent["cb"]["mean"] == pytest.approx(silent["random"]["mean"], rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "options"), [("knn", {"user_based": True}), ("sca", {"space": "factors", "dim": 8})])
+def test_a_variant_finds_what_is_planted_and_sees_no_label(
+    name: str, options: dict[str, Any], world: Callable[..., Planted]
+) -> None:
+    task = world().task(name, **options)
+    found = f_of(task)
+    print(name, options, {key: row["mean"] for key, row in found.items()})
+    assert found[name]["mean"] > 3 * found["most popular"]["mean"]
+    other = type(task)(moved(task.data, task), task.settings, CPU)
+    one, two = fitted(task), fitted(other)
+    assert all(torch.equal(value, two.state_dict()[key]) for key, value in one.state_dict().items())
+    noise = f_of(world(noise_twin=True).task(name, **options))[name]
+    assert noise["minus_random_low"] <= 0 <= noise["minus_random_high"]

@@ -101,6 +101,14 @@ class UserNeighbours(Counted):
         return weighted_watches(cosine, self.watches, self.sizes["neighbours"])
 
 
+def batches(watches: Tensor, videos: int) -> Iterator[Batch]:
+    """Of all videos of watches (U, N), CSR, so many at a time."""
+    watchers = unit_rows(sparse.transposed(watches))
+    everyone = sparse.transposed(watchers)
+    for number, some in enumerate(sparse.slices(watchers, videos)):
+        yield Batch(number * videos, some, everyone)
+
+
 def empty(settings: KNNSettings, **sizes: int) -> VideoNeighbours | UserNeighbours:
     """A model to be filled by a fit or a checkpoint."""
     return UserNeighbours(**sizes) if settings.user_based else VideoNeighbours(**sizes)
@@ -124,10 +132,7 @@ class KNNTask(WatchesTask):
         if self.settings.user_based:
             yield next(sparse.slices(self.known, self.split.train))
             return
-        watchers = unit_rows(sparse.transposed(self.known))
-        everyone = sparse.transposed(watchers)
-        for number, some in enumerate(sparse.slices(watchers, self.settings.batch)):
-            yield Batch(number * self.settings.batch, some, everyone)
+        yield from batches(self.known, self.settings.batch)
 
 
 class KNNAdviser(WatchesAdviser):
