@@ -60,7 +60,7 @@ class LapRegSettings(LaplacianSettings, SegmentSettings):
     """Under TransGRec's protocol."""
 
 
-_WORLD = {"dim": 32, "hidden": 64, "batch": 500, "epochs": 40, "patience": 8, "learning_rate": 0.003, "l2": 1e-3}
+_WORLD = {"dim": 32, "hidden": 64, "batch": 500, "epochs": 40, "patience": 8, "learning_rate": 0.01, "l2": 1e-3}
 
 CDL_RECOMMENDER = Recommender(
     name="cdl",
@@ -85,6 +85,10 @@ LAPREG_RECOMMENDER = Recommender(
     task=lazy("reelmill.models.baselines.cdl.task:LapRegTask"),
     model=lazy("reelmill.models.baselines.cdl.model:Comparative"),
     adviser=lazy("reelmill.models.baselines.cdl.recommend:ComparativeAdviser"),
-    world=SharedWorld(of="transgrec", options={**_WORLD, "gamma": 1.0}, roles={"features": "features"}),
+    world=SharedWorld(
+        of="transgrec",
+        options={**_WORLD, "gamma": 1.0, "learning_rate": 0.003},
+        roles={"features": "features"},
+    ),
     version=1,
 )
