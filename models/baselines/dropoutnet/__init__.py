@@ -41,7 +41,7 @@ class DropoutNetSettings(SegmentSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.at_least(dim=1, hidden=1, batch=2, dropout=0, top=1, alpha=0, wmf_l2=0, sweeps=1)
-        self.at_most(dim=WIDEST, hidden=WIDEST, dropout=1)
+        self.at_most(dim=WIDEST, hidden=WIDEST, top=WIDEST, dropout=1)
         self.one_of(optimiser=("sgd", "adam"))
 
 
