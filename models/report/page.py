@@ -12,7 +12,7 @@ import jinja2
 
 from reelmill.models.core import charts
 from reelmill.models.core.charts import visible
-from reelmill.models.report import ablations, cards, overview
+from reelmill.models.report import ablations, cards, overview, repeats
 from reelmill.models.report.state import state_of
 from reelmill.storage import Outcomes, Root, parts
 from reelmill.storage.place import AnyPath, AnyRoot, place
@@ -42,6 +42,7 @@ def write_report(root: AnyRoot, path: str | AnyPath, *, title: str, runs: Sequen
         "samples": overview.samples(tables, labels),
         "runs": fits,
         "ablations": ablations.find_ablations(fits),
+        "repeats": repeats.find_repeats(fits),
     }
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(

@@ -366,6 +366,29 @@ def test_the_points_of_an_ablation_are_the_means_in_order(root: Path, monkeypatc
     assert [cell["high"] for cell in series["nmsd ↓"]] == pytest.approx([0.15, 0.25, 0.35])
 
 
+@pytest.mark.parametrize(
+    ("means", "verdict"),
+    [
+        ((0.7, 0.71, 0.69), "beats the best floor"),
+        ((0.4, 0.41, 0.42), "below the best floor"),
+        ((0.5, 0.7, 0.6), "no different from the best floor"),
+    ],
+)
+def test_several_seeds_are_judged_by_the_interval_over_seeds(
+    root: Path, means: tuple[float, ...], verdict: str
+) -> None:
+    """Of the differences to the best floor, by Student's quantile of two degrees of freedom, 4.303."""
+    runs = [fit(root, f"transgrec-{s}", m, m - 0.01, m + 0.01, seed=s) for s, m in enumerate(means)]
+    other = fit(root, "transgrec-9", 0.9, 0.8, 1.0, seed=0, depth=3)
+    seen = page(root, runs=[*runs, other])
+    half = 4.30265 * np.std(means, ddof=1) / 3**0.5
+    table = seen.text.split("Repeated fits: seeds")[1].split("Fits that differ")[0]
+    mean = np.mean(means)
+    assert f"root transgrec 3 map {mean:.3f} ± {half:.3f} {mean - 0.6:+.3f} ± {half:.3f} content {verdict}" in table
+    assert table.count("transgrec") == 1
+    assert "Repeated fits" not in page(root, runs=[*runs[:1], other]).text
+
+
 def test_an_unfinished_fit_is_refused(root: Path) -> None:
     with pytest.raises(InputError, match=r"metrics\.json"):
         write_report(root, root / "report.html", title="", runs=[root])
