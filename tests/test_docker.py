@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from reelmill.flows import interrupt
+
 HOUSE = Path(__file__).parents[1]
 DOCKER = HOUSE / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
@@ -71,6 +73,9 @@ def test_a_service_is_pinned_watched_and_not_root(name: str) -> None:
     service: dict[str, Any] = COMPOSE["services"][name]
     assert service["healthcheck"]["test"][0] == "CMD"
     assert str(service["user"]).split(":")[0] not in ("0", "root", "")
+    assert int(service["stop_grace_period"].removesuffix("s")) > interrupt.COMMIT_S, "a commit is completed first"
+    assert re.fullmatch(r"\d+g|\$\{\w+:-\d+g\}", service["mem_limit"])
+    assert {"max-size", "max-file"} <= service["logging"]["options"].keys(), "logs may fill the disk"
     if "build" in service:
         assert service["build"]["target"] in ("cpu", "gpu")
         assert (DOCKER / service["build"]["context"] / service["build"]["dockerfile"]).samefile(DOCKER / "Dockerfile")
@@ -92,7 +97,7 @@ def test_services_are_those_that_a_team_needs() -> None:
 
 
 def test_the_example_of_an_environment_names_all_and_gives_none() -> None:
-    asked = set(re.findall(r"\$\{(\w+)", (DOCKER / "compose.yaml").read_text()))
+    asked = set(re.findall(r"\$\{(\w+):\?", (DOCKER / "compose.yaml").read_text()))
     rows = [line for line in (DOCKER / "env.example").read_text().splitlines() if not line.startswith("#")]
     assert {row.partition("=")[0] for row in rows} == asked
     assert all(row.endswith("=") for row in rows)

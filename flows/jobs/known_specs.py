@@ -27,6 +27,8 @@ from reelmill.storage import Root, Spec, cache, parts
 
 PACKAGES = ("torch", "torchvision", "pytorchvideo", "numpy", "librosa", "av", "decord", "torchcodec")
 """Of which the version can change what a network computes, or is part of a spec."""
+KEPT = 256
+"""Files that are kept in the cache."""
 ROOMS = Path(__file__).parents[2]
 CODE = ("extractors", "pipeline", "storage")
 """Rooms that decide what a spec is."""
@@ -65,6 +67,14 @@ def _write(file: Path, specs: Sequence[Sequence[Spec]]) -> None:
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         parts.write_file(file, content.encode())
+        _prune(file.parent)
+
+
+def _prune(folder: Path) -> None:
+    """Keep the newest files: each change of the program or of the settings leaves one that is never read again."""
+    files = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
+    for file in files[KEPT:]:
+        file.unlink(missing_ok=True)
 
 
 def _windowed(settings: Settings) -> list[str]:

@@ -13,6 +13,8 @@ telemetry, patience with the small server that it starts where there is none.
 import os
 from pathlib import Path
 
+from reelmill.storage.errors import InputError
+
 OFFLINE = {
     "DO_NOT_TRACK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -31,5 +33,10 @@ for _name, _value in OFFLINE.items():
 # A machine that knows Prefect already keeps its own settings; elsewhere its small database goes to the user's cache.
 if "PREFECT_HOME" not in os.environ and not (Path.home() / ".prefect").exists():
     _home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reelmill" / "prefect"
-    _home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder of the path only
+    try:
+        _home.mkdir(parents=True, exist_ok=True)  # Prefect makes the last folder of the path only
+    except OSError as error:
+        raise InputError(
+            f"Prefect has no folder: {_home} cannot be made ({error.strerror}); set PREFECT_HOME to another"
+        ) from None
     os.environ["PREFECT_HOME"] = str(_home)

@@ -1,5 +1,8 @@
 """Mistakes are found before anything is downloaded, read or started."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from reelmill.storage import Tables
 from reelmill.storage.errors import InputError
 from tests.media import make_video
 from tests.roots import settings, with_videos
+from tests.servers import World, misbehaving
 
 
 @pytest.fixture
@@ -71,6 +75,46 @@ def test_weights_are_there_and_right_before_the_first_download(
     assert not (tmp_path / "root").exists()
     known_specs.remember(chosen, [[]])  # a run with this very file: it is not read again
     checks.check_weights(chosen)
+
+
+def test_nothing_is_asked_of_a_host_while_weights_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELMILL_CACHE", str(tmp_path / "cache"))
+    world = World(media=b"a video")
+    with misbehaving(world) as address:
+        (tmp_path / "likes.csv").write_text(f"u,v,f,t,l\nann,clip,0,5,{address}/good/clip.mp4\n")
+        source = "{user_id: u, video_id: v, start_s: f, stop_s: t, url: l}"
+        chosen = load(None, [
+            f"root={tmp_path / 'root'}", f"source={{path: {tmp_path / 'likes.csv'}, mapping: {source}}}",
+            "download.allow_private_addresses=true", f"extract.extractors={{c3d: {{weights: {tmp_path / 'no.pth'}}}}}",
+        ])  # fmt: skip
+        with pytest.raises(InputError, match=r"no\.pth of c3d: no such file"):
+            run(chosen)
+    assert world.requests == []
+    assert not (tmp_path / "root").exists()
+
+
+def test_only_the_newest_specs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELMILL_CACHE", str(tmp_path))
+    monkeypatch.setattr(known_specs, "KEPT", 3)
+    for theta in range(5):
+        chosen = load(None, [f"root={tmp_path}", f"segments.segment_ms={1000 + theta}"])
+        known_specs.remember(chosen, [[]])
+        assert known_specs.recall(chosen) == [[]]
+    assert len(list((tmp_path / "specs").iterdir())) == 3
+
+
+def test_a_home_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "s.yaml").write_text("serve: {schedules: {}}\n")
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "file")}
+    environment.pop("PREFECT_HOME", None)
+    told = subprocess.run(
+        [sys.executable, "-c", "from reelmill.flows.cli.main import main; main()", "serve", "--root", str(tmp_path),
+         str(tmp_path / "s.yaml")], capture_output=True, text=True, env=environment, timeout=200, check=False,
+    )  # fmt: skip
+    assert told.returncode == 2
+    assert told.stderr.startswith("error: Prefect has no folder: "), told.stderr
+    assert told.stderr.count("\n") == 1
 
 
 def test_a_data_set_is_not_read_for_options_that_no_recommender_has(
