@@ -50,6 +50,7 @@ def frames(
     """See `reelmill.pipeline.decode.FRAMES`."""
     with open_video(path, limits, streams) as (container, stream):
         number, start = stream.index, exact_start(stream, start)
+        guessed = container.format.name == "avi"  # without presentation times, so that the first one is a guess
         check_clock(container, stream, "torchcodec")
     decoders = load().decoders
     try:
@@ -62,6 +63,8 @@ def frames(
         ) from error
     if len(decoder) > limits.max_frames:
         raise TooLong(f"{path}: {len(decoder)} frames, and no setting allows more than {limits.max_frames:,}")
+    if guessed and len(decoder):
+        start = decoder.get_frame_at(0).pts_seconds
     latest = stop = 0.0
     for index in range(len(decoder)):
         try:
