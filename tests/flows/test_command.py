@@ -192,8 +192,8 @@ def test_a_root_is_named_by_settings_or_by_option(tmp_path: Path, arguments: lis
 
 
 def test_exit_statuses_are_those_of_the_list(tmp_path: Path) -> None:
-    """130 and 143 are tested where work is stopped: tests/flows/test_stop.py, tests/flows/test_cli.py."""
-    assert EXIT_STATUSES.keys() == {0, 1, 2, 130, 143}
+    """129, 130 and 143 are tested where work is stopped: tests/flows/test_interrupt.py, tests/flows/test_cli.py."""
+    assert EXIT_STATUSES.keys() == {0, 1, 2, 129, 130, 143}
     root, clip = tmp_path / "root", tmp_path / "clip.mp4"
     clip.write_bytes(b"no video")
     Tables(root).write("videos", [{"video_id": "v", "url": str(clip)}])

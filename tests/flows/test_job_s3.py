@@ -85,7 +85,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "block": 3,
             "precision": "float32",
         },
-        "train": {"models": {"transgrec": {"stores": "c3d-fc6", "options": {"epochs": 3, "batch": 500}}}},
+        "train": {
+            "models": {"transgrec": {"stores": "c3d-fc6", "options": {"epochs": 3, "batch": 500}}},
+            "sources": ["likes.csv", "watches.csv"],
+        },
     }
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
     return folder
