@@ -44,7 +44,8 @@ def sequence(part: AnyPath) -> int:
 
 class new_part:
     """Context manager that gives a temporary local path to fill. On a clean exit the file becomes the newest part, with
-    the path `committed`; on an error it is removed. Signals that ask the process to end are handled afterwards."""
+    the path `committed`; on an error it is removed. Signals that ask the process to end do not interrupt the commit;
+    what must not be interrupted while it is filled is `shielded` by whoever fills it."""
 
     committed: AnyPath
 
@@ -63,18 +64,23 @@ class new_part:
     ) -> None:
         self._filling.__exit__(kind, error, trace)
 
+    def discard(self) -> None:
+        """End without a part, although there was no error."""
+        self._filling.gen.close()
+
     @contextlib.contextmanager
     def _filled(self) -> Iterator[Path]:
         try:
-            with shielded(), named(self.folder):
+            with named(self.folder):
                 if isinstance(self.folder, Path):
                     make_folder(self.folder)
                 yield self.temporary
-                if isinstance(self.folder, Path):
-                    sync(self.temporary)
-                number = self.number or max(time.time_ns() // 1000, newest(self.folder) + 1)
-                self.committed = self.folder / f"part-{number:016d}-{self.tag}{self.suffix}"
-                _commit(self.temporary, self.committed)
+                with shielded():
+                    if isinstance(self.folder, Path):
+                        sync(self.temporary)
+                    number = self.number or max(time.time_ns() // 1000, newest(self.folder) + 1)
+                    self.committed = self.folder / f"part-{number:016d}-{self.tag}{self.suffix}"
+                    _commit(self.temporary, self.committed)
         finally:
             self.temporary.unlink(missing_ok=True)
 

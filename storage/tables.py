@@ -18,6 +18,7 @@ from reelmill.storage import cache, parts, sources
 from reelmill.storage.errors import CorruptPart, InputError, nearest
 from reelmill.storage.place import AnyPath, AnyRoot, place
 from reelmill.storage.schema import SCHEMAS, UNIT
+from reelmill.storage.shield import shielded
 from reelmill.storage.unit_writer import UnitWriter
 
 EMPTY_UNITS = b"reelmill.empty_units"
@@ -190,7 +191,7 @@ class Tables:
     def _commit(self, name: str, table: pa.Table, empty: set[str], sequence: int = 0) -> None:
         if empty:
             table = table.replace_schema_metadata({EMPTY_UNITS: json.dumps(sorted(empty)).encode()})
-        with parts.new_part(self.folder / name, ".parquet", sequence) as path:
+        with shielded(), parts.new_part(self.folder / name, ".parquet", sequence) as path:
             pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUP, write_page_checksum=True)
 
 

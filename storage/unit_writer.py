@@ -57,7 +57,7 @@ class UnitWriter:
         if error is not None or changed:
             self._part.__exit__(kind, error, trace)
         else:
-            self._part.temporary.unlink(missing_ok=True)
+            self._part.discard()
         if error is None and self._writer is None and next(self._current(), None) is not None:
             self._clear()
             changed = True

@@ -68,6 +68,8 @@ def _rates(stream: av.VideoStream, packets: Scan) -> list[Contradiction]:
     declares a rate and has fewer frames than that has lost some, or its clock is wrong."""
     declared = stream.guessed_rate or stream.average_rate
     seconds = packets.whole_stop - packets.start
+    if not stream.average_rate:  # then the other one is a guess: the unit of the clock, or of the codec's
+        return []
     if not declared or seconds <= 0 or len(packets.times) < 2:
         return []
     measured = len(packets.times) / seconds
@@ -92,10 +94,13 @@ def _lengths(
     measured = packets.whole_stop - packets.start
     if sound is not None and sound.duration and sound.time_base:
         what, said = "the sound", float(sound.duration * sound.time_base)
+        begins = float((sound.start_time or 0) * sound.time_base)
     elif container.duration:
         what, said = "the file", container.duration / av.time_base
+        begins = (container.start_time or 0) / av.time_base
     else:
         return []
-    if abs(said - measured) <= max(LENGTH_S, LENGTH_SHARE * measured):
+    # Matroska, ASF and FLV write when the file ends on its clock, which may begin anywhere, as its length
+    if min(abs(said - measured), abs(said - begins - measured)) <= max(LENGTH_S, LENGTH_SHARE * measured):
         return []
     return [Contradiction("length", f"the picture lasts {measured:.3f} s, {what} {said:.3f} s by its header")]

@@ -130,7 +130,7 @@ def test_a_killed_fit_goes_on_on_another_machine(s3_root: str, tmp_path: Path, a
     assert done.metrics["rows"] == whole.metrics["rows"]
     assert [r.folder for r in runs.list_runs(s3_root)] == [run.folder]
     names = {file.partition(".out.")[0] for file in parts.files(run.folder)}
-    assert names == {"settings.json", "checkpoint.pt", "history.csv", "metrics.json", "events"}
+    assert names == {"settings.json", "checkpoint.pt", "history.csv", "metrics.json", "cases.parquet", "events"}
     assert not list((cache.folder() / "logs").iterdir())
     assert runs.load(run.folder).name == "transgrec"
     assert train(s3_root, store).skipped

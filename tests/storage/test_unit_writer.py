@@ -1,5 +1,6 @@
 """Rows of one source written in batches: one part, or nothing where nothing is new."""
 
+import signal
 from pathlib import Path
 from random import Random
 
@@ -9,6 +10,7 @@ import pytest
 
 from reelmill.storage import Tables, parts
 from reelmill.storage.schema import SCHEMAS
+from reelmill.storage.shield import committing
 
 
 def events(source: str, users: list[str], kind: str = "rating") -> pa.Table:
@@ -56,6 +58,27 @@ def test_an_error_leaves_the_table_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         fail()
     assert tables.read("events")["user_id"].to_pylist() == ["u"]
+    assert len(list((tables.folder / "events").iterdir())) == 1
+
+
+def test_a_signal_ends_a_long_write(tmp_path: Path) -> None:
+    """Only the commit itself is shielded: a source may take minutes to read."""
+    tables = Tables(tmp_path)
+    written(tables, "a", events("a", ["u"]), [])
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted() -> None:
+        with tables.replacing("rejects", "a"), tables.replacing("events", "a") as unit:
+            unit.add(events("a", ["other"]))
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("the signal was not handled")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert tables.read("events")["user_id"].to_pylist() == ["u"]
+    assert not written(tables, "a", events("a", ["u"]), [])
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not committing()
     assert len(list((tables.folder / "events").iterdir())) == 1
 
 
