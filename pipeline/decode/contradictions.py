@@ -82,9 +82,9 @@ def _rates(stream: av.VideoStream, packets: Scan) -> list[Contradiction]:
 
 def _clock(packets: Scan) -> Contradiction:
     """Timestamps that go back or jump. What is behind such a place follows what is before it."""
-    first = packets.jumps[0]
-    told = f"the clock of the file is reset or jumps in {len(packets.jumps)} places, first by {first.by_s:+.3f} s at "
-    return Contradiction("clock", f"{told}{first.at_s - packets.start:.3f} s: its parts are put one behind another")
+    first, times = packets.jumps[0], "once" if len(packets.jumps) == 1 else f"{len(packets.jumps)} times, first"
+    told = f"the clock of the file jumps {times} by {first.by_s:+.3f} s at {first.at_s - packets.start:.3f} s"
+    return Contradiction("clock", f"{told}: its parts are put one after another")
 
 
 def _lengths(

@@ -141,8 +141,7 @@ def test_a_clock_that_jumps_is_a_warning(tmp_path: Path) -> None:
     (warning,) = examine(two(tmp_path, "ts")).contradictions
     assert warning.kind == "clock"
     assert warning.message == (
-        "the clock of the file is reset or jumps in 1 places, first by -6.000 s at 5.920 s: its parts are put one "
-        "behind another"
+        "the clock of the file jumps once by -6.000 s at 5.920 s: its parts are put one after another"
     )
 
 
