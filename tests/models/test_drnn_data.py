@@ -97,6 +97,7 @@ def test_first_watches_means_and_topics_and_all_that_is_left_out_is_counted(smal
         "videos_without_frames": 2, "videos_without_clips": 2, "videos_without_text": 2, "videos_without_topics": 1,
         "rows_not_finite": 0, "posts": 1, "posts_without_topic": 1, "posts_not_in_store": 2, "posts_of_strangers": 1,
         "posts_undated": 1, "users_without_posts": 1, "users_without_watches": 2,
+        "ratings_that_say_no": 0,
     }  # fmt: skip
 
 

@@ -102,6 +102,7 @@ def test_what_is_read_and_what_is_left_out(tmp_path: Path) -> None:
         "rating_events": 5, "ratings_repeated": 1, "items_without_frames": 1, "frames": 5, "frames_without_data": 1,
         "frames_not_finite": 0, "frame_likes": 4, "frame_likes_from_labels": 0, "frame_likes_of_strangers": 2,
         "frame_likes_off_frame": 4, "frame_likes_repeated": 1,
+        "ratings_that_say_no": 0,
     }  # fmt: skip
     assert data.stores == {"frames": SPEC.name}
     spread = data.spread(np.array([0, 2]))
@@ -446,7 +447,8 @@ def test_the_checkpoint_rebuilds_its_model(small: tuple[Path, dict[str, str]]) -
     assert fitted.identities == task.identities()
     assert fitted.row("items", fitted.identities["items"][7]) == 7
     assert fitted.stores == {"frames": small[1]["frames"]}
-    assert result.counts == task.counts
+    (account,) = data.accounts
+    assert result.counts == task.counts | account.counts()
     assert train(*small, SMALL, model="jifr", pictures=False).skipped
 
 

@@ -256,10 +256,10 @@ def test_a_fit_killed_in_an_epoch_ends_with_the_numbers_of_an_unbroken_one(
 
 def test_a_checkpoint_gives_the_very_tables_again(planted: Planted, fitted: FitResult) -> None:
     run, recommender = load_run(fitted.folder), planted.recommender
-    assert (run.name, run.settings) == (planted.name, planted.settings)
     assert isinstance(run.model, Model)
-    stores = {role: run.stores.get(role, "") for role in recommender.roles}
-    task = recommender.task(recommender.load(planted.root, **stores), run.settings, CPU)
+    data = recommender.load(planted.root, **{role: run.stores.get(role, "") for role in recommender.roles})
+    assert (run.name, run.settings) == (planted.name, planted.settings.found_in(data))
+    task = recommender.task(data, run.settings, CPU)
     assert task.evaluate(run.model)["rows"] == fitted.metrics["rows"]
     assert run.identities == task.identities()
     untrained = task.model(torch.Generator().manual_seed(planted.settings.seed)).eval()

@@ -96,7 +96,8 @@ def moved(data: Histories, task: HistoryTask) -> Histories:
 
 @pytest.mark.parametrize("name", OWN)
 def test_cases_and_floors_are_those_of_the_dynamic_rnn(name: str, world: Callable[..., Planted]) -> None:
-    """To the last bit, whatever else the system reads and draws."""
+    """Whatever else the system reads and draws. The means to the last bit; resampled ones as far as one product of
+    matrices gives the same for two and for three rankings, which depends on the processor."""
     there, options = world(), {**PROTOCOL, "known_months": 6, "seed": 3}
     cross = {"network": "cross", "cold_start": True, "least_posts": 1} if name in BY_POSTS else {}
     roles = {role: there.stores[role] for role in ("frames", "text", "posts" if cross else "topics")}
@@ -107,7 +108,12 @@ def test_cases_and_floors_are_those_of_the_dynamic_rnn(name: str, world: Callabl
     assert mine.test.tolist() == theirs.test.tolist()
     assert np.array_equal(mine._truth(mine.test), theirs._truth(theirs.test))
     floors = [row for row in mine.evaluate(model)["rows"] if row["row"] != name]
-    assert floors == theirs.tables({})["rows"]
+    expected = theirs.tables({})["rows"]
+    assert [row["mean"] for row in floors] == [row["mean"] for row in expected]
+    assert floors == [
+        {key: pytest.approx(value, abs=1e-12) if isinstance(value, float) else value for key, value in row.items()}
+        for row in expected
+    ]
     assert {row["row"] for row in floors} == {"random", "most popular"}
 
 

@@ -124,7 +124,7 @@ def test_limits_come_before_decoding(tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mp4", frames=60)
     with pytest.raises(TooManyPixels, match="76800"):
         probe(path, Limits(max_pixels=1000))
-    with pytest.raises(TooLong, match=r"limits\.max_seconds"):
+    with pytest.raises(TooLong, match=r"extract\.max_seconds"):
         probe(path, Limits(max_seconds=2))
     with pytest.raises(TooLong, match="50 frames"):
         list(cut(CutJob(str(path), 0, 2400, 1000, {}, thumbnail_height=60, limits=Limits(max_frames=50))))

@@ -33,7 +33,6 @@ from reelmill.pipeline.extract.cut import CutJob, cut
 from reelmill.pipeline.probe import probe
 from reelmill.pipeline.process.child import Child
 from reelmill.pipeline.secrets import redact
-from reelmill.pipeline.segments import count
 from reelmill.storage.errors import InputError
 from tests.media import make_video
 from tests.servers import World, misbehaving
@@ -303,6 +302,8 @@ def test_two_programmes_of_a_stream_are_one_video(
     world.files["/list.m3u8"] = ("application/vnd.apple.mpegurl", "\n".join([*lines, "#EXT-X-ENDLIST\n"]).encode())
     for name in ("a.ts", "b.ts"):
         world.files[f"/{name}"] = ("video/mp2t", make_video(tmp_path / name, frames=150, sound=True).read_bytes())
+    from reelmill.pipeline.segments import count  # here: the light process below imports this file
+
     fetched = downloader.fetch("v", f"{base}/list.m3u8")
     facts = probe(fetched.path)
     assert (facts["duration_ms"], facts["frame_count"]) == (12_000, 300)
