@@ -1,6 +1,7 @@
 """Deployments on a Prefect server: who may run what when, and what happens to runs whose worker died."""
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -179,6 +180,8 @@ def serve(deployments: Sequence[RunnerDeployment]) -> None:
         asyncio.run(runner.start())
     except TerminationSignal:
         raise KeyboardInterrupt from None
+    finally:
+        shutil.rmtree(runner._tmp_dir, ignore_errors=True)  # which Prefect removes only where no signal ends it
 
 
 def _ours() -> Any:

@@ -144,6 +144,13 @@ def test_a_second_signal_changes_nothing(settings_file: Path) -> None:
 
 
 @BOTH
+def test_a_signal_to_the_whole_process_group(settings_file: Path, number: int, status: int) -> None:
+    """As a terminal's Ctrl-C, `timeout` and a container's stop send it: the decoding processes get it as well."""
+    grouped = "import os; os.setsid()\n" + SIGNALLED.replace("os.kill(os.getpid(), number)", "os.killpg(0, number)")
+    check_clean(ended(grouped, "extract", int(number), "extract", settings_file), status)
+
+
+@BOTH
 def test_extract_commits_the_finished_videos(settings_file: Path, tmp_path: Path, number: int, status: int) -> None:
     """They are committed once a minute, and there is one block: it is the end that commits them."""
     ended = command("extract", settings_file, stage="extract", number=number)

@@ -1,6 +1,7 @@
 """A root worked on by a real Prefect server and its workers, as every night; asked afterwards through its API."""
 
 import errno
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -126,6 +127,16 @@ def test_a_second_serve_replaces_the_first_and_another_root_is_refused(
     assert len(server.ask("automations/filter")) == 2
     assert other.child.wait(timeout=200) == 2
     assert f"is that of {place / 'settings.yaml'}; give this one another serve.name" in " ".join(other.output.split())
+
+
+def test_a_signal_ends_serve_and_leaves_nothing_behind(place: Path, server: Server, tmp_path: Path) -> None:
+    server.environment["TMPDIR"] = str(tmp_path)
+    served = server.reelmill("waiting", "serve", place / "settings.yaml", "--set", "serve.name=waiting")
+    until(lambda: any((tmp_path / "runner_storage").glob("*")), "its folder", 200)
+    served.end(signal.SIGTERM)
+    assert served.child.returncode == 0, served.output
+    assert "Traceback" not in served.output
+    assert not list((tmp_path / "runner_storage").iterdir())
 
 
 def test_with_a_server_a_command_is_a_flow_run_with_its_steps_as_tasks(
