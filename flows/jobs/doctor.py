@@ -205,7 +205,7 @@ def _disk(root: str | Path) -> Iterator[Check]:
 def _server() -> Iterator[Check]:
     url = os.environ.get("PREFECT_API_URL")
     if not url:
-        yield Check("server", "ok", "none set: each command starts a small one of its own")
+        yield Check("server", "ok", "none set: commands do their work without one")
         return
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10) as answer:
