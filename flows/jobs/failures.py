@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow.compute as pc
+
 from reelmill.pipeline.download.words import class_now, still_permanent
 from reelmill.storage import Outcomes
 from reelmill.storage.place import AnyRoot
@@ -52,27 +54,29 @@ class Warned:
     """ISO 8601, UTC."""
 
 
-def newest_warnings(root: AnyRoot) -> list[Warned]:
-    """Every stage and key whose newest outcome is a warning, the newest first."""
-    newest = Outcomes(root).newest(["status", "error_class", "message", "time"]).to_pylist()
-    warned = sorted((row for row in newest if row["status"] == "warned"), key=lambda row: row["time"], reverse=True)
-    return [
-        Warned(row["stage"], row["key"], row["error_class"], _line(row["message"]), row["time"].isoformat())
-        for row in warned
-    ]
-
-
 def newest_failures(root: AnyRoot) -> list[Failure]:
     """Every (stage, key, spec) whose newest outcome is a failure, the newest first."""
-    columns = ["status", "error_class", "permanent", "message", "time"]
-    newest = Outcomes(root).newest(columns, join_probe=True).to_pylist()
-    failed = sorted((row for row in newest if row["status"] == "failed"), key=lambda row: row["time"], reverse=True)
-    return [
+    return newest_failures_and_warnings(root)[0]
+
+
+def newest_failures_and_warnings(root: AnyRoot) -> tuple[list[Failure], list[Warned]]:
+    """The same, and every stage and key whose newest outcome is a warning, the newest first."""
+    newest = Outcomes(root).newest(["status", "error_class", "permanent", "message", "time"], join_probe=True)
+    rows = newest.filter(pc.not_equal(newest["status"], "done")).to_pylist()
+    rows.sort(key=lambda row: row["time"], reverse=True)
+    failures = [
         Failure(
             row["stage"], row["key"], row["spec"], *_verdict(row), _line(row["message"]), row["time"].isoformat(),
         )
-        for row in failed
+        for row in rows
+        if row["status"] == "failed"
     ]  # fmt: skip
+    warnings = [
+        Warned(row["stage"], row["key"], row["error_class"], _line(row["message"]), row["time"].isoformat())
+        for row in rows
+        if row["status"] == "warned"
+    ]
+    return failures, warnings
 
 
 def _verdict(row: dict[str, Any]) -> tuple[str, bool]:

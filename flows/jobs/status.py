@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from reelmill.extractors.registry import EXTRACTORS, reads_text
-from reelmill.flows.jobs.failures import Failure, Warned, newest_failures, newest_warnings
+from reelmill.flows.jobs.failures import Failure, Warned, newest_failures_and_warnings
 from reelmill.pipeline.download.breaker import PausedHost, paused_hosts
 from reelmill.pipeline.download.fetch import hosts_folder
 from reelmill.pipeline.download.ingest import missing_media
@@ -66,7 +66,7 @@ class StatusResult:
 def status(root: str) -> StatusResult:
     """Of each stage and store how many are done, how many are missing, how many of these have failed; failures by class
     with examples; rows of each table."""
-    tables, failed = Tables(root), newest_failures(root)
+    tables, (failed, warned) = Tables(root), newest_failures_and_warnings(root)
     rows = {name: tables.read(name, [SCHEMAS[name].names[0]]).num_rows for name in SCHEMAS}
     media = tables.units("media")
     videos = tables.read("videos", ["video_id", "url"])
@@ -85,7 +85,7 @@ def status(root: str) -> StatusResult:
     of_store = Counter(one.spec for one in failed)
     units = {"segment": media, "window": media, "video": media}
     stores = {name: _store(root, open_store(root, name), units, of_store[name]) for name in list_stores(root)}
-    by_kind, warned = dict(Counter(one.kind for one in failed)), newest_warnings(root)
+    by_kind = dict(Counter(one.kind for one in failed))
     return StatusResult(root, stages, stores, by_kind, examples, failed, rows, warned, paused_hosts(hosts_folder(root)))
 
 

@@ -15,6 +15,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -112,8 +113,11 @@ class Timeline:
         yield from [(one, self._place(one, patient=False)[1]) for one in waiting]
 
     def _read(self) -> Iterator[av.Packet]:
-        sounds = [stream for stream in self._container.streams if stream.type == "audio"]
-        packets = self._container.demux([self._picture, *sounds])
+        streams: list[Any] = [self.stream]
+        if not self._repair.fixed:  # a clock that may be reset is known by all streams together
+            sounds = [stream for stream in self._container.streams if stream.type == "audio"]
+            streams = [self._picture, *sounds]
+        packets = self._container.demux(streams)
         while True:
             try:
                 packet = next(packets)
